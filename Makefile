@@ -1,0 +1,54 @@
+# etlog: `make dev` runs everything in one terminal, `make test` runs every test.
+
+PYTHON ?= python3
+PARTS := events producer consumer api cli
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help dev test lint types lock install clean
+
+help:
+	@echo "make dev     install into .venv and run etlog: store, consumer, API, page and sample ETL"
+	@echo "make test    install into .venv and run every test"
+	@echo "make lint    ruff: style, imports, formatting"
+	@echo "make types   mypy, strict"
+	@echo "make lock    renew the pinned, hashed requirements"
+	@echo "make clean   remove .venv and caches"
+
+dev: install
+	@exec $(BIN)/etlog dev $(ARGS)
+
+test: install
+	$(BIN)/pytest $(ARGS)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+install: .venv/installed
+
+# The locked files are installed by their hashes, then the five parts, editable and without a look at any index.
+.venv/installed: requirements.lock requirements-dev.lock $(PARTS:=/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "etlog needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock -r requirements-dev.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index \
+		$(foreach part,$(PARTS),--editable ./$(part))
+	@touch $@
+
+UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url
+
+lock: install
+	$(UV_COMPILE) requirements.in --output-file requirements.lock \
+		--no-emit-package etlog $(foreach part,$(filter-out cli,$(PARTS)),--no-emit-package etlog-$(part))
+	$(UV_COMPILE) requirements-dev.in --output-file requirements-dev.lock
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

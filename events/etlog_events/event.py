@@ -1,0 +1,142 @@
+"""The event: a value that encodes itself canonically and decodes only what keeps the rules.
+
+    {"kind":"AllocationSetSaved","metadata":{"size":97,"window":{"start":"…Z","end":"…Z"}},"time":"…Z"}
+
+Canonical text is compact JSON with the keys in this order: `kind`, `metadata` (`size`, `window`, `error`, then the
+stage's own keys in the stage's order), `time`. Fields and kinds are those of Kubecost's Events API.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import orjson
+
+from etlog_events import times
+from etlog_events.errors import InvalidEvent
+from etlog_events.kinds import KUBECOST_KINDS, Kinds
+from etlog_events.validation import MAX_BYTES, MAX_SIZE, set_window, validator
+
+#: What `emit` takes for a set's window: start and end, each an aware datetime or an RFC 3339 text.
+WindowPair = tuple[datetime | str, datetime | str]
+
+
+class Event(msgspec.Struct, frozen=True):
+    """What a stage did to a set.
+
+    `kind` is the full name of the kind, `metadata` the JSON object as Python values, `time` canonical RFC 3339 text.
+    `Event.new` and `Event.decode` give only events that keep the rules; the bare constructor checks nothing.
+    """
+
+    kind: str
+    metadata: dict[str, Any]
+    time: str
+
+    @classmethod
+    def new(
+        cls,
+        kind: str,
+        *,
+        size: int | None = None,
+        window: WindowPair | None = None,
+        error: str | None = None,
+        time: datetime | str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        kinds: Kinds = KUBECOST_KINDS,
+    ) -> "Event":
+        """An event from the values of a call; `time` is now if it is not given.
+
+        Raises `InvalidEvent`, naming the argument and the rule it breaks.
+        """
+        known = kinds.by_name.get(kind) if isinstance(kind, str) else None
+        if known is None:
+            raise InvalidEvent(kinds.unknown(kind))
+        fields: dict[str, Any] = {}
+        if size is not None:
+            if type(size) is not int or not 0 <= size <= MAX_SIZE:
+                raise InvalidEvent(f"size must be a whole number from 0 to 2^63-1, not {size!r}")
+            fields["size"] = size
+        if window is not None:
+            fields["window"] = _window_argument(window)
+        if error is not None:
+            if not isinstance(error, str):
+                raise InvalidEvent(f"error must be a text, not {error!r}")
+            fields["error"] = error
+        for needed in known.action.needs:
+            if needed not in fields:
+                raise InvalidEvent(f"{kind} needs {needed}")
+        if metadata:
+            fields.update(metadata)
+        return cls(kind, fields, times.now() if time is None else _time_argument(time))
+
+    @classmethod
+    def decode(cls, raw: bytes, kinds: Kinds = KUBECOST_KINDS) -> "Event":
+        """The event that `raw` spells, in canonical spelling or another. Raises `InvalidEvent(reason, raw)`."""
+        kind, text = validator(kinds)(raw)
+        fields = msgspec.json.decode(text)
+        return cls(kind.name, fields["metadata"], fields["time"])
+
+    def encode(self) -> bytes:
+        """Canonical text. Raises `InvalidEvent` for metadata that is no JSON and for more than 64 KiB."""
+        fields = {"kind": self.kind, "metadata": self.metadata, "time": self.time}
+        try:
+            raw = orjson.dumps(fields, option=_ONLY_JSON)
+            if b"null" in raw:
+                json.dumps(fields, allow_nan=False)  # orjson turns NaN into null without a word
+        except (TypeError, ValueError, RecursionError):
+            raw = _encode_slowly(fields)
+        if len(raw) > MAX_BYTES:
+            raise InvalidEvent(f"the event is {len(raw)} bytes long, the most is {MAX_BYTES}")
+        return raw
+
+    @property
+    def size(self) -> int | None:
+        """Number of records in the set, if the event carries it."""
+        size: int | None = self.metadata.get("size")
+        return size
+
+    @property
+    def window(self) -> tuple[str, str] | None:
+        """Start and end of the set's window as canonical text, if the event carries it."""
+        window = self.metadata.get("window")
+        return (window["start"], window["end"]) if window else None
+
+    @property
+    def error(self) -> str | None:
+        """What failed, on the two kinds of errors."""
+        error: str | None = self.metadata.get("error")
+        return error
+
+
+_ONLY_JSON = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+
+
+def _encode_slowly(fields: dict[str, Any]) -> bytes:
+    """By the standard library: integers past 64 bits, and a telling error for what is no JSON."""
+    try:
+        return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError as e:
+        raise InvalidEvent(f"metadata is no JSON: a text in it is no valid Unicode ({e.reason})") from e
+    except (TypeError, ValueError, RecursionError) as e:
+        raise InvalidEvent(f"metadata is no JSON: {e}") from e
+
+
+def _time_argument(time: datetime | str) -> str:
+    try:
+        return times.spell(time)
+    except (TypeError, ValueError) as e:
+        raise InvalidEvent(f"time: {e}") from e
+
+
+def _window_argument(window: WindowPair) -> dict[str, str]:
+    try:
+        start, end = window
+    except (TypeError, ValueError):
+        raise InvalidEvent(f"window must be a pair of start and end, not {window!r}") from None
+    try:
+        first, last = set_window(start, end)
+    except (TypeError, ValueError) as e:
+        raise InvalidEvent(f"window: {e}") from e
+    return {"start": first, "end": last}

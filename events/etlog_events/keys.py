@@ -1,0 +1,63 @@
+"""The names of all keys of one log. No other module spells a key.
+
+The braces are a Redis Cluster hash tag: they put one log into one slot, which keeps its scripts atomic there.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+#: The consumer group that mirrors the cursor, so that `XINFO GROUPS` shows the lag.
+GROUP = "etlog"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of the log called `name`."""
+
+    name: str
+
+    def _key(self, suffix: str) -> str:
+        return f"etlog:{{{self.name}}}:{suffix}"
+
+    @property
+    def events(self) -> str:
+        """Stream: one entry an event, with the fields `event`, `producer`, `seq`."""
+        return self._key("events")
+
+    @property
+    def cursor(self) -> str:
+        """String: id of the last applied entry, the version of everything that is read."""
+        return self._key("cursor")
+
+    def log(self, category: str) -> str:
+        """List: the newest events of `category`, oldest first, as JSON text."""
+        return self._key(f"log:{category}")
+
+    def logs(self, categories: Iterable[str]) -> list[str]:
+        """The lists of `categories`, in their order."""
+        return [self.log(category) for category in categories]
+
+    @property
+    def counters(self) -> str:
+        """Hash: kind -> events applied since the log began."""
+        return self._key("counters")
+
+    @property
+    def stats(self) -> str:
+        """Hash: `applied`, `dead`, `duplicate`, `lost`, `dead_dropped`."""
+        return self._key("stats")
+
+    @property
+    def dead(self) -> str:
+        """Stream: entries that were refused, with the reason."""
+        return self._key("dead")
+
+    @property
+    def producers(self) -> str:
+        """Hash: `<producer>:published` and `<producer>:applied`, the last sequence number of each."""
+        return self._key("producers")
+
+    @property
+    def lease(self) -> str:
+        """String with a time to live: name of the active consumer."""
+        return self._key("lease")

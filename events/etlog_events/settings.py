@@ -1,0 +1,140 @@
+"""Every setting of etlog in one typed object, read from `ETLOG_*` environment variables.
+
+A bad value raises `SettingsError` with one line that names the variable and says what it must be.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from etlog_events.errors import SettingsError
+from etlog_events.keys import Keys
+from etlog_events.kinds import CATEGORIES, Kinds
+
+T = TypeVar("T")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def log_name(value: str) -> str:
+    """The name of a log: it stands in key names and URLs. Raises `ValueError`."""
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            f"must be 1 to 64 letters, digits, dots, dashes or underscores, and start with a letter or digit, not {value!r}"
+        )
+    return value
+
+
+def store_url(value: str) -> str:
+    """The address of the store. Raises `ValueError`, whose text does not repeat the address: it may hold a password."""
+    if not value.startswith(_SCHEMES) or value in _SCHEMES:
+        raise ValueError(
+            "must be an address such as redis://127.0.0.1:6379/0, rediss://host:6379 or unix:///run/redis.sock"
+        )
+    return value
+
+
+def _at_least(least: int, most: int | None = None) -> Callable[[str], int]:
+    span = f"a whole number of at least {least}" if most is None else f"a whole number from {least} to {most}"
+
+    def parse(value: str) -> int:
+        try:
+            number = int(value) if value.isascii() else None
+        except ValueError:
+            number = None
+        if number is None or number < least or (most is not None and number > most):
+            raise ValueError(f"must be {span}, not {value!r}")
+        return number
+
+    return parse
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        match = next((choice for choice in choices if choice.lower() == value.lower()), None)
+        if match is None:
+            raise ValueError(f"must be one of {', '.join(choices)}, not {value!r}")
+        return match
+
+    return parse
+
+
+def _categories(value: str) -> Mapping[str, str]:
+    categories: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in value.split(","))):
+        name, _, prefix = pair.partition("=")
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or not re.fullmatch(r"[A-Z][A-Za-z0-9]*", prefix):
+            raise ValueError(f"must be pairs such as cloudcost=CloudCostSet, separated by commas, not {pair!r}")
+        if name in {*CATEGORIES, *categories, "counters"} or prefix in {
+            *CATEGORIES.values(),
+            *categories.values(),
+        }:
+            raise ValueError(f"names {pair!r}, but that category or prefix is taken")
+        categories[name] = prefix
+    return MappingProxyType(categories)
+
+
+def _host(value: str) -> str:
+    if not value or any(character.isspace() for character in value):
+        raise ValueError(f"must be a host name or address, not {value!r}")
+    return value
+
+
+def _setting(parse: Callable[[str], T], default: T, about: str) -> Any:
+    """A field of `Settings`: how its text is read, what holds without it, and what it means, with its unit."""
+    metadata = {"parse": parse, "about": about}
+    if isinstance(default, MappingProxyType):
+        return field(default_factory=lambda: default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings, each with its default; `from_environment` reads those that are set."""
+
+    redis_url: str = _setting(store_url, "redis://127.0.0.1:6379/0", "Address of the store")
+    name: str = _setting(log_name, "default", "Name of the log")
+    cap: int = _setting(_at_least(1, 1_000_000), 1000, "Events that each category's list holds")
+    retain: int = _setting(_at_least(0), 100_000, "Applied entries that stay in the stream")
+    categories: Mapping[str, str] = _setting(
+        _categories,
+        MappingProxyType({}),
+        "Categories beside allocation and asset, as name=Prefix,name=Prefix",
+    )
+    host: str = _setting(_host, "127.0.0.1", "Address the API listens on")
+    port: int = _setting(_at_least(1, 65535), 9090, "Port the API listens on")
+    log_level: str = _setting(_one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "Least severity that is logged")
+    log_format: str = _setting(_one_of("text", "json"), "text", "Shape of a log line")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """The settings that `environment` gives. Raises `SettingsError`, naming the variable."""
+        values: dict[str, Any] = {}
+        for setting in fields(cls):
+            variable = variable_of(setting.name)
+            text = environment.get(variable)
+            if text is not None and text != "":
+                try:
+                    values[setting.name] = setting.metadata["parse"](text)
+                except ValueError as e:
+                    raise SettingsError(f"{variable} {e}") from e
+        return cls(**values)
+
+    @property
+    def kinds(self) -> Kinds:
+        """All kinds of this log."""
+        return Kinds({**CATEGORIES, **self.categories})
+
+    @property
+    def keys(self) -> Keys:
+        """The keys of this log."""
+        return Keys(self.name)
+
+
+def variable_of(setting: str) -> str:
+    """The environment variable of a setting: `cap` -> `ETLOG_CAP`."""
+    return "ETLOG_" + setting.upper()
