@@ -8,13 +8,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 from etlog_events.errors import SettingsError
 from etlog_events.keys import Keys
 from etlog_events.kinds import CATEGORIES, Kinds
-
-T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SCHEMES = ("redis://", "rediss://", "unix://")
@@ -24,7 +22,7 @@ def log_name(value: str) -> str:
     """The name of a log: it stands in key names and URLs. Raises `ValueError`."""
     if not _NAME.fullmatch(value):
         raise ValueError(
-            f"must be 1 to 64 letters, digits, dots, dashes or underscores, and start with a letter or digit, not {value!r}"
+            f"must be up to 64 letters, digits, dots, dashes or underscores, a letter or digit first, not {value!r}"
         )
     return value
 
@@ -84,7 +82,7 @@ def _host(value: str) -> str:
     return value
 
 
-def _setting(parse: Callable[[str], T], default: T, about: str) -> Any:
+def _setting(parse: Callable[[str], Any], default: Any, about: str) -> Any:
     """A field of `Settings`: how its text is read, what holds without it, and what it means, with its unit."""
     metadata = {"parse": parse, "about": about}
     if isinstance(default, MappingProxyType):
