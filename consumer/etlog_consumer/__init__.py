@@ -1,0 +1,6 @@
+"""The process that applies the event stream to the lists and counters of a log."""
+
+from etlog_consumer.apply import Target
+from etlog_consumer.consumer import Consumer
+
+__all__ = ["Consumer", "Target"]

@@ -2,6 +2,7 @@
 
 EtlogError
 ├── InvalidEvent        an event breaks a rule of the contract (also a ValueError)
+├── IllegalWindow       a text is no window (also a ValueError)
 ├── SettingsError       a setting has a bad value (also a ValueError)
 └── StoreError          the store did not do what was asked
     ├── StoreUnavailable    it cannot be reached, or is not ready
@@ -24,6 +25,17 @@ class InvalidEvent(EtlogError, ValueError):
         super().__init__(reason)
         self.reason = reason
         self.raw = raw
+
+
+class IllegalWindow(EtlogError, ValueError):
+    """Raised when a text is no window; `text` holds it, and the message is the one that OpenCost gives."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"illegal window: {self.text}"
 
 
 class SettingsError(EtlogError, ValueError):

@@ -57,7 +57,6 @@ def _options(part: str, answer_timeout: float, retry: Any) -> dict[str, Any]:
         "client_name": f"etlog-{part}",
         "socket_timeout": answer_timeout,
         "socket_connect_timeout": CONNECT_TIMEOUT,
-        "socket_keepalive": True,
         "retry": retry,
         "protocol": 2,
         "legacy_responses": True,

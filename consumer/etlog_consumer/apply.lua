@@ -1,0 +1,141 @@
+-- Apply one batch of entries to the log: its effects and the progress past it, or nothing at all.
+--
+-- EVALSHA <sha> 6+n events cursor counters stats dead producers log [log ...]  arguments
+--
+--   events     stream  the entries; its group mirrors the cursor, and applied entries are trimmed
+--   cursor     string  id of the last applied entry
+--   counters   hash    kind -> events applied
+--   stats      hash    applied, dead, duplicate, lost, dead_dropped
+--   dead       stream  refused entries: id, producer, seq, raw, reason
+--   producers  hash    <producer>:applied -> last sequence number applied
+--   log        list    a category's newest events, oldest first
+--
+-- Arguments: from, to, group, entries_read, cap, dead_cap, trim, then four lists and one a log, each led by its length:
+--   from          the cursor that the batch was read from ("0-0": nothing applied yet)
+--   to            id of the batch's last entry
+--   entries_read  entries of the stream up to `to`, "" where that is unknown
+--   trim          entries before this id go; "" keeps all
+--   kind, number          to add to the counters
+--   stat, number          to add to the stats
+--   producer, number      last sequence number of each producer in the batch
+--   id, producer, seq, raw, reason   of each refused entry
+--   event                 of each log, to append; at most 4000 a log and batch (a limit of Lua's stack)
+--
+-- Returns {"applied", entries_read}, or {"moved", cursor} when another consumer has been here: nothing was changed.
+-- All that can fail is read before the first write: what a script has written before an error stays written.
+
+local events, cursor, counters, stats, dead, producers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local from, to, group, entries_read = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local cap, dead_cap, trim = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local FIRST_LOG = 7
+local position = 8
+
+local function take_list(width)
+  local first = position + 1
+  local last = position + tonumber(ARGV[position]) * width
+  position = last + 1
+  return first, last
+end
+
+-- Sums of what a hash holds and what comes on top, as field, value, field, value ...
+local function sums(hash, first, last)
+  local fields, changed = {}, {}
+  for i = first, last, 2 do
+    fields[#fields + 1] = ARGV[i]
+  end
+  if #fields == 0 then
+    return changed
+  end
+  local held = redis.call('HMGET', hash, unpack(fields))
+  for i, field in ipairs(fields) do
+    changed[#changed + 1] = field
+    changed[#changed + 1] = string.format('%.0f', (tonumber(held[i] or 0) or 0) + tonumber(ARGV[first + 2 * i - 1]))
+  end
+  return changed
+end
+
+local function require_type(key, expected)
+  local found = redis.call('TYPE', key).ok
+  if found ~= expected and found ~= 'none' then
+    return redis.error_reply('WRONGTYPE ' .. key .. ' should be a ' .. expected .. ', it is a ' .. found)
+  end
+end
+
+-- Read.
+
+local at = redis.call('GET', cursor) or '0-0'
+if at ~= from then
+  return {'moved', at}
+end
+
+local wrong = require_type(events, 'stream') or require_type(dead, 'stream') or require_type(producers, 'hash')
+for i = FIRST_LOG, #KEYS do
+  wrong = wrong or require_type(KEYS[i], 'list')
+end
+if wrong then
+  return wrong
+end
+
+local first, last = take_list(2)
+local new_counters = sums(counters, first, last)
+first, last = take_list(2)
+local new_stats = sums(stats, first, last)
+local dead_dropped = redis.call('HGET', stats, 'dead_dropped')
+
+-- Write. The cursor goes first, for it is refused as a whole when the store is full, read-only or cannot save.
+
+redis.call('SET', cursor, to)
+if #new_counters > 0 then
+  redis.call('HSET', counters, unpack(new_counters))
+end
+if #new_stats > 0 then
+  redis.call('HSET', stats, unpack(new_stats))
+end
+
+first, last = take_list(2)
+for i = first, last, 2 do
+  redis.call('HSET', producers, ARGV[i] .. ':applied', ARGV[i + 1])
+end
+
+first, last = take_list(5)
+for i = first, last, 5 do
+  redis.call('XADD', dead, '*', 'id', ARGV[i], 'producer', ARGV[i + 1], 'seq', ARGV[i + 2],
+    'raw', ARGV[i + 3], 'reason', ARGV[i + 4])
+end
+if last >= first then
+  local dropped = redis.call('XTRIM', dead, 'MAXLEN', dead_cap)
+  if dropped > 0 then
+    redis.call('HSET', stats, 'dead_dropped', string.format('%.0f', (tonumber(dead_dropped or 0) or 0) + dropped))
+  end
+end
+
+for i = FIRST_LOG, #KEYS do
+  first, last = take_list(1)
+  if last >= first then
+    redis.call('RPUSH', KEYS[i], unpack(ARGV, first, last))
+    redis.call('LTRIM', KEYS[i], -cap, -1)
+  end
+end
+
+-- The group mirrors the cursor. At the end of the stream all entries ever added are read, whatever was deleted.
+
+local stream = redis.call('EXISTS', events) == 1 and redis.call('XINFO', 'STREAM', events) or {}
+local info = {}
+for i = 1, #stream, 2 do
+  info[stream[i]] = stream[i + 1]
+end
+if info['last-generated-id'] == to then
+  entries_read = info['entries-added']
+end
+local mirror = {'XGROUP', 'SETID', events, group, to}
+if entries_read ~= '' then
+  mirror[6], mirror[7] = 'ENTRIESREAD', entries_read
+end
+if redis.pcall(unpack(mirror)).err then -- somebody destroyed the group
+  redis.call('XGROUP', 'CREATE', events, group, to, 'MKSTREAM')
+  redis.call(unpack(mirror))
+end
+if trim ~= '' then
+  redis.call('XTRIM', events, 'MINID', '~', trim)
+end
+return {'applied', tostring(entries_read)}

@@ -1,0 +1,59 @@
+"""One call of `apply.lua`: a batch is applied as a whole, or not at all."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from etlog_events.keys import GROUP, Keys
+from etlog_events.kinds import Kinds
+
+from etlog_consumer.batch import Batch
+
+SCRIPT = files(__package__).joinpath("apply.lua").read_text()
+
+#: Dead letters that are kept; with 64 KiB each at the most.
+DEAD_CAP = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The log that batches are applied to: its keys, its categories in the order of `KEYS`, the cap of its lists."""
+
+    keys: Keys
+    kinds: Kinds
+    cap: int
+
+    @property
+    def key_names(self) -> list[str]:
+        """`KEYS` of the script."""
+        keys = self.keys
+        fixed = [keys.events, keys.cursor, keys.counters, keys.stats, keys.dead, keys.producers]
+        return fixed + keys.logs(self.kinds.categories)
+
+    def arguments(self, batch: Batch, cursor: bytes, entries_read: int | None, trim: bytes | None) -> list[Any]:
+        """`ARGV` of the script for `batch`, read after `cursor`.
+
+        `entries_read` counts the stream's entries up to the batch's end, None where unknown; entries before `trim`
+        may go.
+        """
+        arguments: list[Any] = [
+            cursor,
+            batch.last,
+            GROUP,
+            "" if entries_read is None else entries_read,
+            self.cap,
+            DEAD_CAP,
+            trim or "",
+        ]
+        for pairs in (batch.counters, batch.stats, batch.numbers):
+            arguments.append(len(pairs))
+            for name, number in pairs.items():
+                arguments += (name, number)
+        arguments.append(len(batch.dead))
+        for letter in batch.dead:
+            arguments += (letter.id, letter.producer, letter.seq, letter.raw, letter.reason)
+        for category in self.kinds.categories:
+            newest = batch.logs[category][-self.cap :]
+            arguments.append(len(newest))
+            arguments += newest
+        return arguments

@@ -1,0 +1,34 @@
+-- Append a batch of one producer's events to the stream, each exactly once.
+--
+-- EVALSHA <sha> 2 events producers  producer first mode  event [event ...]
+--
+--   events     stream  one entry an event: event, producer, seq
+--   producers  hash    <producer>:published -> last sequence number that this script appended for it
+--   producer           the producer's id
+--   first              sequence number of the first event; the others follow on
+--   mode               "follow": refuse a batch that leaves a gap; "skip": take it, the missing numbers are gone
+--   event              canonical JSON
+--
+-- Returns {"OK", last} with the last number now held, or {"GAP", held} with the number to follow on from; nothing
+-- was changed then. Events at or below the number held are not appended again, so a batch may be sent twice.
+-- All that can fail is read before the first write: what a script has written before an error stays written.
+
+local events, producers = KEYS[1], KEYS[2]
+local producer, first, mode = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local HEADER = 3
+
+local field = producer .. ':published'
+local held = tonumber(redis.call('HGET', producers, field) or '0')
+if first > held + 1 and mode ~= 'skip' then
+  return {'GAP', held}
+end
+
+local last = first + #ARGV - HEADER - 1
+if last <= held then
+  return {'OK', held}
+end
+for seq = math.max(first, held + 1), last do
+  redis.call('XADD', events, '*', 'event', ARGV[HEADER + 1 + seq - first], 'producer', producer, 'seq', seq)
+end
+redis.call('HSET', producers, field, last)
+return {'OK', last}
