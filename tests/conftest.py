@@ -1,0 +1,94 @@
+"""What every test may use: a real server, an empty log on it, and settings free of the machine's environment."""
+
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+import redis
+from etlog_consumer import Consumer, Target
+from etlog_events.keys import Keys
+from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.store import connect
+from servers import Server, wait_until
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine reaches a test."""
+    for name in os.environ:
+        if name.startswith("ETLOG_") and not name.startswith("ETLOG_TEST_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def store_url() -> Iterator[str]:
+    """The address of a real server: the one named by `ETLOG_TEST_REDIS_URL`, else one of our own."""
+    named = os.environ.get("ETLOG_TEST_REDIS_URL")
+    if named:
+        yield named
+        return
+    server = Server()
+    yield server.url
+    server.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server of this test's own, with an append-only file, to be killed and restarted."""
+    server = Server("--appendonly", "yes", "--appendfsync", "everysec")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def client(store_url: str) -> Iterator[redis.Redis]:
+    """A client of the shared server."""
+    with connect(store_url, part="test") as client:
+        yield client
+
+
+@pytest.fixture
+def keys(client: redis.Redis) -> Iterator[Keys]:
+    """The keys of a log that is this test's own, and is gone after it."""
+    keys = Keys(f"test-{uuid.uuid4().hex[:12]}")
+    yield keys
+    for key in client.scan_iter(match=keys.events.replace("events", "*"), count=1000):
+        client.delete(key)
+
+
+Consuming = Callable[..., AbstractContextManager[Consumer]]
+
+
+@pytest.fixture
+def consuming(store_url: str, keys: Keys) -> Consuming:
+    """`with consuming(cap=…):` runs a consumer on the test's log in a thread."""
+
+    @contextmanager
+    def run(cap: int = 1000, retain: int = 100_000) -> Iterator[Consumer]:
+        consumer = Consumer(connect(store_url, part="consumer"), Target(keys, KUBECOST_KINDS, cap), retain=retain)
+        stop = threading.Event()
+        thread = threading.Thread(target=consumer.run, args=(stop,))
+        thread.start()
+        try:
+            yield consumer
+        finally:
+            stop.set()
+            thread.join()
+
+    return run
+
+
+@pytest.fixture
+def caught_up(client: redis.Redis, keys: Keys) -> Callable[[], None]:
+    """Waits until everything in the stream is applied."""
+
+    def wait() -> None:
+        wait_until(
+            lambda: client.get(keys.cursor) == client.xinfo_stream(keys.events)["last-generated-id"],
+            what="the consumer to catch up",
+        )
+
+    return wait
