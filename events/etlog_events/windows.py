@@ -38,7 +38,8 @@ _ROUNDING = {**_UNITS, "w": _DAY}
 _DURATION = re.compile(r"([0-9]+)([mhdw])(?: offset ([0-9]+)([mhdw]))?")
 _TIMESTAMPS = re.compile(r"([0-9]+)[-,|]([0-9]+)")
 
-_ZONE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
+#: At most as deep as America/Argentina/Ushuaia: `ZoneInfo` runs out of stack on thousands of parts.
+_ZONE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}")
 _ZONE_OFFSET = re.compile(r"([+-])([01][0-9]|2[0-3]):([0-5][0-9])")
 
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -66,7 +67,8 @@ class Window:
 def parse_window(text: str, *, now: datetime) -> Window:
     """The window that `text` means at `now`, whose time zone decides what "today" is.
 
-    Only a week or month that begins at this very instant is empty; every other window ends after its start.
+    Every window ends after its start, but for the empty ones that the calendar gives: a week or month that begins
+    at this very instant, and a yesterday that the zone skipped when it crossed the date line.
     Raises `IllegalWindow` for a text that is no window, `ValueError` for a `now` without a time zone.
     """
     if now.utcoffset() is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from etlog_events.errors import EtlogError
 from etlog_events.kinds import CATEGORIES
 from etlog_producer import Producer
 
@@ -21,6 +22,10 @@ logger = logging.getLogger("etlog.sample")
 OnSaved = Callable[[Path], None]
 
 
+class NothingRead(EtlogError):
+    """Raised when a set is to be built and nothing was metered for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """The levels that held from `start` to `end`."""
@@ -31,9 +36,14 @@ class Reading:
 
 
 def build(window: Window, readings: Sequence[Reading], prices: Prices, *, stretch: bool) -> RecordSet:
-    """The set of `window` from what was read in it; with `stretch`, as if it had been read for the whole window."""
+    """The set of `window` from what was read in it; with `stretch`, as if it had been read for the whole window.
+
+    Raises `NothingRead` if no reading lies in it.
+    """
     hours = [window.hours_shared(reading.start, reading.end) for reading in readings]
-    factor = window.hours / sum(hours) if stretch and any(hours) else 1.0
+    if not any(hours):
+        raise NothingRead("the meter gave no reading in this window")
+    factor = window.hours / sum(hours) if stretch else 1.0
     records = merge(
         prices.record(name, level, shared * factor)
         for reading, shared in zip(readings, hours, strict=True)
@@ -72,7 +82,7 @@ class Category:
         self._read_at: datetime | None = None
 
     def tick(self, now: datetime) -> None:
-        """Read the meter; when the window of the last reading has ended, work on its set. Never raises for a failure."""
+        """Read the meter; when the window of the last reading has ended, work on its set. A failure is not raised."""
         start, self._read_at = self._read_at, now
         window = TEN_SECONDS.window(start or now)
         with self._going_on(window):
@@ -94,21 +104,20 @@ class Category:
         with self._producer.stage(self._prefix, window=window) as stage:
             built = build(window, self._readings, self._prices, stretch=self._name == "asset")
             path = self._sets.save(built)
-            stage.saved(size=len(built.records), file=str(path))
+            stage.saved(size=len(built.records))
             self._on_saved(path)
             loaded = self._sets.load(window)
-            stage.loaded(size=len(loaded.records), file=str(path))
+            stage.loaded(size=len(loaded.records))
         return loaded
 
     def _roll_up(self, part: RecordSet) -> None:
         """Add `part` to the set of its minute."""
         minute = MINUTE.window(part.start)
-        path = self._minutes.path(minute)
         with self._producer.stage(self._prefix, window=minute) as stage:
             sets = [part]
-            if path.exists():
+            if self._minutes.path(minute).exists():
                 sets.append(self._minutes.load(minute))
-                stage.loaded(size=len(sets[-1].records), file=str(path))
+                stage.loaded(size=len(sets[-1].records))
             aggregated = aggregate(minute, sets)
             stage.aggregated(size=len(aggregated.records), parts=len(aggregated.parts))
             total = aggregated.total()
@@ -119,7 +128,7 @@ class Category:
                 disk_gib_hours=round(total.disk_gib_hours, 9),
             )
             self._minutes.save(aggregated)
-            stage.saved(size=len(aggregated.records), file=str(path))
+            stage.saved(size=len(aggregated.records))
 
     @contextmanager
     def _going_on(self, window: Window) -> Iterator[None]:

@@ -58,6 +58,8 @@ class AllocationMeter:
                 with process.oneshot():
                     cpu, memory, name = process.cpu_times(), process.memory_info().rss, process.name()
             except psutil.Error:
+                if process.pid in before:  # or its whole past would count as busy when it can be read again
+                    self._cpu_seconds[process.pid] = before[process.pid]
                 continue
             self._cpu_seconds[process.pid] = cpu.user + cpu.system
             busy = max(self._cpu_seconds[process.pid] - before.get(process.pid, 0.0), 0.0) if before else 0.0

@@ -88,7 +88,7 @@ class Reconciler:
         self._begun: datetime | None = None
 
     def tick(self, now: datetime) -> None:
-        """Reconcile the windows that ended `SETTLE` ago, and their minute when it is full. Never raises for a failure."""
+        """Reconcile the windows that ended `SETTLE` ago, and their minute when it is full. A failure is not raised."""
         if self._ticked_at is None or not timedelta(0) <= now - self._ticked_at <= PAUSE:
             self._next, self._begun = TEN_SECONDS.window(now).start, None
         self._ticked_at = now

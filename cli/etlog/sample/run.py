@@ -42,7 +42,7 @@ def run(*, url: str, log: str, data: Path, fail: bool, stop: threading.Event) ->
     Returns 0, or 1 when a process ended by itself, after stopping the others.
     """
     context = multiprocessing.get_context("spawn")
-    processes = [
+    processes: list[BaseProcess] = [
         context.Process(target=work, args=(part, url, log, data, fail), name=part, daemon=True) for part in PARTS
     ]
     started: list[BaseProcess] = []

@@ -1,0 +1,94 @@
+"""Answers: the envelope of OpenCost around events spliced in as they are stored, not decoded and encoded again."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import orjson
+from etlog_events import times
+from etlog_events.kinds import Kinds
+from etlog_events.windows import Window
+
+from etlog_api.query import Query
+from etlog_api.reader import View
+from etlog_api.snapshot import Snapshot
+
+#: Where the kind begins in canonical text.
+_KIND_AT = len(b'{"kind":"')
+_TIME = b'"time":"'
+
+
+def answer(view: View, query: Query, kinds: Kinds) -> bytes:
+    """The body that answers `query`."""
+    snapshot = view.snapshot
+    logs = {category: select(events, query) for category, events in snapshot.logs.items()}
+    counters = {
+        name: number for name, number in snapshot.counters.items() if query.kinds is None or name in query.kinds
+    }
+    return envelope(logs, counters, warning(view, query, kinds))
+
+
+def envelope(logs: Mapping[str, Sequence[bytes]], counters: Mapping[str, int], warning: str | None) -> bytes:
+    """`{"code":200,"data":{…},"warning":"…"}`; the items of `logs` are JSON already."""
+    data = [b'"%b":[%b]' % (category.encode(), b",".join(items)) for category, items in logs.items()]
+    data.append(b'"counters":' + orjson.dumps(counters))
+    tail = b',"warning":' + orjson.dumps(warning) if warning else b""
+    return b'{"code":200,"data":{%b}%b}' % (b",".join(data), tail)
+
+
+def error(code: int, message: str) -> bytes:
+    """The envelope of an answer that is none: `{"code":400,"message":"illegal window: 7y"}`."""
+    return orjson.dumps({"code": code, "message": message})
+
+
+def select(events: Sequence[bytes], query: Query) -> Sequence[bytes]:
+    """The events, stored canonical text in the order of the log, that pass the query."""
+    if query.kinds is not None:
+        prefixes = tuple(b'{"kind":"%b"' % name.encode() for name in query.kinds)
+        events = [event for event in events if event.startswith(prefixes)]
+    if query.window is not None:
+        events = [event for event in events if _within(event, query.window)]
+    if query.limit is not None:
+        events = events[-query.limit :]
+    return events
+
+
+def time_of(event: bytes) -> str:
+    """The time in canonical text; it stands last."""
+    return event[event.rindex(_TIME) + len(_TIME) : -2].decode()
+
+
+def _within(event: bytes, window: Window) -> bool:
+    moment = times.to_nanoseconds(time_of(event))
+    return (window.start_ns is None or window.start_ns <= moment) and (window.end_ns is None or moment < window.end_ns)
+
+
+def warning(view: View, query: Query, kinds: Kinds) -> str | None:
+    """What the reader of an answer must know to not be misled, or None."""
+    warnings = []
+    if view.away_since is not None:
+        since = datetime.fromtimestamp(view.away_since, UTC)
+        warnings.append(
+            f"the store cannot be reached since {times.from_datetime(since)}, this is the log as it was then"
+        )
+    if query.unknown:
+        texts = ", ".join(repr(text) for text in query.unknown)
+        warnings.append(f"no kind contains {texts}; the kinds are {', '.join(kinds.by_name)}")
+    if query.window is not None:
+        warnings += _incomplete(view.snapshot, query.window, kinds)
+    return "; ".join(warnings) or None
+
+
+def _incomplete(snapshot: Snapshot, window: Window, kinds: Kinds) -> list[str]:
+    """A category that counted more events than its list holds has let go of the older ones: a window that reaches
+    back to them is answered in part."""
+    counted = dict.fromkeys(snapshot.logs, 0)
+    for name, number in snapshot.counters.items():
+        if name in kinds.by_name:
+            counted[kinds.by_name[name].category] += number
+    found = []
+    for category, events in snapshot.logs.items():
+        if events and len(events) < counted[category]:
+            oldest = time_of(events[0])
+            if window.start_ns is None or window.start_ns < times.to_nanoseconds(oldest):
+                found.append(f"{category} holds its newest {len(events)} events and is complete from {oldest} on")
+    return found

@@ -1,0 +1,88 @@
+"""The reader of one replica: keeps the last snapshot, and asks the store no more than whether it is still the last."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import redis
+from etlog_events.errors import StoreUnavailable
+
+from etlog_api.snapshot import Snapshot
+
+logger = logging.getLogger("etlog.api")
+
+#: Seconds in which a question must be answered; every answer of ours is promised within 2.
+QUESTION_TIMEOUT = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a reader sees: a snapshot, and since when (seconds since 1970) the store cannot be asked about it."""
+
+    snapshot: Snapshot
+    away_since: float | None = None
+
+
+class Reader:
+    """Gives the present view of one log to any number of requests at once.
+
+    A question to the store is shared by all requests that wait before it is asked, and by none that comes later: so
+    whoever has seen an event applied finds it in the answer.
+    """
+
+    def __init__(
+        self, read_cursor: Callable[[], Awaitable[bytes | None]], read_snapshot: Callable[[], Awaitable[Snapshot]]
+    ) -> None:
+        self._read_cursor = read_cursor
+        self._read_snapshot = read_snapshot
+        self._asking = asyncio.Lock()
+        self._next: asyncio.Task[View] | None = None
+        self._snapshot: Snapshot | None = None
+        self._read_at = 0.0
+        self._away_since: float | None = None
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the store last said what the log is; None before the first answer."""
+        return time.monotonic() - self._read_at if self._snapshot is not None else None
+
+    async def view(self) -> View:
+        """The log as it stands now, or as it last stood while the store is away.
+
+        Raises `StoreUnavailable` when it is away and there is nothing to answer from.
+        """
+        if self._next is None:
+            self._next = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._next)  # a client that leaves must not take the question from the others
+
+    async def _ask(self) -> View:
+        async with self._asking:
+            self._next = None  # who comes from here on was not there when this question was asked
+            try:
+                async with asyncio.timeout(QUESTION_TIMEOUT):
+                    snapshot = await self._refreshed()
+            except (redis.RedisError, OSError) as e:  # a timeout is an OSError
+                return self._away(e)
+        if self._away_since is not None:
+            logger.warning(
+                "The store answers again after %.1f s", time.time() - self._away_since, extra={"action": "store_back"}
+            )
+            self._away_since = None
+        self._snapshot, self._read_at = snapshot, time.monotonic()
+        return View(snapshot)
+
+    async def _refreshed(self) -> Snapshot:
+        snapshot = self._snapshot
+        if snapshot is None or await self._read_cursor() != snapshot.cursor:
+            snapshot = await self._read_snapshot()
+        return snapshot
+
+    def _away(self, error: Exception) -> View:
+        if self._away_since is None:
+            self._away_since = time.time()
+            logger.warning("The store is away: %s", error or "no answer in time", extra={"action": "store_away"})
+        if self._snapshot is None:
+            raise StoreUnavailable("the store cannot be reached, and nothing was read from it yet") from error
+        return View(self._snapshot, self._away_since)

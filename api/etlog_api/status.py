@@ -1,0 +1,94 @@
+"""The status of a log: how far it is applied, what waits, who is at work."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from etlog_events.keys import GROUP, Keys
+
+#: Seconds without progress, although events wait, after which a replica calls itself not ready.
+STUCK_AFTER = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the store says of the log in one consistent read.
+
+    `lag` counts the entries not applied yet, None where the store cannot tell; `oldest_unapplied` is the age of the
+    oldest of them in seconds, None when nothing waits.
+    """
+
+    cursor: str | None
+    last_entry: str | None
+    entries: int
+    lag: int | None
+    oldest_unapplied: float | None
+    stats: dict[str, int]
+    active_consumer: str | None
+    store: dict[str, str]
+
+
+#: What `INFO` tells that a reader of the status wants to know.
+_STORE_FACTS = ("redis_version", "valkey_version", "role", "aof_enabled", "maxmemory_policy", "used_memory_human")
+
+
+async def read_status(client: Any, keys: Keys) -> Status:
+    """The present status. Raises the driver's errors."""
+    async with client.pipeline(transaction=True) as pipe:
+        pipe.get(keys.cursor)
+        pipe.hgetall(keys.stats)
+        pipe.get(keys.lease)
+        pipe.exists(keys.events)
+        pipe.time()
+        pipe.info()
+        cursor, stats, holder, exists, (seconds, microseconds), info = await pipe.execute()
+    entries, last, oldest = 0, None, None
+    lag: int | None = 0
+    if exists:
+        at = cursor or b"0-0"
+        async with client.pipeline(transaction=True) as pipe:
+            pipe.xinfo_stream(keys.events)
+            pipe.xinfo_groups(keys.events)
+            pipe.xrange(keys.events, min=b"(" + at, count=1)
+            stream, groups, waiting = await pipe.execute()
+        entries, last = stream["length"], stream["last-generated-id"].decode()
+        group: dict[str, Any] = next((group for group in groups if group["name"] == GROUP.encode()), {})
+        lag = group.get("lag") if waiting else 0
+        if waiting:
+            oldest = max(0.0, seconds + microseconds / 1e6 - int(waiting[0][0].split(b"-")[0]) / 1000)
+    return Status(
+        cursor=cursor.decode() if cursor else None,
+        last_entry=last,
+        entries=entries,
+        lag=lag,
+        oldest_unapplied=round(oldest, 3) if oldest is not None else None,
+        stats={name.decode(): int(number) for name, number in sorted(stats.items())},
+        active_consumer=holder.decode() if holder else None,
+        store={fact: str(info[fact]) for fact in _STORE_FACTS if fact in info},
+    )
+
+
+class Readiness:
+    """Whether this replica can serve: the store answers, and the log makes progress or has nothing to do."""
+
+    def __init__(self) -> None:
+        self._cursor: str | None = None
+        self._since = time.monotonic()
+
+    async def problem(self, client: Any, keys: Keys) -> str | None:
+        """What keeps this replica from being ready, or None."""
+        try:
+            async with asyncio.timeout(1.5):
+                status = await read_status(client, keys)
+        except (redis.RedisError, OSError) as e:
+            return f"the store cannot be reached: {e or 'no answer in time'}"
+        now = time.monotonic()
+        if status.cursor != self._cursor or status.oldest_unapplied is None:
+            self._cursor, self._since = status.cursor, now
+        standing = now - self._since
+        if standing >= STUCK_AFTER and (status.oldest_unapplied or 0) >= STUCK_AFTER:
+            who = status.active_consumer or "no consumer is active"
+            return f"nothing was applied for {standing:.0f} s although events wait ({who})"
+        return None

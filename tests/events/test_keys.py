@@ -1,0 +1,39 @@
+"""The names of the keys are read by people and by other programs: each is pinned here."""
+
+import pytest
+from etlog_events.keys import GROUP, Keys
+
+KEYS = Keys("default")
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        (KEYS.events, "etlog:{default}:events"),
+        (KEYS.cursor, "etlog:{default}:cursor"),
+        (KEYS.log("allocation"), "etlog:{default}:log:allocation"),
+        (KEYS.log("asset"), "etlog:{default}:log:asset"),
+        (KEYS.counters, "etlog:{default}:counters"),
+        (KEYS.stats, "etlog:{default}:stats"),
+        (KEYS.dead, "etlog:{default}:dead"),
+        (KEYS.producers, "etlog:{default}:producers"),
+        (KEYS.lease, "etlog:{default}:lease"),
+        (GROUP, "etlog"),
+    ],
+)
+def test_a_key_is_called_what_it_always_was(key: str, name: str) -> None:
+    """A key that changes its name loses the log that was kept under the old one."""
+    assert key == name
+
+
+def test_the_lists_come_in_the_order_of_the_categories() -> None:
+    """The script that applies a batch knows the lists by their places."""
+    assert KEYS.logs(["asset", "allocation"]) == ["etlog:{default}:log:asset", "etlog:{default}:log:allocation"]
+
+
+def test_all_keys_of_a_log_share_a_hash_tag() -> None:
+    """A Redis Cluster keeps them in one slot, and another log in another."""
+    keys = Keys("nightly")
+
+    names = [keys.events, keys.cursor, *keys.logs(["asset"]), keys.counters, keys.stats, keys.dead, keys.producers]
+    assert all(name.startswith("etlog:{nightly}:") for name in [*names, keys.lease])

@@ -1,0 +1,153 @@
+"""Settings: their defaults, and one line that names the variable for every bad value."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from etlog_events.errors import EtlogError, SettingsError
+from etlog_events.keys import Keys
+from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.settings import Settings, variable_of
+
+
+def test_without_an_environment_the_defaults_hold() -> None:
+    """A log on this machine, under the name `default`."""
+    settings = Settings.from_environment({})
+
+    assert settings == Settings()
+    assert settings.redis_url == "redis://127.0.0.1:6379/0"
+    assert settings.name == "default"
+    assert settings.cap == 1000
+    assert settings.retain == 100_000
+    assert settings.categories == {}
+    assert settings.host == "127.0.0.1"
+    assert settings.port == 9090
+    assert settings.log_level == "INFO"
+    assert settings.log_format == "text"
+
+
+def test_every_setting_is_read_from_its_variable() -> None:
+    """The name of a variable is that of the setting, in capitals."""
+    settings = Settings.from_environment(
+        {
+            "ETLOG_REDIS_URL": "rediss://store.example:6380/2",
+            "ETLOG_NAME": "nightly-2.b_c",
+            "ETLOG_CAP": "50",
+            "ETLOG_RETAIN": "0",
+            "ETLOG_CATEGORIES": "cloudcost=CloudCostSet, network=NetworkSet",
+            "ETLOG_HOST": "0.0.0.0",
+            "ETLOG_PORT": "8080",
+            "ETLOG_LOG_LEVEL": "debug",
+            "ETLOG_LOG_FORMAT": "JSON",
+        }
+    )
+
+    assert settings.redis_url == "rediss://store.example:6380/2"
+    assert settings.keys == Keys("nightly-2.b_c")
+    assert (settings.cap, settings.retain, settings.port) == (50, 0, 8080)
+    assert settings.categories == {"cloudcost": "CloudCostSet", "network": "NetworkSet"}
+    assert settings.host == "0.0.0.0"
+    assert (settings.log_level, settings.log_format) == ("DEBUG", "json")
+
+
+def test_an_empty_variable_is_not_set() -> None:
+    """Compose files and shells pass on what is not set as an empty text."""
+    assert Settings.from_environment({variable_of(field.name): "" for field in fields(Settings)}) == Settings()
+
+
+def test_the_environment_of_the_process_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless another one is given."""
+    monkeypatch.setenv("ETLOG_CAP", "7")
+
+    assert Settings.from_environment().cap == 7
+
+
+BAD_VALUES = {
+    "ETLOG_REDIS_URL": ["localhost:6379", "http://localhost", "redis://", "redis:/host", "REDIS://host"],
+    "ETLOG_NAME": ["a b", "-a", "{a}", "a:b", "a" * 65, "a\nb", "ä", "a/b", "*"],
+    "ETLOG_CAP": ["0", "-1", "ten", "1.5", "1e3", "1000001", "٣", "9" * 5000, " "],
+    "ETLOG_RETAIN": ["-1", "all", "0x10"],
+    "ETLOG_CATEGORIES": [
+        "cloudcost",
+        "=CloudCostSet",
+        "cloudcost=",
+        "CloudCost=CloudCostSet",
+        "cloud cost=CloudCostSet",
+        "cloudcost=cloudCostSet",
+        "cloudcost=CloudCostSet,cloudcost=OtherSet",
+        "cloudcost=CloudCostSet,other=CloudCostSet",
+        "asset=OtherSet",
+        "other=AssetSet",
+        "counters=OtherSet",
+        "a=B=C",
+    ],
+    "ETLOG_HOST": ["a b", " ", "a\tb"],
+    "ETLOG_PORT": ["0", "65536", "http", "-1"],
+    "ETLOG_LOG_LEVEL": ["LOUD", "20"],
+    "ETLOG_LOG_FORMAT": ["xml"],
+}
+
+
+def test_every_setting_is_tried_with_bad_values() -> None:
+    """A setting that is added later comes here as well."""
+    assert set(BAD_VALUES) == {variable_of(field.name) for field in fields(Settings)}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [(variable, value) for variable, values in BAD_VALUES.items() for value in values]
+)
+def test_a_bad_value_gives_one_line_that_names_the_variable(variable: str, value: str) -> None:
+    """Who reads it knows what to mend."""
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment({variable: value})
+
+    message = str(refused.value)
+    assert message.startswith(f"{variable} must be ") or message.startswith(f"{variable} names ")
+    assert len(message.splitlines()) == 1
+    assert isinstance(refused.value, EtlogError)
+
+
+def test_the_message_says_what_was_meant_and_what_was_found() -> None:
+    """In the words of the one who set it."""
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment({"ETLOG_CAP": "ten"})
+
+    assert str(refused.value) == "ETLOG_CAP must be a whole number from 1 to 1000000, not 'ten'"
+
+
+@pytest.mark.parametrize("address", ["http://user:hunter2@host", "user:hunter2@host", "redis:/user:hunter2@host"])
+def test_a_refused_address_is_not_repeated(address: str) -> None:
+    """It may hold a password."""
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment({"ETLOG_REDIS_URL": address})
+
+    assert "hunter2" not in str(refused.value)
+
+
+def test_the_kinds_follow_the_categories() -> None:
+    """Beside allocation and asset, which every log has."""
+    settings = Settings.from_environment({"ETLOG_CATEGORIES": "cloudcost=CloudCostSet"})
+
+    assert Settings().kinds == KUBECOST_KINDS
+    assert list(settings.kinds.categories) == ["allocation", "asset", "cloudcost"]
+    assert settings.kinds.by_name["CloudCostSetSaved"].category == "cloudcost"
+
+
+def test_a_category_may_not_be_slipped_in_afterwards() -> None:
+    """Settings are values: what was read once holds."""
+    settings = Settings.from_environment({"ETLOG_CATEGORIES": "cloudcost=CloudCostSet"})
+
+    with pytest.raises(TypeError):
+        settings.categories["other"] = "OtherSet"  # type: ignore[index]
+
+
+def test_no_module_of_the_parts_but_the_settings_names_a_variable() -> None:
+    """There is one place to look for a variable; messages that tell what to set are in `store`."""
+    import etlog_consumer
+    import etlog_producer
+
+    folders = [Path(package.__path__[0]) for package in (etlog_consumer, etlog_producer)]
+    sources = [path for folder in folders for path in folder.glob("*.py")]
+
+    assert sources
+    assert not [path.name for path in sources if "environ" in path.read_text().replace("from_environment", "")]

@@ -1,0 +1,136 @@
+"""The connection to the store: no retries of its own, errors in our words, no secret in a message."""
+
+import asyncio
+
+import pytest
+import redis
+from etlog_events import store
+from etlog_events.errors import SettingsError, StoreError, StoreRefused, StoreUnavailable
+from servers import Server, free_port
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://user:hunter2@host:6379/0", "redis://host:6379/0"),
+        ("redis://:hunter2@host", "redis://host"),
+        ("rediss://user@host:6380/2", "rediss://host:6380/2"),
+        ("redis://user:hunter2@[::1]:6379/0", "redis://[::1]:6379/0"),
+        ("redis://user:hunter2@@host:6379/0", "redis://host:6379/0"),
+        ("redis://host:6379/0?password=hunter2", "redis://host:6379/0"),
+        ("unix://user:hunter2@/run/redis.sock?db=1", "unix:///run/redis.sock"),
+        ("unix:///run/redis.sock?password=hunter2", "unix:///run/redis.sock"),
+    ],
+)
+def test_an_address_is_shown_without_user_and_password(url: str, shown: str) -> None:
+    """Messages and pages may show it to anyone."""
+    assert store.shown(url) == shown
+
+
+@pytest.mark.parametrize("sign", ["/", "#", "?"])
+def test_a_password_that_was_not_escaped_is_not_shown_either(sign: str) -> None:
+    """The address is wrong then, and its pieces are not what they seem to be: the password looks like a port."""
+    url = f"redis://user:hun{sign}ter2@host:6379/0"
+
+    assert "hun" not in store.shown(url)
+    with pytest.raises(SettingsError) as refused:
+        store.connect(url, part="test")
+    assert "hun" not in str(refused.value)
+    assert "ter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["redis://host:port/0", "redis://[/0", "redis://host?socket_timeout=soon"])
+def test_an_address_that_cannot_be_one_is_a_bad_setting(url: str) -> None:
+    """It is found before anything is sent."""
+    with pytest.raises(SettingsError, match=r"^ETLOG_REDIS_URL is no address of a store"):
+        store.connect(url, part="test")
+    with pytest.raises(SettingsError, match=r"^ETLOG_REDIS_URL is no address of a store"):
+        store.connect_async(url, part="test")
+
+
+def test_a_connection_carries_the_name_of_its_part(store_url: str) -> None:
+    """`CLIENT LIST` tells who is who."""
+    with store.connect(store_url, part="example") as client:
+        assert client.client_getname() in (b"etlog-example", "etlog-example")
+
+
+def test_a_command_is_sent_once() -> None:
+    """What is safe to send again only the caller knows."""
+    with store.connect(f"redis://127.0.0.1:{free_port()}", part="test") as client:
+        attempts = []
+        client.connection_pool.connection_kwargs["redis_connect_func"] = attempts.append
+
+        assert client.get_retry() is not None
+        assert client.get_retry().get_retries() == 0
+
+
+def test_a_store_that_is_not_there_is_unavailable() -> None:
+    """The message names the store, without its password."""
+    port = free_port()
+    url = f"redis://:hunter2@127.0.0.1:{port}/0"
+
+    with (
+        store.connect(url, part="test") as client,
+        pytest.raises(StoreUnavailable, match=f"^the store at redis://127.0.0.1:{port}/0 cannot be reached") as caught,
+        store.translated(url),
+    ):
+        client.ping()
+
+    assert "hunter2" not in str(caught.value)
+    assert isinstance(caught.value, StoreError)
+    assert isinstance(caught.value.__cause__, redis.ConnectionError)
+
+
+def test_a_store_that_does_not_answer_is_unavailable(server: Server) -> None:
+    """A stopped process keeps its connections open and says nothing."""
+    with store.connect(server.url, part="test", answer_timeout=0.1) as client:
+        client.ping()
+        server.stop()
+
+        with pytest.raises(StoreUnavailable), store.translated(server.url):
+            client.ping()
+
+        server.resume()
+
+
+def test_a_wrong_type_is_a_refusal(client: redis.Redis, store_url: str) -> None:
+    """The store can be reached, and says no."""
+    client.set("text", "x")
+
+    with pytest.raises(StoreRefused, match="refused: WRONGTYPE"), store.translated(store_url):
+        client.lpush("text", "y")
+
+    client.delete("text")
+
+
+def test_a_wrong_password_is_a_refusal_that_hides_it() -> None:
+    """Waiting does not mend a password."""
+    server = Server("--requirepass", "right")
+    url = server.url.replace("redis://", "redis://:hunter2@")
+
+    try:
+        with (
+            store.connect(url, part="test") as client,
+            pytest.raises(StoreRefused) as caught,
+            store.translated(url),
+        ):
+            client.ping()
+    finally:
+        server.close()
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_asynchronous_client_is_the_same(store_url: str) -> None:
+    """Same name, same errors, no retries."""
+
+    async def ask() -> tuple[object, object]:
+        async with store.connect_async(store_url, part="example") as client:
+            name = await client.client_getname()
+        with store.translated("redis://127.0.0.1:1/0"):
+            async with store.connect_async(f"redis://127.0.0.1:{free_port()}", part="test") as absent:
+                return name, await absent.ping()
+
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        asyncio.run(ask())

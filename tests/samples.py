@@ -1,0 +1,39 @@
+"""Events that tests need again and again."""
+
+from typing import Any
+
+from etlog_events.event import Event
+
+#: The window of a set, one hour.
+WINDOW = ("2022-06-03T10:00:00Z", "2022-06-03T11:00:00Z")
+
+#: The six events in the documentation of Kubecost's Events API, each on one line.
+DOCUMENTED: dict[str, list[bytes]] = {
+    "allocation": [
+        b'{"kind":"AllocationSetAggregated","metadata":{"size":35,"window":{"start":"2022-06-03T00:00:00Z","end":"2022-06-04T00:00:00Z"}},"time":"2022-06-03T16:58:41.289194368Z"}',  # noqa: E501
+        b'{"kind":"AllocationSetTotaled","metadata":{"window":{"start":"2022-06-03T00:00:00Z","end":"2022-06-04T00:00:00Z"}},"time":"2022-06-03T16:58:41.285759258Z"}',  # noqa: E501
+        b'{"kind":"AllocationSetSaved","metadata":{"size":97,"window":{"start":"2022-06-03T10:00:00Z","end":"2022-06-03T11:00:00Z"}},"time":"2022-06-03T17:07:54.092619416Z"}',  # noqa: E501
+    ],
+    "asset": [
+        b'{"kind":"AssetSetTotaled","metadata":{"window":{"start":"2022-06-03T00:00:00Z","end":"2022-06-04T00:00:00Z"}},"time":"2022-06-03T16:58:18.340435496Z"}',  # noqa: E501
+        b'{"kind":"AssetSetAggregated","metadata":{"size":4,"window":{"start":"2022-06-03T00:00:00Z","end":"2022-06-04T00:00:00Z"}},"time":"2022-06-03T16:58:18.341095359Z"}',  # noqa: E501
+        b'{"kind":"AssetSetSaved","metadata":{"size":29,"window":{"start":"2022-06-03T10:00:00Z","end":"2022-06-03T11:00:00Z"}},"time":"2022-06-03T17:07:54.3346484Z"}',  # noqa: E501
+    ],
+}
+
+
+def saved(size: int = 97, prefix: str = "AllocationSet", **metadata: Any) -> bytes:
+    """Canonical text of an event of a saved set."""
+    return Event.new(
+        prefix + "Saved", size=size, window=WINDOW, time="2022-06-03T17:07:54.092619416Z", metadata=metadata
+    ).encode()
+
+
+def text(
+    metadata: str = '"size":97,"window":{"start":"2022-06-03T10:00:00Z","end":"2022-06-03T11:00:00Z"}',
+    *,
+    kind: str = "AllocationSetSaved",
+    time: str = '"2022-06-03T17:07:54.092619416Z"',
+) -> bytes:
+    """The text of an event, put together from JSON texts that need not keep any rule."""
+    return f'{{"kind":"{kind}","metadata":{{{metadata}}},"time":{time}}}'.encode("utf-8", "surrogateescape")
