@@ -83,10 +83,22 @@ class Producer:
         `error` what failed, `time` when it happened (now if not given); further keywords are kept as metadata.
         Raises `InvalidEvent`, naming the fault, for an event that breaks a rule; `ProducerClosed` after `close`.
         """
-        if self._closed:
-            raise ProducerClosed("emit() was called after close()")
         event = Event.new(kind, size=size, window=window, error=error, time=time, metadata=metadata, kinds=self._kinds)
+        self.publish(event)
+
+    def publish(self, event: Event) -> None:
+        """Accept an event that was made or decoded before, as `emit` does.
+
+        Raises `InvalidEvent` for more than 64 KiB or metadata that is no JSON; `ProducerClosed` after `close`.
+        """
+        if self._closed:
+            raise ProducerClosed("an event was emitted after close()")
         self._sender.put(event.encode())
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the store took nothing at the last attempt; None while it takes what it is given."""
+        return self._sender.last_error
 
     def stage(self, prefix: str, *, window: WindowPair | None = None) -> Stage:
         """A stage at work on the set of `window`; `prefix` is that of its category, such as `AllocationSet`.

@@ -43,6 +43,7 @@ class Sender:
         self._changed = threading.Condition()  # guards _taken against flush; notified when something was delivered
         self._thread: threading.Thread | None = None
         self._failing_since: float | None = None
+        self.last_error: str | None = None
 
     def put(self, event: bytes) -> None:
         """Take an event. Never waits and never fails; beyond `MAX_WAITING` the event is dropped and counted."""
@@ -166,6 +167,7 @@ class Sender:
     def _failed(self, error: Exception) -> None:
         """A connection that saw an error is not trusted: an answer may still be under way on it."""
         self._drop_connections()
+        self.last_error = str(error)
         if self._failing_since is None:
             self._failing_since = monotonic()
             logger.warning("Cannot publish, will keep trying: %s", error, extra={"action": "publish_failed"})
@@ -173,7 +175,7 @@ class Sender:
     def _recovered(self) -> None:
         if self._failing_since is not None:
             seconds = monotonic() - self._failing_since
-            self._failing_since = None
+            self._failing_since = self.last_error = None
             logger.warning("Publishing again after %.1f s", seconds, extra={"action": "publish_recovered"})
 
     def _pause(self, seconds: float) -> None:

@@ -1,11 +1,13 @@
 """The connection to the store: no retries of its own, errors in our words, no secret in a message."""
 
 import asyncio
+from contextlib import closing
 
 import pytest
 import redis
 from etlog_events import store
 from etlog_events.errors import SettingsError, StoreError, StoreRefused, StoreUnavailable
+from proxy import Proxy
 from servers import Server, free_port
 
 
@@ -55,14 +57,17 @@ def test_a_connection_carries_the_name_of_its_part(store_url: str) -> None:
         assert client.client_getname() in (b"etlog-example", "etlog-example")
 
 
-def test_a_command_is_sent_once() -> None:
-    """What is safe to send again only the caller knows."""
-    with store.connect(f"redis://127.0.0.1:{free_port()}", part="test") as client:
-        attempts = []
-        client.connection_pool.connection_kwargs["redis_connect_func"] = attempts.append
+def test_a_command_is_sent_once(server: Server) -> None:
+    """What is safe to send again only the caller knows: a command whose answer was lost must not run twice."""
+    with closing(Proxy(server.port)) as proxy, store.connect(proxy.url, part="test", answer_timeout=0.2) as client:
+        client.ping()
+        proxy.swallow_replies(True)
 
-        assert client.get_retry() is not None
-        assert client.get_retry().get_retries() == 0
+        with pytest.raises(redis.TimeoutError):
+            client.incr("count")
+
+        proxy.swallow_replies(False)
+        assert client.get("count") == b"1"
 
 
 def test_a_store_that_is_not_there_is_unavailable() -> None:
@@ -104,22 +109,28 @@ def test_a_wrong_type_is_a_refusal(client: redis.Redis, store_url: str) -> None:
     client.delete("text")
 
 
-def test_a_wrong_password_is_a_refusal_that_hides_it() -> None:
+def test_a_wrong_password_is_a_refusal_that_hides_it(server: Server) -> None:
     """Waiting does not mend a password."""
-    server = Server("--requirepass", "right")
+    with store.connect(server.url, part="test") as client:
+        client.config_set("requirepass", "right")
     url = server.url.replace("redis://", "redis://:hunter2@")
 
-    try:
-        with (
-            store.connect(url, part="test") as client,
-            pytest.raises(StoreRefused) as caught,
-            store.translated(url),
-        ):
-            client.ping()
-    finally:
-        server.close()
+    with store.connect(url, part="test") as client, pytest.raises(StoreRefused) as caught, store.translated(url):
+        client.ping()
 
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_missing_permission_is_a_refusal(server: Server) -> None:
+    """A reader with a user of its own may read, and nothing else."""
+    with store.connect(server.url, part="test") as client:
+        client.execute_command("ACL", "SETUSER", "reader", "on", ">secret", "~*", "+@read", "+@connection")
+    url = server.url.replace("redis://", "redis://reader:secret@")
+
+    with store.connect(url, part="test") as client:
+        assert client.get("text") is None
+        with pytest.raises(StoreRefused, match="permissions"), store.translated(url):
+            client.set("text", "x")
 
 
 def test_the_asynchronous_client_is_the_same(store_url: str) -> None:

@@ -1,0 +1,37 @@
+"""The shape of log lines on standard error: a sentence for people, or JSON with all fields for machines."""
+
+import logging
+from typing import Any
+
+import orjson
+from etlog_events import times
+
+#: What every log record has; anything else on it came in through `extra`.
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, and the fields given as `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line for `record`."""
+        line: dict[str, Any] = {
+            "time": times.from_nanoseconds(int(record.created * 1e9)),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in _PLAIN}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+def configure(level: str, shape: str) -> None:
+    """Send all log lines of this process to standard error; `shape` is `text` or `json`."""
+    handler = logging.StreamHandler()
+    if shape == "json":
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
