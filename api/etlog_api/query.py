@@ -29,15 +29,22 @@ def parse_query(parameters: QueryParams, kinds: Kinds, zone: tzinfo, clock: Call
 
     Raises `BadQuery`; a window that is none raises `IllegalWindow`.
     """
-    kind, window, limit = (_single(parameters, name) for name in ("kind", "window", "limit"))
-    texts = [text for text in (part.strip() for part in kind.split(",")) if text]
-    found = [kinds.containing(text) for text in texts]
+    names, unknown = parse_kinds(parameters, kinds)
+    window, limit = _single(parameters, "window"), _single(parameters, "limit")
     return Query(
-        kinds=frozenset().union(*found) if texts else None,
+        kinds=names,
         window=parse_window(window, now=clock(zone)) if window else None,
         limit=_limit(limit) if limit else None,
-        unknown=tuple(text for text, names in zip(texts, found, strict=True) if not names),
+        unknown=unknown,
     )
+
+
+def parse_kinds(parameters: QueryParams, kinds: Kinds) -> tuple[frozenset[str] | None, tuple[str, ...]]:
+    """The kinds that the parameter `kind` lets pass, None for all; and the texts in it that no kind contains."""
+    texts = [text for text in (part.strip() for part in _single(parameters, "kind").split(",")) if text]
+    found = [kinds.containing(text) for text in texts]
+    unknown = tuple(text for text, names in zip(texts, found, strict=True) if not names)
+    return (frozenset().union(*found) if texts else None), unknown
 
 
 def _single(parameters: QueryParams, name: str) -> str:

@@ -33,10 +33,14 @@ class Reader:
     """
 
     def __init__(
-        self, read_cursor: Callable[[], Awaitable[bytes | None]], read_snapshot: Callable[[], Awaitable[Snapshot]]
+        self,
+        read_cursor: Callable[[], Awaitable[bytes | None]],
+        read_snapshot: Callable[[], Awaitable[Snapshot]],
+        drop_connections: Callable[[], Awaitable[None]],
     ) -> None:
         self._read_cursor = read_cursor
         self._read_snapshot = read_snapshot
+        self._drop_connections = drop_connections
         self._asking = asyncio.Lock()
         self._next: asyncio.Task[View] | None = None
         self._snapshot: Snapshot | None = None
@@ -64,6 +68,7 @@ class Reader:
                 async with asyncio.timeout(QUESTION_TIMEOUT):
                     snapshot = await self._refreshed()
             except (redis.RedisError, OSError) as e:  # a timeout is an OSError
+                await self._drop_connections()  # one may be half open, lead to a demoted store, or owe an answer
                 return self._away(e)
         if self._away_since is not None:
             logger.warning(

@@ -1,11 +1,9 @@
 """The status of a log: how far it is applied, what waits, who is at work."""
 
-import asyncio
 import time
 from dataclasses import dataclass
 from typing import Any
 
-import redis
 from etlog_events.keys import GROUP, Keys
 
 #: Seconds without progress, although events wait, after which a replica calls itself not ready.
@@ -71,24 +69,19 @@ async def read_status(client: Any, keys: Keys) -> Status:
 
 
 class Readiness:
-    """Whether this replica can serve: the store answers, and the log makes progress or has nothing to do."""
+    """Remembers when the log last made progress, or had nothing to do."""
 
     def __init__(self) -> None:
         self._cursor: str | None = None
         self._since = time.monotonic()
 
-    async def problem(self, client: Any, keys: Keys) -> str | None:
-        """What keeps this replica from being ready, or None."""
-        try:
-            async with asyncio.timeout(1.5):
-                status = await read_status(client, keys)
-        except (redis.RedisError, OSError) as e:
-            return f"the store cannot be reached: {e or 'no answer in time'}"
+    def problem(self, status: Status) -> str | None:
+        """What keeps this replica from being ready by `status`, or None."""
         now = time.monotonic()
         if status.cursor != self._cursor or status.oldest_unapplied is None:
             self._cursor, self._since = status.cursor, now
         standing = now - self._since
         if standing >= STUCK_AFTER and (status.oldest_unapplied or 0) >= STUCK_AFTER:
-            who = status.active_consumer or "no consumer is active"
-            return f"nothing was applied for {standing:.0f} s although events wait ({who})"
+            who = f"{status.active_consumer} is active" if status.active_consumer else "no consumer is active"
+            return f"nothing was applied for {standing:.0f} s although events wait; {who}"
         return None

@@ -7,12 +7,15 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import UTC, tzinfo
 from types import MappingProxyType
 from typing import Any
 
+from etlog_events import store
 from etlog_events.errors import SettingsError
 from etlog_events.keys import Keys
 from etlog_events.kinds import CATEGORIES, Kinds
+from etlog_events.windows import parse_timezone
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SCHEMES = ("redis://", "rediss://", "unix://")
@@ -82,9 +85,18 @@ def _host(value: str) -> str:
     return value
 
 
-def _setting(parse: Callable[[str], Any], default: Any, about: str) -> Any:
+def _tokens(value: str) -> tuple[str, ...]:
+    tokens = tuple(token.strip() for token in value.split(","))
+    if any(not re.fullmatch(r"[A-Za-z0-9._~+/=-]{16,}", token) for token in tokens):
+        raise ValueError("must be tokens of at least 16 letters, digits or ._~+/=- each, separated by commas")
+    return tokens
+
+
+def _setting(parse: Callable[[str], Any], default: Any, about: str, *, secret: bool = False) -> Any:
     """A field of `Settings`: how its text is read, what holds without it, and what it means, with its unit."""
     metadata = {"parse": parse, "about": about}
+    if secret:
+        return field(default=default, metadata=metadata, repr=False)
     if isinstance(default, MappingProxyType):
         return field(default_factory=lambda: default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -102,6 +114,12 @@ class Settings:
         _categories,
         MappingProxyType({}),
         "Categories beside allocation and asset, as name=Prefix,name=Prefix",
+    )
+    timezone: tzinfo = _setting(  # noqa: RUF009
+        parse_timezone, UTC, "Zone that decides what 'today' is: an IANA name or +05:30"
+    )
+    api_token: tuple[str, ...] = _setting(
+        _tokens, (), "Bearer tokens of which the API wants one, by comma; none: everybody may ask", secret=True
     )
     host: str = _setting(_host, "127.0.0.1", "Address the API listens on")
     port: int = _setting(_at_least(1, 65535), 9090, "Port the API listens on")
@@ -121,6 +139,14 @@ class Settings:
                 except ValueError as e:
                     raise SettingsError(f"{variable} {e}") from e
         return cls(**values)
+
+    def public(self) -> dict[str, str]:
+        """Every setting as text that may be shown: no password, no token."""
+        shown = {setting.name: str(getattr(self, setting.name)) for setting in fields(self)}
+        shown["redis_url"] = store.shown(self.redis_url)
+        shown["categories"] = ",".join(f"{name}={prefix}" for name, prefix in self.categories.items())
+        shown["api_token"] = f"{len(self.api_token)} set" if self.api_token else "not set"
+        return {variable_of(name): value for name, value in shown.items()}
 
     @property
     def kinds(self) -> Kinds:

@@ -3,10 +3,11 @@
 A client from here never retries by itself: each part knows better than the driver what is safe to send again.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import redis
 import redis.asyncio
@@ -26,30 +27,67 @@ ANSWER_TIMEOUT = 5.0
 #: a store that is gone; and short enough that a stop is seen in time.
 BLOCK_MS = 500
 
+#: What an address may add after `?`. Further options of the driver change how it waits and what it answers.
+_OPTIONS = re.compile(r"db|username|password|ssl_[a-z_]+")
+
 
 def connect(url: str, *, part: str, answer_timeout: float = ANSWER_TIMEOUT, **options: Any) -> "redis.Redis":
     """A client for the store at `url`; nothing is sent yet.
 
     `part` names the connection in `CLIENT LIST`. Raises `SettingsError` for an address that cannot be one.
     """
-    with _explained_address():
-        return redis.Redis.from_url(
+    with _explained_address(url):
+        client = redis.Redis.from_url(
             url,
             **_options(part, answer_timeout, Retry(NoBackoff(), 0)),
             **options,
         )
+        client.connection_pool.make_connection()
+    return client
 
 
 def connect_async(
     url: str, *, part: str, answer_timeout: float = ANSWER_TIMEOUT, **options: Any
 ) -> "redis.asyncio.Redis":
     """`connect` for asyncio."""
-    with _explained_address():
-        return redis.asyncio.Redis.from_url(
+    with _explained_address(url):
+        client = redis.asyncio.Redis.from_url(
             url,
             **_options(part, answer_timeout, AsyncRetry(NoBackoff(), 0)),
             **options,
         )
+        client.connection_pool.make_connection()
+    return client
+
+
+def check_address(url: str) -> None:
+    """Raise `ValueError` for an address that the driver would not take, or would take for another one.
+
+    The text repeats no piece of it: where a password was not escaped, the pieces are not what they seem to be.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        options = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise ValueError(f"it cannot be taken apart, {_ESCAPE}") from None
+    if parts.fragment or re.search(r"\s", url):
+        raise ValueError(f"it holds a space or a #, {_ESCAPE}")
+    if parts.scheme == "unix":
+        if parts.path in {"", "/"} or parts.netloc.rpartition("@")[2]:
+            raise ValueError("unix:// and the full path of a socket must follow on each other: unix:///run/redis.sock")
+    else:
+        if not parts.hostname:
+            raise ValueError("it names no host")
+        if port == 0:
+            raise ValueError("its port must be from 1 to 65535")
+        if not re.fullmatch(r"/?|/[0-9]+", parts.path, re.ASCII):
+            raise ValueError(f"after host and port only /0 or another number of a database may follow, {_ESCAPE}")
+    if not all(_OPTIONS.fullmatch(name) for name, _ in options):
+        raise ValueError(f"after ? only db, username, password and ssl_* may follow, {_ESCAPE}")
+
+
+_ESCAPE = "and the signs / ? # @ and % in a password must be written %2F %3F %23 %40 and %25"
 
 
 def _options(part: str, answer_timeout: float, retry: Any) -> dict[str, Any]:
@@ -64,11 +102,14 @@ def _options(part: str, answer_timeout: float, retry: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _explained_address() -> Iterator[None]:
+def _explained_address(url: str) -> Iterator[None]:
     try:
+        check_address(url)
         yield
     except ValueError as e:
         raise SettingsError(f"ETLOG_REDIS_URL is no address of a store: {e}") from e
+    except (TypeError, redis.RedisError) as e:  # what the driver says of options, once it makes a connection
+        raise SettingsError("ETLOG_REDIS_URL is no address of a store: it has an option that is not known") from e
 
 
 @contextmanager
@@ -76,17 +117,25 @@ def translated(url: str) -> Iterator[None]:
     """Turn the driver's errors inside into `StoreUnavailable` and `StoreRefused`, naming the store without secrets."""
     try:
         yield
+    except _REFUSED as e:
+        raise StoreRefused(f"the store at {shown(url)} refused: {e}") from e
     except _UNAVAILABLE as e:
         raise StoreUnavailable(f"the store at {shown(url)} cannot be reached: {e}") from e
     except redis.RedisError as e:
         raise StoreRefused(f"the store at {shown(url)} refused: {e}") from e
 
 
-_UNAVAILABLE = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError, OSError)
+#: Connection errors by the driver's reckoning, but waiting does not mend a password.
+_REFUSED = (redis.AuthenticationError, redis.exceptions.AuthorizationError)
+_UNAVAILABLE = (redis.ConnectionError, redis.TimeoutError, OSError)
 
 
 def shown(url: str) -> str:
-    """`url` without user, password and parameters, for people to read."""
+    """`url` without user, password and parameters, for people to read; of an address that is none, nothing."""
+    try:
+        check_address(url)
+    except ValueError:
+        return "an address that is none"
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"

@@ -1,0 +1,38 @@
+"""The cache of answers to queries, for one version of the log at a time."""
+
+from collections import OrderedDict
+
+from etlog_events.kinds import Kinds
+
+from etlog_api.answer import answer
+from etlog_api.body import Body
+from etlog_api.query import Query
+from etlog_api.reader import View
+from etlog_api.snapshot import Snapshot
+
+#: Answers that are kept. Dashboards ask for the same few; a full log of a thousand events is about 200 KiB.
+MAX_ANSWERS = 64
+
+
+class AnswerCache:
+    """Bodies by query, each made once a snapshot; the least recently used ones go first."""
+
+    def __init__(self, kinds: Kinds) -> None:
+        self._kinds = kinds
+        self._snapshot: Snapshot | None = None
+        self._bodies: OrderedDict[tuple[Query, float | None], Body] = OrderedDict()
+
+    def body(self, view: View, query: Query) -> Body:
+        """The answer to `query` on what `view` shows."""
+        if view.snapshot is not self._snapshot:
+            self._bodies.clear()
+            self._snapshot = view.snapshot
+        key = (query, view.away_since)
+        body = self._bodies.get(key)
+        if body is None:
+            body = self._bodies[key] = Body(answer(view, query, self._kinds))
+            if len(self._bodies) > MAX_ANSWERS:
+                self._bodies.popitem(last=False)
+        else:
+            self._bodies.move_to_end(key)
+        return body

@@ -1,0 +1,81 @@
+"""How the log and this process are: status, bug report, metrics, health."""
+
+import asyncio
+from typing import Any
+
+import orjson
+import redis
+from etlog_events.errors import StoreUnavailable
+from fastapi import APIRouter, Response
+
+from etlog_api.bugreport import bugreport, read_evidence
+from etlog_api.description import answers
+from etlog_api.query import Query
+from etlog_api.reader import QUESTION_TIMEOUT
+from etlog_api.response import json_response, unavailable
+from etlog_api.service import Service
+from etlog_api.status import Status
+
+
+def router(service: Service) -> APIRouter:
+    """The routes, for the log of `service`."""
+    routes = APIRouter()
+
+    async def status_or_none() -> Status | None:
+        try:
+            return await service.status()
+        except StoreUnavailable:
+            return None
+
+    @routes.get(
+        "/model/etl/status",
+        summary="How far the log is applied, what waits, and who is at work",
+        responses=answers("The status.", 401, 503),
+    )
+    async def status() -> Response:
+        return json_response(b'{"code":200,"data":%b}' % orjson.dumps(await service.status()))
+
+    @routes.get(
+        "/model/etl/bugreport",
+        summary="A zip of the log, the status, the settings without secrets, and what the store says of itself",
+        responses=answers("The report.", 401, schema=None, media="application/zip"),
+    )
+    async def report() -> Response:
+        log: bytes | None = None
+        info: dict[str, Any] | None = None
+        dead: list[dict[str, str]] | None = None
+        try:
+            log = service.cache.body(await service.reader.view(), Query()).text
+            async with asyncio.timeout(QUESTION_TIMEOUT):
+                info, dead = await read_evidence(service.client, service.settings.keys)
+        except (StoreUnavailable, redis.RedisError, OSError):
+            pass  # the report says what could not be read
+        found = await status_or_none() if info is not None else None
+        content = await asyncio.to_thread(bugreport, log, found, service.settings, info, dead)
+        name = f"etlog-bugreport-{service.clock(service.settings.timezone):%Y%m%dT%H%M%S}.zip"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+        return Response(content, headers=headers, media_type="application/zip")
+
+    @routes.get(
+        "/metrics",
+        summary="Metrics for Prometheus",
+        responses=answers("The metrics.", 401, schema=None, media="text/plain"),
+    )
+    async def metrics() -> Response:
+        text = service.metrics.text(await status_or_none(), service.reader.age)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @routes.get("/healthz", summary="Whether this process serves", responses=answers("It does."))
+    async def healthz() -> Response:
+        return json_response(b'{"code":200,"data":"ok"}')
+
+    @routes.get(
+        "/readyz",
+        summary="Whether this replica can answer: the store is there, and the log makes progress",
+        responses=answers("It can.", 503),
+    )
+    async def readyz() -> Response:
+        problem = service.readiness.problem(await service.status())
+        return unavailable(problem) if problem else json_response(b'{"code":200,"data":"ready"}')
+
+    return routes
