@@ -36,6 +36,10 @@ def store_url(value: str) -> str:
         raise ValueError(
             "must be an address such as redis://127.0.0.1:6379/0, rediss://host:6379 or unix:///run/redis.sock"
         )
+    try:
+        store.check_address(value)
+    except ValueError as e:
+        raise ValueError(f"must be an address of a store, but {e}") from e
     return value
 
 

@@ -70,24 +70,24 @@ def check_address(url: str) -> None:
         port = parts.port
         options = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
-        raise ValueError(f"it cannot be taken apart, {_ESCAPE}") from None
+        raise ValueError(f"its host, port or options cannot be understood; {_ESCAPE}") from None
     if parts.fragment or re.search(r"\s", url):
-        raise ValueError(f"it holds a space or a #, {_ESCAPE}")
+        raise ValueError(f"it holds a space or a #; {_ESCAPE}")
     if parts.scheme == "unix":
         if parts.path in {"", "/"} or parts.netloc.rpartition("@")[2]:
-            raise ValueError("unix:// and the full path of a socket must follow on each other: unix:///run/redis.sock")
+            raise ValueError("it does not name a socket by its full path, as unix:///run/redis.sock does")
     else:
         if not parts.hostname:
             raise ValueError("it names no host")
         if port == 0:
-            raise ValueError("its port must be from 1 to 65535")
-        if not re.fullmatch(r"/?|/[0-9]+", parts.path, re.ASCII):
-            raise ValueError(f"after host and port only /0 or another number of a database may follow, {_ESCAPE}")
+            raise ValueError("its port is not from 1 to 65535")
+        if not re.fullmatch(r"/?|/[0-9]+", parts.path):
+            raise ValueError(f"what follows host and port is not the number of a database; {_ESCAPE}")
     if not all(_OPTIONS.fullmatch(name) for name, _ in options):
-        raise ValueError(f"after ? only db, username, password and ssl_* may follow, {_ESCAPE}")
+        raise ValueError(f"its options are not among db, username, password and ssl_*; {_ESCAPE}")
 
 
-_ESCAPE = "and the signs / ? # @ and % in a password must be written %2F %3F %23 %40 and %25"
+_ESCAPE = "the signs / ? # @ and spaces in a password are written %2F %3F %23 %40 and %20"
 
 
 def _options(part: str, answer_timeout: float, retry: Any) -> dict[str, Any]:

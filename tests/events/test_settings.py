@@ -1,13 +1,18 @@
 """Settings: their defaults, and one line that names the variable for every bad value."""
 
 from dataclasses import fields
+from datetime import UTC
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from etlog_events.errors import EtlogError, SettingsError
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.settings import Settings, variable_of
+
+TOKEN = "sesame-open-sesame"
+OTHER_TOKEN = "abcdefghijklmnop0123456789._~+/=-"
 
 
 def test_without_an_environment_the_defaults_hold() -> None:
@@ -20,6 +25,8 @@ def test_without_an_environment_the_defaults_hold() -> None:
     assert settings.cap == 1000
     assert settings.retain == 100_000
     assert settings.categories == {}
+    assert settings.timezone is UTC
+    assert settings.api_token == ()
     assert settings.host == "127.0.0.1"
     assert settings.port == 9090
     assert settings.log_level == "INFO"
@@ -35,6 +42,8 @@ def test_every_setting_is_read_from_its_variable() -> None:
             "ETLOG_CAP": "50",
             "ETLOG_RETAIN": "0",
             "ETLOG_CATEGORIES": "cloudcost=CloudCostSet, network=NetworkSet",
+            "ETLOG_TIMEZONE": "Europe/Berlin",
+            "ETLOG_API_TOKEN": f"{TOKEN}, {OTHER_TOKEN}",
             "ETLOG_HOST": "0.0.0.0",
             "ETLOG_PORT": "8080",
             "ETLOG_LOG_LEVEL": "debug",
@@ -46,6 +55,8 @@ def test_every_setting_is_read_from_its_variable() -> None:
     assert settings.keys == Keys("nightly-2.b_c")
     assert (settings.cap, settings.retain, settings.port) == (50, 0, 8080)
     assert settings.categories == {"cloudcost": "CloudCostSet", "network": "NetworkSet"}
+    assert settings.timezone == ZoneInfo("Europe/Berlin")
+    assert settings.api_token == (TOKEN, OTHER_TOKEN)
     assert settings.host == "0.0.0.0"
     assert (settings.log_level, settings.log_format) == ("DEBUG", "json")
 
@@ -81,6 +92,8 @@ BAD_VALUES = {
         "counters=OtherSet",
         "a=B=C",
     ],
+    "ETLOG_TIMEZONE": ["Berlin", "+25:00", "utc+1", "../etc/passwd", "Europe/", "+5"],
+    "ETLOG_API_TOKEN": ["short", f"{TOKEN},", f"{TOKEN} {OTHER_TOKEN}", f"{TOKEN}\n{OTHER_TOKEN}", "ä" * 20],
     "ETLOG_HOST": ["a b", " ", "a\tb"],
     "ETLOG_PORT": ["0", "65536", "http", "-1"],
     "ETLOG_LOG_LEVEL": ["LOUD", "20"],
@@ -122,6 +135,45 @@ def test_a_refused_address_is_not_repeated(address: str) -> None:
         Settings.from_environment({"ETLOG_REDIS_URL": address})
 
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_refused_token_is_not_repeated() -> None:
+    """It may be nearly right."""
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment({"ETLOG_API_TOKEN": f"{TOKEN} {OTHER_TOKEN}"})
+
+    assert TOKEN not in str(refused.value)
+    assert OTHER_TOKEN not in str(refused.value)
+
+
+def test_what_may_be_shown_holds_every_setting_and_no_secret() -> None:
+    """A bug report carries it."""
+    settings = Settings.from_environment(
+        {
+            "ETLOG_REDIS_URL": "redis://user:hunter2@host:6379/0?password=hunter3",
+            "ETLOG_API_TOKEN": f"{TOKEN},{OTHER_TOKEN}",
+            "ETLOG_CATEGORIES": "cloudcost=CloudCostSet,network=NetworkSet",
+        }
+    )
+
+    shown = settings.public()
+
+    assert set(shown) == {variable_of(field.name) for field in fields(Settings)}
+    assert shown["ETLOG_REDIS_URL"] == "redis://host:6379/0"
+    assert shown["ETLOG_API_TOKEN"] == "2 set"
+    assert shown["ETLOG_CATEGORIES"] == "cloudcost=CloudCostSet,network=NetworkSet"
+    assert Settings().public()["ETLOG_API_TOKEN"] == "not set"
+    assert not [text for text in shown.values() if "hunter" in text or TOKEN in text or OTHER_TOKEN in text]
+
+
+def test_the_text_of_the_settings_holds_no_secret() -> None:
+    """It may end up in a log line or a traceback."""
+    settings = Settings.from_environment(
+        {"ETLOG_REDIS_URL": "redis://user:hunter2@host:6379/0", "ETLOG_API_TOKEN": TOKEN}
+    )
+
+    assert "hunter2" not in repr(settings)
+    assert TOKEN not in repr(settings)
 
 
 def test_the_kinds_follow_the_categories() -> None:

@@ -1,0 +1,83 @@
+"""What a log holds, as a test looks at it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from etlog_events.errors import InvalidEvent
+from etlog_events.event import Event
+from etlog_events.keys import GROUP, Keys
+from etlog_events.kinds import KUBECOST_KINDS
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of the stream, as `publish.lua` writes it."""
+
+    id: bytes
+    event: bytes
+    producer: str
+    seq: int
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata of the event."""
+        return Event.decode(self.event).metadata
+
+
+def entries(client: redis.Redis, keys: Keys) -> list[Entry]:
+    """All entries of the stream, oldest first; those without a producer have none and the number 0."""
+    return [
+        Entry(
+            entry_id,
+            fields.get(b"event", b""),
+            fields.get(b"producer", b"").decode(),
+            int(fields.get(b"seq", 0)),
+        )
+        for entry_id, fields in client.xrange(keys.events)
+    ]
+
+
+def numbers(client: redis.Redis, keys: Keys) -> list[int]:
+    """The sequence numbers in the stream, oldest first."""
+    return [entry.seq for entry in entries(client, keys)]
+
+
+def newest(client: redis.Redis, keys: Keys, category: str, cap: int) -> list[bytes]:
+    """What the list of `category` must hold, by the stream: the newest `cap` valid events, oldest first."""
+    found = []
+    for entry in entries(client, keys):
+        try:
+            event = Event.decode(entry.event)
+        except InvalidEvent:
+            continue
+        if KUBECOST_KINDS.by_name[event.kind].category == category:
+            found.append(event.encode())
+    return found[-cap:]
+
+
+def listed(client: redis.Redis, keys: Keys, category: str) -> list[bytes]:
+    """What the list of `category` holds."""
+    found: list[bytes] = client.lrange(keys.log(category), 0, -1)
+    return found
+
+
+def counters(client: redis.Redis, keys: Keys) -> dict[str, int]:
+    """The counters."""
+    return {kind.decode(): int(number) for kind, number in client.hgetall(keys.counters).items()}
+
+
+def stats(client: redis.Redis, keys: Keys) -> dict[str, int]:
+    """The stats."""
+    return {name.decode(): int(number) for name, number in client.hgetall(keys.stats).items()}
+
+
+def dead(client: redis.Redis, keys: Keys) -> list[dict[bytes, bytes]]:
+    """The dead letters, oldest first."""
+    return [fields for _, fields in client.xrange(keys.dead)]
+
+
+def group(client: redis.Redis, keys: Keys) -> dict[str, Any]:
+    """What `XINFO GROUPS` tells of the group that mirrors the cursor."""
+    found: dict[str, Any] = next(group for group in client.xinfo_groups(keys.events) if group["name"] == GROUP.encode())
+    return found
