@@ -68,15 +68,16 @@ def consuming(store_url: str, keys: Keys) -> Consuming:
 
     @contextmanager
     def run(cap: int = 1000, retain: int = 100_000) -> Iterator[Consumer]:
-        consumer = Consumer(connect(store_url, part="consumer"), Target(keys, KUBECOST_KINDS, cap), retain=retain)
-        stop = threading.Event()
-        thread = threading.Thread(target=consumer.run, args=(stop,))
-        thread.start()
-        try:
-            yield consumer
-        finally:
-            stop.set()
-            thread.join()
+        with connect(store_url, part="consumer") as client:
+            consumer = Consumer(client, Target(keys, KUBECOST_KINDS, cap), retain=retain)
+            stop = threading.Event()
+            thread = threading.Thread(target=consumer.run, args=(stop,))
+            thread.start()
+            try:
+                yield consumer
+            finally:
+                stop.set()
+                thread.join()
 
     return run
 

@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 #: Bytes that are passed on at once.
 CHUNK = 64 * 1024
@@ -105,7 +106,5 @@ class Proxy:
 
 
 def _break(end: socket.socket) -> None:
-    try:
+    with suppress(OSError):  # it may be broken already
         end.shutdown(socket.SHUT_RDWR)
-    except OSError:  # broken already
-        pass

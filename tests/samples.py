@@ -10,14 +10,14 @@ WINDOW = ("2022-06-03T10:00:00Z", "2022-06-03T11:00:00Z")
 #: The six events in the documentation of Kubecost's Events API, each on one line.
 DOCUMENTED: dict[str, list[bytes]] = {
     "allocation": [
-        b'{"kind":"AllocationSetAggregated","metadata":{"size":35,"window":{"start":"2022-06-03T00:00:00Z","end":"2022-06-04T00:00:00Z"}},"time":"2022-06-03T16:58:41.289194368Z"}',  # noqa: E501
-        b'{"kind":"AllocationSetTotaled","metadata":{"window":{"start":"2022-06-03T00:00:00Z","end":"2022-06-04T00:00:00Z"}},"time":"2022-06-03T16:58:41.285759258Z"}',  # noqa: E501
-        b'{"kind":"AllocationSetSaved","metadata":{"size":97,"window":{"start":"2022-06-03T10:00:00Z","end":"2022-06-03T11:00:00Z"}},"time":"2022-06-03T17:07:54.092619416Z"}',  # noqa: E501
+        b'{"kind":"AllocationSetAggregated","metadata":{"size":35,"window":{"start":"2022-06-03T00:00:00Z","end":"2022-06-04T00:00:00Z"}},"time":"2022-06-03T16:58:41.289194368Z"}',
+        b'{"kind":"AllocationSetTotaled","metadata":{"window":{"start":"2022-06-03T00:00:00Z","end":"2022-06-04T00:00:00Z"}},"time":"2022-06-03T16:58:41.285759258Z"}',
+        b'{"kind":"AllocationSetSaved","metadata":{"size":97,"window":{"start":"2022-06-03T10:00:00Z","end":"2022-06-03T11:00:00Z"}},"time":"2022-06-03T17:07:54.092619416Z"}',
     ],
     "asset": [
-        b'{"kind":"AssetSetTotaled","metadata":{"window":{"start":"2022-06-03T00:00:00Z","end":"2022-06-04T00:00:00Z"}},"time":"2022-06-03T16:58:18.340435496Z"}',  # noqa: E501
-        b'{"kind":"AssetSetAggregated","metadata":{"size":4,"window":{"start":"2022-06-03T00:00:00Z","end":"2022-06-04T00:00:00Z"}},"time":"2022-06-03T16:58:18.341095359Z"}',  # noqa: E501
-        b'{"kind":"AssetSetSaved","metadata":{"size":29,"window":{"start":"2022-06-03T10:00:00Z","end":"2022-06-03T11:00:00Z"}},"time":"2022-06-03T17:07:54.3346484Z"}',  # noqa: E501
+        b'{"kind":"AssetSetTotaled","metadata":{"window":{"start":"2022-06-03T00:00:00Z","end":"2022-06-04T00:00:00Z"}},"time":"2022-06-03T16:58:18.340435496Z"}',
+        b'{"kind":"AssetSetAggregated","metadata":{"size":4,"window":{"start":"2022-06-03T00:00:00Z","end":"2022-06-04T00:00:00Z"}},"time":"2022-06-03T16:58:18.341095359Z"}',
+        b'{"kind":"AssetSetSaved","metadata":{"size":29,"window":{"start":"2022-06-03T10:00:00Z","end":"2022-06-03T11:00:00Z"}},"time":"2022-06-03T17:07:54.3346484Z"}',
     ],
 }
 

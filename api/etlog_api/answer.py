@@ -1,6 +1,6 @@
 """Answers: the envelope of OpenCost around events spliced in as they are stored, not decoded and encoded again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
 
 import orjson
@@ -12,8 +12,6 @@ from etlog_api.query import Query
 from etlog_api.reader import View
 from etlog_api.snapshot import Snapshot
 
-#: Where the kind begins in canonical text.
-_KIND_AT = len(b'{"kind":"')
 _TIME = b'"time":"'
 
 
@@ -24,7 +22,7 @@ def answer(view: View, query: Query, kinds: Kinds) -> bytes:
     counters = {
         name: number for name, number in snapshot.counters.items() if query.kinds is None or name in query.kinds
     }
-    return envelope(logs, counters, warning(view, query, kinds))
+    return envelope(logs, counters, warning(view, query, kinds, logs))
 
 
 def envelope(logs: Mapping[str, Sequence[bytes]], counters: Mapping[str, int], warning: str | None) -> bytes:
@@ -46,7 +44,7 @@ def select(events: Sequence[bytes], query: Query) -> Sequence[bytes]:
         prefixes = tuple(b'{"kind":"%b"' % name.encode() for name in query.kinds)
         events = [event for event in events if event.startswith(prefixes)]
     if query.window is not None:
-        events = [event for event in events if _within(event, query.window)]
+        events = _within(events, query.window)
     if query.limit is not None:
         events = events[-query.limit :]
     return events
@@ -57,13 +55,16 @@ def time_of(event: bytes) -> str:
     return event[event.rindex(_TIME) + len(_TIME) : -2].decode()
 
 
-def _within(event: bytes, window: Window) -> bool:
-    moment = times.to_nanoseconds(time_of(event))
-    return (window.start_ns is None or window.start_ns <= moment) and (window.end_ns is None or moment < window.end_ns)
+def _within(events: Sequence[bytes], window: Window) -> list[bytes]:
+    """Without the `Z` at their end, canonical times order as their texts do: no event's time needs to be parsed."""
+    start = b"" if window.start_ns is None else times.from_nanoseconds(window.start_ns)[:-1].encode()
+    end = b":" if window.end_ns is None else times.from_nanoseconds(window.end_ns)[:-1].encode()  # beyond any digit
+    skipped = len(_TIME)
+    return [event for event in events if start <= event[event.rindex(_TIME) + skipped : -3] < end]
 
 
-def warning(view: View, query: Query, kinds: Kinds) -> str | None:
-    """What the reader of an answer must know to not be misled, or None."""
+def warning(view: View, query: Query, kinds: Kinds, logs: Mapping[str, Sequence[bytes]]) -> str | None:
+    """What the reader of an answer with `logs` must know to not be misled, or None."""
     warnings = []
     if view.away_since is not None:
         since = datetime.fromtimestamp(view.away_since, UTC)
@@ -74,11 +75,13 @@ def warning(view: View, query: Query, kinds: Kinds) -> str | None:
         texts = ", ".join(repr(text) for text in query.unknown)
         warnings.append(f"no kind contains {texts}; the kinds are {', '.join(kinds.by_name)}")
     if query.window is not None:
-        warnings += _incomplete(view.snapshot, query.window, kinds)
+        asked = {kinds.by_name[name].category for name in (kinds.by_name if query.kinds is None else query.kinds)}
+        cut = {category for category, events in logs.items() if query.limit is not None and len(events) >= query.limit}
+        warnings += _incomplete(view.snapshot, query.window, kinds, asked - cut)
     return "; ".join(warnings) or None
 
 
-def _incomplete(snapshot: Snapshot, window: Window, kinds: Kinds) -> list[str]:
+def _incomplete(snapshot: Snapshot, window: Window, kinds: Kinds, categories: Set[str]) -> list[str]:
     """A category that counted more events than its list holds has let go of the older ones: a window that reaches
     back to them is answered in part."""
     counted = dict.fromkeys(snapshot.logs, 0)
@@ -87,7 +90,7 @@ def _incomplete(snapshot: Snapshot, window: Window, kinds: Kinds) -> list[str]:
             counted[kinds.by_name[name].category] += number
     found = []
     for category, events in snapshot.logs.items():
-        if events and len(events) < counted[category]:
+        if category in categories and events and len(events) < counted[category]:
             oldest = time_of(events[0])
             if window.start_ns is None or window.start_ns < times.to_nanoseconds(oldest):
                 found.append(f"{category} holds its newest {len(events)} events and is complete from {oldest} on")

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from etlog_api.guard import SafeHeaders, TokenGuard
 from etlog_api.metrics import Measured
-from etlog_api.response import answer_errors
+from etlog_api.response import UnexpectedErrors, answer_errors
 from etlog_api.routes import docs, log, status
 from etlog_api.service import Service
 
@@ -21,7 +21,7 @@ def create_app(settings: Settings, clock: Callable[[tzinfo], datetime] = datetim
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await service.client.aclose()
+        await service.close()
 
     app = FastAPI(
         title="etlog",
@@ -31,6 +31,7 @@ def create_app(settings: Settings, clock: Callable[[tzinfo], datetime] = datetim
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,
     )
     answer_errors(app)
     app.include_router(log.router(service))
@@ -39,6 +40,7 @@ def create_app(settings: Settings, clock: Callable[[tzinfo], datetime] = datetim
 
     if settings.api_token:
         app.add_middleware(TokenGuard, tokens=settings.api_token)
+    app.add_middleware(UnexpectedErrors)
     app.add_middleware(Measured, metrics=service.metrics)
     app.add_middleware(SafeHeaders)
     return app

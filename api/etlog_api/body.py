@@ -1,7 +1,8 @@
 """A body: the bytes of one answer in every coding a client may ask for, each made once."""
 
+import asyncio
 import gzip
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import blake2b
 
 import zstandard
@@ -17,46 +18,50 @@ GZIP_LEVEL, ZSTD_LEVEL = 5, 3
 CACHE_CONTROL = "no-cache"
 
 
+#: By the name of the coding, the cheaper one first.
+CODINGS = {
+    "zstd": partial(zstandard.compress, level=ZSTD_LEVEL),
+    "gzip": partial(gzip.compress, compresslevel=GZIP_LEVEL, mtime=0),
+}
+
+
 class Body:
     """JSON text and its codings."""
 
     def __init__(self, text: bytes) -> None:
         self.text = text
+        self._coded: dict[str, asyncio.Future[bytes]] = {}
 
     @cached_property
     def tag(self) -> str:
         """Validator of the text: the same text has the same tag in every coding and on every replica."""
         return f'W/"{blake2b(self.text, digest_size=12).hexdigest()}"'
 
-    @cached_property
-    def gzip(self) -> bytes:
-        """The text, compressed by gzip."""
-        return gzip.compress(self.text, GZIP_LEVEL, mtime=0)
+    async def coded(self, coding: str) -> bytes:
+        """The text in `coding`. A thread compresses it: a long text takes long, and others want answers meanwhile."""
+        if coding not in self._coded:
+            self._coded[coding] = asyncio.ensure_future(asyncio.to_thread(CODINGS[coding], self.text))
+        return await asyncio.shield(self._coded[coding])
 
-    @cached_property
-    def zstd(self) -> bytes:
-        """The text, compressed by zstd."""
-        return zstandard.compress(self.text, ZSTD_LEVEL)
-
-    def respond(self, request: Request) -> Response:
+    async def respond(self, request: Request) -> Response:
         """The answer to `request`: in the coding it accepts, or only that what it has still holds."""
         headers = {"ETag": self.tag, "Cache-Control": CACHE_CONTROL, "Vary": "Accept-Encoding"}
-        if _matches(request.headers.get("if-none-match"), self.tag):
+        if _matches(_joined(request, "if-none-match"), self.tag):
             return Response(status_code=304, headers=headers)
         content = self.text
-        if len(self.text) >= LEAST:
-            match _coding(request.headers.get("accept-encoding", "")):
-                case "zstd":
-                    content, headers["Content-Encoding"] = self.zstd, "zstd"
-                case "gzip":
-                    content, headers["Content-Encoding"] = self.gzip, "gzip"
+        coding = _coding(_joined(request, "accept-encoding")) if len(self.text) >= LEAST else None
+        if coding is not None:
+            content, headers["Content-Encoding"] = await self.coded(coding), coding
         return Response(content, headers=headers, media_type="application/json")
 
 
-def _matches(condition: str | None, tag: str) -> bool:
+def _joined(request: Request, name: str) -> str:
+    """A header that is a list, which may come in pieces; empty if it does not come."""
+    return ",".join(request.headers.getlist(name))
+
+
+def _matches(condition: str, tag: str) -> bool:
     """Whether an `If-None-Match` names the tag, by the weak comparison of RFC 9110."""
-    if condition is None:
-        return False
     opaque = tag.removeprefix("W/")
     return any(given.strip().removeprefix("W/") in {opaque, "*"} for given in condition.split(","))
 
@@ -71,5 +76,5 @@ def _coding(accepted: str) -> str | None:
             weights[name.strip()] = float(weight)
         except ValueError:
             weights[name.strip()] = 0.0
-    best = max(("zstd", "gzip"), key=lambda name: weights.get(name, weights.get("*", 0.0)))
+    best = max(CODINGS, key=lambda name: weights.get(name, weights.get("*", 0.0)))
     return best if weights.get(best, weights.get("*", 0.0)) > 0 else None

@@ -4,6 +4,7 @@ import io
 import platform
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
@@ -29,28 +30,31 @@ _PACKAGES = (
 )
 
 
-async def read_evidence(client: Any, keys: Keys) -> tuple[dict[str, Any], list[dict[str, str]]]:
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The store's `INFO` and the newest dead letters."""
+
+    info: dict[str, Any]
+    dead: list[dict[str, str]]
+
+
+async def read_evidence(client: Any, keys: Keys) -> Evidence:
     """The store's `INFO` and the newest dead letters. Raises the driver's errors."""
     async with client.pipeline(transaction=True) as pipe:
         pipe.info()
         pipe.xrevrange(keys.dead, count=DEAD_LETTERS)
         info, letters = await pipe.execute()
-    return info, [
-        {
-            "letter": letter_id.decode(),
-            **{name.decode(): value.decode(errors="backslashreplace") for name, value in fields.items()},
-        }
-        for letter_id, fields in letters
-    ]
+    return Evidence(info, [{"letter": letter_id.decode(), **_texts(fields)} for letter_id, fields in letters])
 
 
-def bugreport(
-    log: bytes | None,
-    status: Status | None,
-    settings: Settings,
-    info: Mapping[str, Any] | None,
-    dead: list[dict[str, str]] | None,
-) -> bytes:
+def _texts(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {
+        name.decode(errors="backslashreplace"): value.decode(errors="backslashreplace")
+        for name, value in fields.items()
+    }
+
+
+def bugreport(log: bytes | None, status: Status | None, settings: Settings, evidence: Evidence | None) -> bytes:
     """The zip. What could not be read, because the store is away, is said in its place."""
     unread = b'{"message":"the store could not be read"}'
     versions = {"python": platform.python_version(), "platform": platform.platform()}
@@ -59,8 +63,8 @@ def bugreport(
         "log.json": log or unread,
         "status.json": _pretty(status) if status else unread,
         "settings.json": _pretty(settings.public()),
-        "store.json": _pretty(info) if info else unread,
-        "dead.json": _pretty(dead) if dead is not None else unread,
+        "store.json": _pretty(evidence.info) if evidence else unread,
+        "dead.json": _pretty(evidence.dead) if evidence else unread,
         "versions.json": _pretty(versions),
     }
     report = io.BytesIO()

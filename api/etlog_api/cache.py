@@ -10,8 +10,9 @@ from etlog_api.query import Query
 from etlog_api.reader import View
 from etlog_api.snapshot import Snapshot
 
-#: Answers that are kept. Dashboards ask for the same few; a full log of a thousand events is about 200 KiB.
-MAX_ANSWERS = 64
+#: Answers that are kept, and their bytes without codings; the newest is always kept. Dashboards ask for the same few,
+#: and a full log of a thousand events is about 200 KiB, but events may be long and a window may end now.
+MAX_ANSWERS, MAX_BYTES = 64, 64 * 1024 * 1024
 
 
 class AnswerCache:
@@ -21,18 +22,21 @@ class AnswerCache:
         self._kinds = kinds
         self._snapshot: Snapshot | None = None
         self._bodies: OrderedDict[tuple[Query, float | None], Body] = OrderedDict()
+        self._bytes = 0
 
     def body(self, view: View, query: Query) -> Body:
         """The answer to `query` on what `view` shows."""
         if view.snapshot is not self._snapshot:
             self._bodies.clear()
+            self._bytes = 0
             self._snapshot = view.snapshot
         key = (query, view.away_since)
         body = self._bodies.get(key)
         if body is None:
             body = self._bodies[key] = Body(answer(view, query, self._kinds))
-            if len(self._bodies) > MAX_ANSWERS:
-                self._bodies.popitem(last=False)
+            self._bytes += len(body.text)
+            while len(self._bodies) > 1 and (len(self._bodies) > MAX_ANSWERS or self._bytes > MAX_BYTES):
+                self._bytes -= len(self._bodies.popitem(last=False)[1].text)
         else:
             self._bodies.move_to_end(key)
         return body

@@ -7,6 +7,8 @@ import orjson
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from etlog_api.guard import GUARDED
+
 _EVENT = {
     "type": "object",
     "required": ["kind", "metadata", "time"],
@@ -133,7 +135,7 @@ def openapi(app: FastAPI, *, tokens: bool) -> dict[str, Any]:
     for path, operations in document["paths"].items():
         for operation in operations.values():
             operation["responses"].pop("422", None)  # parameters are checked by us, and answered with 400
-            if tokens and path.startswith(("/model/", "/metrics")):
+            if tokens and path.startswith(GUARDED):
                 operation["security"] = [{"token": []}]
             elif not tokens:
                 operation["responses"].pop("401", None)

@@ -3,7 +3,8 @@
 import hmac
 from collections.abc import Sequence
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette._utils import get_route_path  # what the router goes by: no prefix may lead past the guard
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,6 +24,9 @@ HEADERS = {
 }
 
 
+_RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+
+
 class SafeHeaders:
     """Adds `HEADERS` to every answer."""
 
@@ -34,7 +38,7 @@ class SafeHeaders:
 
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                message["headers"] = [*message.get("headers", ()), *_RAW_HEADERS]
             await send(message)
 
         await self._app(scope, receive, send_safely if scope["type"] == "http" else send)
@@ -49,7 +53,7 @@ class TokenGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] == "http" and scope["path"].startswith(GUARDED):
+        if scope["type"] == "http" and get_route_path(scope).startswith(GUARDED):
             problem = self._problem(Headers(scope=scope).get("authorization"))
             if problem is not None:
                 headers = {"WWW-Authenticate": "Bearer"}

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 import redis
 from etlog_events.errors import StoreUnavailable
 
+from etlog_api.connections import QUESTION_TIMEOUT
 from etlog_api.snapshot import Snapshot
 
 logger = logging.getLogger("etlog.api")
-
-#: Seconds in which a question must be answered; every answer of ours is promised within 2.
-QUESTION_TIMEOUT = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +34,13 @@ class Reader:
         self,
         read_cursor: Callable[[], Awaitable[bytes | None]],
         read_snapshot: Callable[[], Awaitable[Snapshot]],
-        drop_connections: Callable[[], Awaitable[None]],
+        drop_connection: Callable[[], Awaitable[None]],
     ) -> None:
         self._read_cursor = read_cursor
         self._read_snapshot = read_snapshot
-        self._drop_connections = drop_connections
+        self._drop_connection = drop_connection
         self._asking = asyncio.Lock()
-        self._next: asyncio.Task[View] | None = None
+        self._next: asyncio.Task[View | None] | None = None
         self._snapshot: Snapshot | None = None
         self._read_at = 0.0
         self._away_since: float | None = None
@@ -59,17 +57,22 @@ class Reader:
         """
         if self._next is None:
             self._next = asyncio.create_task(self._ask())
-        return await asyncio.shield(self._next)  # a client that leaves must not take the question from the others
+        view = await asyncio.shield(self._next)  # a client that leaves must not take the question from the others
+        if view is None:
+            raise StoreUnavailable("the store cannot be reached, and nothing was read from it yet")
+        return view
 
-    async def _ask(self) -> View:
-        async with self._asking:
-            self._next = None  # who comes from here on was not there when this question was asked
-            try:
-                async with asyncio.timeout(QUESTION_TIMEOUT):
-                    snapshot = await self._refreshed()
-            except (redis.RedisError, OSError) as e:  # a timeout is an OSError
-                await self._drop_connections()  # one may be half open, lead to a demoted store, or owe an answer
-                return self._away(e)
+    async def _ask(self) -> View | None:
+        try:
+            # The time counts from the first request that waits, so one behind a question that hangs is in time too.
+            async with asyncio.timeout(QUESTION_TIMEOUT), self._asking:
+                self._next = None  # who comes from here on was not there when this question was asked
+                snapshot = await self._refreshed()
+        except (redis.RedisError, OSError) as e:  # a timeout is an OSError
+            return self._away(e)
+        finally:
+            if self._next is asyncio.current_task():
+                self._next = None
         if self._away_since is not None:
             logger.warning(
                 "The store answers again after %.1f s", time.time() - self._away_since, extra={"action": "store_back"}
@@ -80,14 +83,16 @@ class Reader:
 
     async def _refreshed(self) -> Snapshot:
         snapshot = self._snapshot
-        if snapshot is None or await self._read_cursor() != snapshot.cursor:
-            snapshot = await self._read_snapshot()
+        try:
+            if snapshot is None or await self._read_cursor() != snapshot.cursor:
+                snapshot = await self._read_snapshot()
+        except redis.RedisError:
+            await self._drop_connection()  # it may lead to a store that was demoted, while another took its place
+            raise
         return snapshot
 
-    def _away(self, error: Exception) -> View:
+    def _away(self, error: Exception) -> View | None:
         if self._away_since is None:
             self._away_since = time.time()
-            logger.warning("The store is away: %s", error or "no answer in time", extra={"action": "store_away"})
-        if self._snapshot is None:
-            raise StoreUnavailable("the store cannot be reached, and nothing was read from it yet") from error
-        return View(self._snapshot, self._away_since)
+            logger.warning("The store is away: %s", str(error) or "no answer in time", extra={"action": "store_away"})
+        return View(self._snapshot, self._away_since) if self._snapshot is not None else None

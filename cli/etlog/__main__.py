@@ -1,44 +1,36 @@
-"""The `etlog` command: reads arguments and settings, wires the parts, and turns errors into one sentence."""
+"""The `etlog` command: reads arguments and settings, wires the parts, and turns errors into one sentence.
+
+Each command imports what it needs itself: scripts start `etlog emit` again and again.
+"""
 
 import os
 import sys
-from contextlib import nullcontext
+from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import click
 import typer
-from etlog_events.errors import EtlogError
+from etlog_events.errors import EtlogError, SettingsError, StoreError
+from etlog_events.event import Event
 from etlog_events.settings import Settings, variable_of
-from etlog_producer import Producer
-from rich.console import Console
 
-from etlog import consume as consuming
-from etlog import emit as emitting
-from etlog import log as logging_view
 from etlog import logs
-from etlog import serve as serving
-from etlog.dev.command import develop
 from etlog.errors import DONE, MISUSED, CommandFailed
 from etlog.stopping import until_stopped
 
-app = typer.Typer(
-    name="etlog",
-    help="The event log for ETL pipelines: which sets were loaded, saved, aggregated, totaled and reconciled, "
-    "which failed, and which never came.\n\nSettings are ETLOG_* environment variables; an option here wins.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-RedisUrl = Annotated[str | None, typer.Option("--redis-url", help="Address of the store.  [env: ETLOG_REDIS_URL]")]
-LogName = Annotated[str | None, typer.Option("--log", help="Name of the log.  [env: ETLOG_NAME]")]
-ApiUrl = Annotated[str, typer.Option("--url", envvar="ETLOG_URL", show_envvar=True, help="Address of the API.")]
+RedisUrl = Annotated[
+    str | None, typer.Option("--redis-url", metavar="URL", help="Address of the store.  [env: ETLOG_REDIS_URL]")
+]
+LogName = Annotated[str | None, typer.Option("--log", metavar="NAME", help="Name of the log.  [env: ETLOG_NAME]")]
+ApiUrl = Annotated[str, typer.Option("--url", metavar="URL", envvar="ETLOG_URL", help="Address of the API.")]
 
 
 def main() -> None:
     """Run the command and leave with its exit code: 0 done, 1 failed, 2 misused."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # an event may hold any letter
     sys.exit(run(sys.argv[1:]))
 
 
@@ -46,76 +38,116 @@ def run(arguments: list[str]) -> int:
     """Run the command with `arguments`; errors become one sentence on standard error."""
     try:
         code = app(arguments, prog_name="etlog", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as e:
-        click.echo(e.format_message())
-        return DONE
-    except click.UsageError as e:
-        command = e.ctx.command_path if e.ctx else "etlog"
+    except typer.TyperException as e:
+        context = getattr(e, "ctx", None)
+        command = context.command_path if context else "etlog"
         return _say(f"{e.format_message().rstrip('.')}; see '{command} --help'", MISUSED)
-    except click.ClickException as e:
-        return _say(e.format_message(), MISUSED)
-    except (click.Abort, KeyboardInterrupt):
-        return 130
     except CommandFailed as e:
         return _say(str(e), e.code)
+    except StoreError as e:
+        return _say(f"{str(e).rstrip('.')}; name another with --redis-url or ETLOG_REDIS_URL", MISUSED)
     except EtlogError as e:
         return _say(str(e), MISUSED)
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        sys.stderr.close()
-        return DONE
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
     return code if isinstance(code, int) else DONE
 
 
 def _say(sentence: str, code: int) -> int:
-    click.echo(f"etlog: {sentence}", err=True)
+    typer.echo(f"etlog: {sentence}", err=True)
     return code
 
 
-def _settings(**options: Any) -> Settings:
+def _settings(**options: str | int | None) -> Settings:
     """The settings of the environment, with the options that were given in their place."""
-
     given = {variable_of(name): str(value) for name, value in options.items() if value is not None}
+    spelled = {variable_of(name): f"--{name.replace('_', '-')}" for name in options} | {"ETLOG_NAME": "--log"}
+    for variable, value in given.items():
+        if not value:
+            raise CommandFailed(f"{spelled[variable]} must not be empty")
     os.environ.update(given)  # worker processes read them from there
-    return Settings.from_environment()
+    try:
+        return Settings.from_environment()
+    except SettingsError as e:
+        variable, _, rest = str(e).partition(" ")
+        raise CommandFailed(f"{spelled[variable]} {rest}" if variable in given else str(e)) from e
+
+
+@app.callback(invoke_without_command=True)
+def etlog(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """The event log for ETL pipelines: which sets were loaded, saved, aggregated, totaled and reconciled,
+    which failed, and which never came.
+
+    Settings are ETLOG_* environment variables; an option here wins. To see everything at work: etlog dev
+    """
+    if version:
+        typer.echo(f"etlog {metadata.version('etlog')}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(MISUSED)
 
 
 @app.command()
 def emit(
-    kind: Annotated[str | None, typer.Argument(help="Such as AllocationSetSaved.", show_default=False)] = None,
-    size: Annotated[int | None, typer.Option(help="Number of records in the set.")] = None,
-    start: Annotated[str | None, typer.Option(help="Start of the set's window, RFC 3339.")] = None,
-    end: Annotated[str | None, typer.Option(help="End of the set's window, RFC 3339.")] = None,
-    error: Annotated[str | None, typer.Option(help="What failed, for the two kinds of errors.")] = None,
-    time: Annotated[str | None, typer.Option(help="When it happened, RFC 3339; now if not given.")] = None,
-    meta: Annotated[list[str] | None, typer.Option(help="Further metadata as key=value; may be repeated.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(metavar="KIND", help="Such as AllocationSetSaved.", show_default=False)
+    ] = None,
+    size: Annotated[int | None, typer.Option(metavar="N", help="Number of records in the set.")] = None,
+    start: Annotated[str | None, typer.Option(metavar="TIME", help="Start of the set's window, RFC 3339.")] = None,
+    end: Annotated[str | None, typer.Option(metavar="TIME", help="End of the set's window, RFC 3339.")] = None,
+    error: Annotated[str | None, typer.Option(metavar="TEXT", help="What failed, for the two kinds of errors.")] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="When it happened, RFC 3339; now if not given.")
+    ] = None,
+    meta: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Further metadata; may be repeated.")
+    ] = None,
     file: Annotated[
-        str | None, typer.Option(help="Emit one event a line (NDJSON) from this file, or from standard input for '-'.")
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Emit one event a line (NDJSON) from this file, or from standard input for '-'."
+        ),
     ] = None,
     redis_url: RedisUrl = None,
     log: LogName = None,
 ) -> None:
-    """Publish one event, or one a line from a file.
+    """Publish one event, or one a line from a file. It is delivered when the command ends.
 
     \b
     etlog emit AllocationSetSaved --size 97 --start 2022-06-03T10:00:00Z --end 2022-06-03T11:00:00Z
+    etlog emit AssetSetComputeError --error 'no prices' --meta region=eu-1
     etlog emit --file events.ndjson
+    zcat events.ndjson.gz | etlog emit --file -
+
+    \b
+    A line is one event:
+    {"kind":"AssetSetTotaled","metadata":{"window":{"start":"2022-06-03T10:00:00Z",
+     "end":"2022-06-03T11:00:00Z"}},"time":"2022-06-03T17:07:54Z"}   (in one line)
     """
+    from etlog import emit as emitting  # noqa: PLC0415
+
     settings = _settings(redis_url=redis_url, name=log)
     if (kind is None) == (file is None):
-        raise click.UsageError("give either a KIND or --file")
+        raise CommandFailed("give either a KIND or --file; see 'etlog emit --help'")
+    if file is not None and any(option is not None for option in (size, start, end, error, time, meta or None)):
+        raise CommandFailed(
+            "with --file all that is known of an event comes from its line; leave the other options out"
+        )
     if (start is None) != (end is None):
-        raise click.UsageError("give --start and --end together")
+        raise CommandFailed("give --start and --end together, they are the window of the set")
     logs.configure("ERROR", settings.log_format)
-    with Producer() as producer:
-        if file is not None:
-            lines, bytes_to_come = emitting.open_lines(file)
-            with lines if file != "-" else nullcontext(lines):
-                count = emitting.emit_lines(producer, lines, bytes_to_come, settings.redis_url, settings.kinds)
-        else:
-            window = (start, end) if start is not None and end is not None else None
-            producer.emit(str(kind), size=size, window=window, error=error, time=time, **_pairs(meta or []))
-            emitting.deliver(producer, settings.redis_url)
-            count = 1
+    if kind is not None:
+        window = (start, end) if start is not None and end is not None else None
+        metadata = _pairs(meta or [])
+        event = Event.new(
+            kind, size=size, window=window, error=error, time=time, metadata=metadata, kinds=settings.kinds
+        )
+        count = emitting.emit_one(event, settings)
+    else:
+        count = emitting.emit_file(str(file), settings)
     typer.echo(f"{count} event{'' if count == 1 else 's'} delivered to log {settings.name}")
 
 
@@ -124,60 +156,89 @@ def _pairs(texts: list[str]) -> dict[str, str]:
     for text in texts:
         key, separator, value = text.partition("=")
         if not key or not separator:
-            raise click.UsageError(f"--meta must be key=value, not {text!r}")
+            raise CommandFailed(f"--meta must be key=value, not {text!r}")
         if key in {"kind", "size", "window", "error", "time"}:
-            raise click.UsageError(f"--meta cannot be {key}; there is an option for it")
+            raise CommandFailed(f"--meta must not be {key}; an option or the KIND says it")
         pairs[key] = value
     return pairs
 
 
 @app.command()
 def consume(redis_url: RedisUrl = None, log: LogName = None) -> None:
-    """Apply the stream to the lists and counters, until stopped. Start as many as you like: one is active."""
+    """Apply the stream to the lists and counters, until stopped. Start as many as you like: one is active.
+
+    \b
+    etlog consume --redis-url redis://127.0.0.1:6379/0 --log nightly
+    """
+    from etlog.consume import consume as apply  # noqa: PLC0415
+
     settings = _settings(redis_url=redis_url, name=log)
     logs.configure(settings.log_level, settings.log_format)
-    consuming.consume(settings)
+    apply(settings)
 
 
 @app.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.  [env: ETLOG_HOST]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.  [env: ETLOG_PORT]")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that answer on the port.")] = 1,
+    host: Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on.  [env: ETLOG_HOST]")] = None,
+    port: Annotated[int | None, typer.Option(metavar="N", help="Port to listen on.  [env: ETLOG_PORT]")] = None,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that answer on the port.")] = 1,
     redis_url: RedisUrl = None,
     log: LogName = None,
 ) -> None:
-    """Answer queries over HTTP, until stopped. Start as many as you like: every replica gives the same answer."""
+    """Answer queries over HTTP, until stopped. Start as many as you like: every replica gives the same answer.
+
+    \b
+    etlog serve --port 9090 --workers 2
+    curl 'http://127.0.0.1:9090/model/etl/log?kind=Saved&window=today'
+    """
+    from etlog.serve import serve as answer  # noqa: PLC0415
+
     settings = _settings(redis_url=redis_url, name=log, host=host, port=port)
     logs.configure(settings.log_level, settings.log_format)
-    serving.serve(settings.host, settings.port, workers)
+    answer(settings.host, settings.port, workers)
 
 
 @app.command("log")
 def log_command(
-    kind: Annotated[str, typer.Option(help="Only kinds that contain this text; several by comma.")] = "",
-    window: Annotated[str, typer.Option(help="Only events of this window: today, 24h, 7d, start,end …")] = "",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the newest so many of each category.")] = None,
+    kind: Annotated[
+        str, typer.Option(metavar="TEXT", help="Only kinds that contain this text; several by comma.")
+    ] = "",
+    window: Annotated[
+        str, typer.Option(metavar="WINDOW", help="Only events of this window: today, 24h, 7d, start,end …")
+    ] = "",
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Only the newest so many of each category.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the API's answer as it is.")] = False,
     url: ApiUrl = "http://127.0.0.1:9090",
 ) -> None:
-    """Show the log, oldest first."""
+    """Show the log, oldest first. An API that wants a token gets that of ETLOG_API_TOKEN.
+
+    \b
+    etlog log --kind Error --window today
+    etlog log --kind AllocationSet,AssetSetSaved --limit 5
+    etlog log --json | jq .data.counters
+    """
+    from etlog.log import fetch, show  # noqa: PLC0415
+
     parameters = {"kind": kind, "window": window, "limit": "" if limit is None else str(limit)}
-    body = logging_view.fetch(url, "/model/etl/log", {name: value for name, value in parameters.items() if value})
-    if json:
-        typer.echo(body)
-    else:
-        logging_view.table(body, Console())
+    given = {name: value for name, value in parameters.items() if value}
+    token = next(iter(_settings().api_token), None)
+    show(fetch(url, "/model/etl/log", given, token), as_json=json)
 
 
 @app.command()
 def sample(
-    data: Annotated[Path, typer.Option(help="Folder for the sets.")] = Path("etlog-data/sample"),
+    data: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the sets.")] = Path("etlog-data/sample"),
     fail: Annotated[bool, typer.Option("--fail", help="Damage a set now and then, for a show of errors.")] = False,
     redis_url: RedisUrl = None,
     log: LogName = None,
 ) -> None:
-    """Run the sample ETL: it meters this machine and publishes what it does with the figures."""
+    """Run the sample ETL: it meters this machine and publishes what it does with the figures.
+
+    \b
+    etlog sample --redis-url redis://127.0.0.1:6379/0
+    """
     from etlog.sample.run import run as run_sample  # noqa: PLC0415
 
     settings = _settings(redis_url=redis_url, name=log)
@@ -191,15 +252,28 @@ def sample(
 
 @app.command()
 def dev(
-    data: Annotated[Path, typer.Option(help="Folder that keeps the log, the sets and the parts' own logs.")] = Path(
-        "etlog-data"
-    ),
+    data: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Keeps the log, the sets and the parts' own logs.")
+    ] = Path("etlog-data"),
     no_etl: Annotated[bool, typer.Option("--no-etl", help="Leave the sample ETL out.")] = False,
     fail: Annotated[bool, typer.Option("--fail", help="Let the sample ETL fail now and then.")] = False,
-    seconds: Annotated[float | None, typer.Option("--for", min=0, help="Stop by itself after so many seconds.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port of the API.  [env: ETLOG_PORT]")] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--for", metavar="SECONDS", min=0, help="Stop by itself after so many seconds.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(metavar="N", help="Port of the API.  [env: ETLOG_PORT]")] = None,
 ) -> None:
-    """Run everything in this terminal: store, consumer, API, page and sample ETL. Ctrl-C stops it."""
+    """Run everything in this terminal: store, consumer, API, page and sample ETL. Ctrl-C stops it.
+
+    The store is one of its own; a second start with the same folder goes on where the first ended.
+
+    \b
+    etlog dev
+    etlog dev --no-etl --data /tmp/etlog    then, in another terminal:
+    etlog emit AssetSetTotaled --start 2022-06-03T10:00:00Z --end 2022-06-03T11:00:00Z
+    etlog log
+    """
+    from etlog.dev.command import develop  # noqa: PLC0415
+
     settings = _settings(port=port)
     raise typer.Exit(develop(settings, data, etl=not no_etl, fail=fail, seconds=seconds))
 

@@ -1,76 +1,108 @@
 """`etlog emit`: one event from the command line, or many from a file."""
 
+import os
 import sys
-from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from etlog_events import store
 from etlog_events.errors import InvalidEvent
 from etlog_events.event import Event
-from etlog_events.kinds import Kinds
+from etlog_events.settings import Settings
 from etlog_producer import Producer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from etlog.errors import CommandFailed
+from etlog.errors import FAILED, CommandFailed
 
-#: Seconds to wait for the store.
-TIMEOUT = 5.0
+#: Seconds without any progress after which the store is given up. A restart takes less.
+PATIENCE = 10
 
 #: Lines between two looks at whether the store keeps up; bounds the memory that a large file takes.
-ROUND = 5000
+ROUND = 5_000
+
+#: Bytes of a line that are read. More than an event may have, in any spelling, and far less than memory has.
+MAX_LINE = 1024 * 1024
 
 
-def deliver(producer: Producer, url: str) -> None:
-    """Wait until the store holds what was emitted. Raises `CommandFailed` when it does not."""
-    if not producer.flush(TIMEOUT):
-        reason = producer.last_error or "it does not answer"
-        raise CommandFailed(
-            f"not delivered, the store at {store.shown(url)} cannot be used: {reason}; "
-            "name another with --redis-url or ETLOG_REDIS_URL"
-        )
+def emit_one(event: Event, settings: Settings) -> int:
+    """Deliver `event`. Returns 1. Raises `StoreError` or `CommandFailed` when the store does not take it."""
+    _reach(settings.redis_url)
+    with Producer() as producer:
+        producer.publish(event)
+        _deliver(producer, settings.redis_url)
+    return 1
 
 
-def emit_lines(producer: Producer, lines: BinaryIO, size: int | None, url: str, kinds: Kinds) -> int:
-    """Emit one event a line and show progress on a terminal; `size` is the bytes to come, if known.
+def emit_file(path: str, settings: Settings) -> int:
+    """Deliver one event a line, from the file at `path` or standard input for `-`, and show progress on a terminal.
 
-    Returns the number of events. Raises `CommandFailed` with the number of the first line that is no event; the lines
-    before it are delivered.
+    Returns the number of events. Raises `StoreError` when the store cannot be used, and `CommandFailed` when the file
+    cannot be read, when a line is no event (those before it are delivered), or when the store goes away for good.
     """
-    count = 0
-    with _progress() as progress:
-        task = progress.add_task("emitting", total=size)
-        for number, line in _numbered(lines):
-            try:
-                event = Event.decode(line, kinds)
-            except InvalidEvent as e:
-                deliver(producer, url)
-                raise CommandFailed(f"line {number}: {e.reason}; {count} events before it are delivered") from e
-            producer.publish(event)
-            count += 1
-            progress.advance(task, len(line) + 1)
-            if count % ROUND == 0:
-                deliver(producer, url)
-        deliver(producer, url)
+    with _open(path) as lines, _progress() as progress:
+        _reach(settings.redis_url)
+        with Producer() as producer:
+            return _emit_lines(producer, lines, settings, progress)
+
+
+def _emit_lines(producer: Producer, lines: BinaryIO, settings: Settings, progress: Progress) -> int:
+    size = os.fstat(lines.fileno()).st_size or None  # a pipe does not know
+    task = progress.add_task("emitting", total=size)
+    url, kinds = settings.redis_url, settings.kinds
+    count = held = read = 0
+    for number, line in enumerate(iter(partial(lines.readline, MAX_LINE), b""), start=1):
+        read += len(line)
+        text = line.strip()
+        if not text:
+            continue
+        try:
+            producer.publish(Event.decode(text, kinds))
+        except InvalidEvent as e:
+            _deliver(producer, url, held)
+            raise CommandFailed(f"line {number}: {e.reason}; the {count} events before it are delivered") from e
+        count += 1
+        if count % ROUND == 0:
+            _deliver(producer, url, held)
+            held = count
+            progress.update(task, completed=read)
+    _deliver(producer, url, held)
     return count
 
 
-def open_lines(path: str) -> tuple[BinaryIO, int | None]:
-    """The lines of a file, or of standard input for `-`, and their bytes where known. Raises `CommandFailed`."""
+def _reach(url: str) -> None:
+    """Raise `StoreError` unless the store at `url` can be used, which a producer would not say before long."""
+    with store.connect(url, part="emit") as client, store.translated(url):
+        client.ping()
+
+
+def _deliver(producer: Producer, url: str, held: int = 0) -> None:
+    """Wait until the store holds what was emitted, as long as it takes anything at all; it holds `held` already.
+
+    Raises `CommandFailed` when it is given up.
+    """
+    patience = PATIENCE
+    while not producer.flush(1.0):
+        patience = patience - 1 if producer.last_error else PATIENCE
+        if not patience:
+            reason = str(producer.last_error).rstrip(".")
+            producer.close(0)
+            raise CommandFailed(
+                f"the store at {store.shown(url)} takes nothing any more: {reason}; "
+                f"only of the first {held} events it is certain that they are delivered",
+                FAILED,
+            )
+
+
+def _open(path: str) -> AbstractContextManager[BinaryIO]:
     if path == "-":
-        return sys.stdin.buffer, None
+        return nullcontext(sys.stdin.buffer)
     try:
-        return Path(path).open("rb"), Path(path).stat().st_size
+        return Path(path).open("rb")
     except OSError as e:
-        raise CommandFailed(f"cannot read {path}: {e.strerror}") from e
-
-
-def _numbered(lines: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    for number, line in enumerate(lines, start=1):
-        text = line.strip()
-        if text:
-            yield number, text
+        raise CommandFailed(f"--file: cannot read {path}: {e.strerror}") from e
 
 
 def _progress() -> Progress:

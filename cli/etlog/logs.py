@@ -1,9 +1,9 @@
 """The shape of log lines on standard error: a sentence for people, or JSON with all fields for machines."""
 
+import json
 import logging
 from typing import Any
 
-import orjson
 from etlog_events import times
 
 #: What every log record has; anything else on it came in through `extra`.
@@ -24,7 +24,7 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name, value in vars(record).items() if name not in _PLAIN}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        return json.dumps(line, default=str)  # by the standard library, which takes whatever a message may hold
 
 
 def configure(level: str, shape: str) -> None:

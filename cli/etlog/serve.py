@@ -1,40 +1,54 @@
 """`etlog serve`: the API as one or more processes on one port."""
 
+import signal
 import socket
+import sys
 
 import uvicorn
+from etlog_api.app import create_app
+from etlog_events.settings import Settings
+from fastapi import FastAPI
 
+from etlog import logs
 from etlog.errors import CommandFailed
 
 #: Seconds that a request, or a client of the live log, gets to end when the service is stopped.
 GRACE = 1
 
-#: What each worker process makes for itself from the environment.
-APP = "etlog_api.app:app_from_environment"
+
+def app() -> FastAPI:
+    """What each worker process makes for itself, with its log lines in the shape of all others."""
+    settings = Settings.from_environment()
+    logs.configure(settings.log_level, settings.log_format)
+    return create_app(settings)
 
 
-def is_free(host: str, port: int) -> bool:
-    """Whether `port` can be listened on."""
+def why_not(host: str, port: int) -> str | None:
+    """Why `port` cannot be listened on; None if it can."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-        return True
+        except OSError as e:
+            return e.strerror
+        return None
 
 
-def serve(host: str, port: int, workers: int, root_path: str = "") -> None:
+def serve(host: str, port: int, workers: int) -> None:
     """Serve until SIGTERM or SIGINT. Raises `CommandFailed` when the port cannot be listened on."""
-    if not is_free(host, port):
-        raise CommandFailed(f"{host}:{port} cannot be listened on, most likely it is in use; name another with --port")
+    reason = why_not(host, port)
+    if reason is not None:
+        raise CommandFailed(
+            f"port {port} of {host} cannot be listened on: {reason}; name another with --port or ETLOG_PORT, "
+            "or --host or ETLOG_HOST"
+        )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn, when done, raises it again
     uvicorn.run(
-        APP,
+        f"{__name__}:app",
         factory=True,
         host=host,
         port=port,
         workers=workers,
-        root_path=root_path,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GRACE,

@@ -9,7 +9,9 @@ stage's own keys in the stage's order), `time`. Fields and kinds are those of Ku
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import orjson
@@ -56,18 +58,20 @@ class Event(msgspec.Struct, frozen=True):
         fields: dict[str, Any] = {}
         if size is not None:
             if type(size) is not int or not 0 <= size <= MAX_SIZE:
-                raise InvalidEvent(f"size must be a whole number from 0 to 2^63-1, not {size!r}")
+                raise InvalidEvent(f"size must be a whole number from 0 to 2^63-1, not {_shown(size)}")
             fields["size"] = size
         if window is not None:
             fields["window"] = _window_argument(window)
         if error is not None:
             if not isinstance(error, str):
-                raise InvalidEvent(f"error must be a text, not {error!r}")
+                raise InvalidEvent(f"error must be a text, not {_shown(error)}")
             fields["error"] = error
         for needed in known.action.needs:
             if needed not in fields:
                 raise InvalidEvent(f"{kind} needs {needed}")
         if metadata:
+            for name in _OWN_ARGUMENTS & metadata.keys():
+                raise InvalidEvent(f"metadata must not hold {name}, there is an argument for it")
             fields.update(metadata)
         return cls(kind, fields, times.now() if time is None else _time_argument(time))
 
@@ -84,7 +88,7 @@ class Event(msgspec.Struct, frozen=True):
         try:
             raw = orjson.dumps(fields, option=_ONLY_JSON)
             if b"null" in raw:
-                json.dumps(fields, allow_nan=False)  # orjson turns NaN into null without a word
+                _dump_slowly(fields)  # orjson turns NaN into null without a word
         except (TypeError, ValueError, RecursionError):
             raw = _encode_slowly(fields)
         if len(raw) > MAX_BYTES:
@@ -110,17 +114,40 @@ class Event(msgspec.Struct, frozen=True):
         return error
 
 
+_OWN_ARGUMENTS = frozenset({"size", "window", "error"})
 _ONLY_JSON = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+
+
+def _shown(value: object) -> str:
+    """`value` in a message: never long, and never the cause of another error."""
+    try:
+        text = repr(value)
+    except Exception:  # Python refuses to spell integers of thousands of digits
+        return f"this {type(value).__name__}"
+    return text if len(text) <= 80 else text[:80] + "…"
 
 
 def _encode_slowly(fields: dict[str, Any]) -> bytes:
     """By the standard library: integers past 64 bits, and a telling error for what is no JSON."""
     try:
-        return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return _dump_slowly(fields).encode()
     except UnicodeEncodeError as e:
         raise InvalidEvent(f"metadata is no JSON: a text in it is no valid Unicode ({e.reason})") from e
     except (TypeError, ValueError, RecursionError) as e:
         raise InvalidEvent(f"metadata is no JSON: {e}") from e
+
+
+def _dump_slowly(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_as_orjson_does)
+
+
+def _as_orjson_does(value: object) -> object:
+    """The two types beyond JSON that orjson spells unasked: what is taken must not depend on what stands beside it."""
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, Enum):
+        return value.value
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 def _time_argument(time: datetime | str) -> str:
@@ -134,7 +161,7 @@ def _window_argument(window: WindowPair) -> dict[str, str]:
     try:
         start, end = window
     except (TypeError, ValueError):
-        raise InvalidEvent(f"window must be a pair of start and end, not {window!r}") from None
+        raise InvalidEvent(f"window must be a pair of start and end, not {_shown(window)}") from None
     try:
         first, last = set_window(start, end)
     except (TypeError, ValueError) as e:

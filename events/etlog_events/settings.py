@@ -39,7 +39,7 @@ def store_url(value: str) -> str:
     try:
         store.check_address(value)
     except ValueError as e:
-        raise ValueError(f"must be an address of a store, but {e}") from e
+        raise ValueError(f"is no address of a store: {e}") from e
     return value
 
 
@@ -110,7 +110,7 @@ def _setting(parse: Callable[[str], Any], default: Any, about: str, *, secret: b
 class Settings:
     """The settings, each with its default; `from_environment` reads those that are set."""
 
-    redis_url: str = _setting(store_url, "redis://127.0.0.1:6379/0", "Address of the store")
+    redis_url: str = _setting(store_url, "redis://127.0.0.1:6379/0", "Address of the store", secret=True)
     name: str = _setting(log_name, "default", "Name of the log")
     cap: int = _setting(_at_least(1, 1_000_000), 1000, "Events that each category's list holds")
     retain: int = _setting(_at_least(0), 100_000, "Applied entries that stay in the stream")

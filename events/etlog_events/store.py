@@ -56,7 +56,7 @@ def connect_async(
             **_options(part, answer_timeout, AsyncRetry(NoBackoff(), 0)),
             **options,
         )
-        client.connection_pool.make_connection()
+        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
     return client
 
 

@@ -149,7 +149,7 @@ def _respell(raw: bytes, text: _Text) -> bytes:
         known = _encode(text.metadata)
         pairs = b",".join([known[1:-1], *own] if known != b"{}" else own)
         encoded = encoded.replace(b'"metadata":' + known, b'"metadata":{' + pairs + b"}", 1)
-    if encoded != raw:
+    if encoded != raw or any(b"{" in pair for pair in own):  # else no key can stand twice
         json.loads(raw, object_pairs_hook=_refuse_repeated_keys)
     if len(encoded) > MAX_BYTES:
         raise InvalidEvent(f"the event is {len(encoded)} bytes long, the most is {MAX_BYTES}")

@@ -1,32 +1,49 @@
-"""Consumers as processes, and a way into the stream past the producer."""
+"""Consumers in threads and as processes, and a way into the stream past the producer."""
 
 import subprocess
-import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import pytest
 import redis
+from etlog_consumer import Consumer, consumer
 from etlog_events.keys import Keys
 from etlog_producer.publish import Publisher
+from processes import consumer_process
 
-SCRIPT = Path(__file__).parent / "run_consumer.py"
+
+@pytest.fixture(autouse=True)
+def stop_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer in a thread sees a stop within milliseconds, even when its log is idle."""
+    monkeypatch.setattr(consumer, "BLOCK_MS", 20)
 
 
 @pytest.fixture
-def start_consumer(store_url: str, keys: Keys) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def running() -> Callable[..., AbstractContextManager[None]]:
+    """`with running(consumer, …):` runs consumers in threads."""
+
+    @contextmanager
+    def run(*consumers: Consumer) -> Iterator[None]:
+        stop = threading.Event()
+        threads = [threading.Thread(target=each.run, args=(stop,)) for each in consumers]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+    return run
+
+
+@pytest.fixture
+def start_consumer(store_url: str, keys: Keys) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
     """Starts a consumer on the test's log as a process of its own; none outlives the test."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(*options: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([sys.executable, str(SCRIPT), store_url, keys.name, *options])
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
+    with ExitStack() as started:
+        yield lambda *options: started.enter_context(consumer_process(store_url, keys.name, *options))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from samples import saved
 from servers import Server
-from stream import counters, dead, group, listed, stats
+from stream import counters, dead, group, listed, raw_entries, stats
 
 EVENTS = [saved(size) for size in range(10)]
 START = b"0-0"
@@ -27,7 +27,7 @@ def target(keys: Keys) -> Target:
     return Target(keys, KUBECOST_KINDS, cap=5)
 
 
-def everything(client: redis.Redis, keys: Keys) -> dict[bytes, bytes]:
+def everything(client: redis.Redis, keys: Keys) -> dict[bytes, bytes | None]:
     """All that is stored of the log."""
     found = sorted(client.scan_iter(match=keys.events.replace("events", "*"), count=1000))
     return {key: client.dump(key) for key in found}
@@ -35,7 +35,7 @@ def everything(client: redis.Redis, keys: Keys) -> dict[bytes, bytes]:
 
 def read(client: redis.Redis, keys: Keys, after: bytes = START, count: int | None = None) -> Batch:
     """The batch that a consumer reads after the cursor `after`."""
-    found = client.xrange(keys.events, b"(" + after, count=count)
+    found = raw_entries(client, keys, after)[:count]
     entries = [(entry_id, [part for pair in fields.items() for part in pair]) for entry_id, fields in found]
     return collect(entries, progress.load(client, keys).numbers, KUBECOST_KINDS)
 
@@ -80,9 +80,7 @@ def test_a_batch_has_all_of_its_effects(client: redis.Redis, keys: Keys, target:
     assert group(client, keys)["pending"] == 0
 
 
-def test_a_batch_given_twice_is_applied_once(
-    client: redis.Redis, keys: Keys, target: Target, publish: Publish
-) -> None:
+def test_a_batch_given_twice_is_applied_once(client: redis.Redis, keys: Keys, target: Target, publish: Publish) -> None:
     """Two consumers read the same entries: one is told that the cursor has moved, and where it is."""
     publish(EVENTS)
     batch = read(client, keys)
@@ -282,7 +280,7 @@ def test_only_entries_before_the_mark_are_trimmed(client: redis.Redis, keys: Key
 
     run(client, target, batch, trim=batch.ids[450])
 
-    left = [entry_id for entry_id, _ in client.xrange(keys.events)]
+    left = [entry_id for entry_id, _ in raw_entries(client, keys)]
     assert left[-150:] == batch.ids[450:]
     assert len(left) <= 250
 

@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -203,8 +202,9 @@ def _active_and_standby(
 ) -> tuple["subprocess.Popen[bytes]", "subprocess.Popen[bytes]"]:
     active = start_consumer("--name", "first")
     wait_until(lambda: client.get(keys.lease) == b"first", what="the first consumer to become active")
+    others = _consumers(client)
     standby = start_consumer("--name", "second")
-    wait_until(lambda: _consumers(client) >= 2, what="the second consumer to stand by")
+    wait_until(lambda: _consumers(client) > others, what="the second consumer to stand by")
     return active, standby
 
 

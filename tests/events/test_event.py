@@ -246,7 +246,7 @@ def test_metadata_that_contain_themselves_are_refused() -> None:
     loop: list[Any] = []
     loop.append(loop)
 
-    with pytest.raises(InvalidEvent, match="^metadata is no JSON: Circular reference"):
+    with pytest.raises(InvalidEvent, match=r"^metadata is no JSON: Circular reference"):
         new(metadata={"loop": loop}).encode()
 
 
@@ -256,7 +256,7 @@ def test_metadata_nested_too_deeply_are_refused() -> None:
     for _ in range(5000):
         nested = [nested]
 
-    with pytest.raises(InvalidEvent, match="^metadata is no JSON: maximum recursion depth"):
+    with pytest.raises(InvalidEvent, match=r"^metadata is no JSON: maximum recursion depth"):
         new(metadata={"nested": nested}).encode()
 
 

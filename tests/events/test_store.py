@@ -42,6 +42,57 @@ def test_a_password_that_was_not_escaped_is_not_shown_either(sign: str) -> None:
     assert "ter2" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1:6379/0",
+        "redis://localhost",
+        "redis://host/",
+        "redis://host:6379/15",
+        "redis://[::1]:6379",
+        "redis://user:pass%2F%23%3F%40word@host:6379/0",
+        "redis://:password@host?db=2",
+        "rediss://host?ssl_cert_reqs=none&ssl_ca_certs=/etc/ca.pem",
+        "unix:///run/redis.sock",
+        "unix://user:password@/run/redis.sock?db=1&password=other",
+    ],
+)
+def test_an_address_of_any_kind_is_taken(url: str) -> None:
+    """By name, number or path, with what belongs to it."""
+    store.check_address(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://",
+        "redis:///0",
+        "redis://:6379",
+        "redis://host:port",
+        "redis://host:0",
+        "redis://host:65536",
+        "redis://host/zero",
+        "redis://host/0/1",
+        "redis://host:6379/0 ",
+        "redis://ho st",
+        "redis://host/0#1",
+        "redis://host?foo=1",
+        "redis://host?db",
+        "redis://host?decode_responses=true",
+        "redis://host?socket_timeout=soon",
+        "redis://[::1",
+        "redis://user:pass/word@host",
+        "unix://",
+        "unix:///",
+        "unix://run/redis.sock",
+    ],
+)
+def test_an_address_that_the_driver_would_take_for_another_is_refused(url: str) -> None:
+    """Or would not take at all: found when it is read, not when it is used."""
+    with pytest.raises(ValueError, match=r"^(it|its|what) "):
+        store.check_address(url)
+
+
 @pytest.mark.parametrize("url", ["redis://host:port/0", "redis://[/0", "redis://host?socket_timeout=soon"])
 def test_an_address_that_cannot_be_one_is_a_bad_setting(url: str) -> None:
     """It is found before anything is sent."""

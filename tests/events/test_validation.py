@@ -122,7 +122,10 @@ BROKEN = {
         text('"size":9223372036854775808,' + WINDOW),
         "Expected int <= 9223372036854775807 at metadata.size",
     ),
-    "size past all bounds": (text('"size":' + "9" * 5000 + "," + WINDOW), "Integer value out of range at metadata.size"),
+    "size past all bounds": (
+        text('"size":' + "9" * 5000 + "," + WINDOW),
+        "Integer value out of range at metadata.size",
+    ),
     "no window": (text('"size":97'), "Object missing required field window at metadata"),
     "window null": (text('"size":97,"window":null'), "Expected object, got null at metadata.window"),
     "window a text": (text('"size":97,"window":"today"'), "Expected object, got str at metadata.window"),
@@ -158,7 +161,10 @@ BROKEN = {
     "bytes no UTF-8": (text('"error":"\udcff"', kind="AssetSetComputeError"), "not valid UTF-8: invalid start byte"),
     "own bytes no UTF-8": (text('"size":97,' + WINDOW + ',"a":"\udcff"'), "not valid UTF-8: invalid start byte"),
     "own key no UTF-8": (text('"size":97,' + WINDOW + ',"\udcff":1'), "not valid UTF-8: invalid start byte"),
-    "half a pair of surrogates": (text(r'"error":"\ud800"', kind="AssetSetComputeError"), "not JSON: JSON is malformed"),
+    "half a pair of surrogates": (
+        text(r'"error":"\ud800"', kind="AssetSetComputeError"),
+        "not JSON: JSON is malformed",
+    ),
     "own half a pair": (text('"size":97,' + WINDOW + r',"a":"\ud800"'), "not JSON: JSON is malformed"),
     "own key half a pair": (text('"size":97,' + WINDOW + r',"\udc00":1'), "not JSON: JSON is malformed"),
     "surrogates in UTF-8": (
@@ -266,15 +272,24 @@ def test_a_log_knows_its_own_kinds_only() -> None:
     assert reason_of(raw).startswith("unknown kind 'CloudCostSetSaved'")
 
 
+def verdict(raw: bytes) -> bytes | InvalidEvent:
+    """The canonical text of `raw`, or why it has none."""
+    try:
+        return validate(raw)[1]
+    except InvalidEvent as refused:
+        return refused
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 own_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=8,
 )
 
 
 @given(
-    own=st.dictionaries(st.text(max_size=6), own_values, max_size=4),
+    own=st.dictionaries(texts.filter(lambda key: key != "error"), own_values, max_size=4),
     seed=st.integers(0, 2**32),
     indent=st.sampled_from([None, 0, 3]),
     ascii_only=st.booleans(),
@@ -285,14 +300,9 @@ def test_canonical_text_is_stable(own: dict[str, Any], seed: int, indent: int | 
     fields = json.loads(saved())
     fields["metadata"] = own | fields["metadata"]
     spelled = json.dumps(_shuffled(fields, random.Random(seed)), indent=indent, ensure_ascii=ascii_only)
-    raw = spelled.encode("utf-8", "surrogatepass")
+    raw = spelled.encode()
 
-    try:
-        kind, canonical = validate(raw)
-    except InvalidEvent as refused:
-        # Strategies make lone surrogates and an error that is no text now and then: then they are the reason.
-        assert refused.reason.startswith(("not JSON", "not valid UTF-8", "Expected str"))
-        return
+    kind, canonical = validate(raw)
 
     assert validate(canonical) == (kind, canonical)
     assert json.loads(canonical) == fields
@@ -319,14 +329,14 @@ def test_random_bytes_raise_nothing_but_invalid_event(raw: bytes) -> None:
 @settings(deadline=None, max_examples=300)
 def test_damaged_events_raise_nothing_but_invalid_event(damages: list[tuple[int, bytes, int]]) -> None:
     """Close to a valid event every branch is met; what is still accepted is accepted again."""
-    raw = saved(own={"a": [1, "é"]}, error="x")
+    raw = text('"size":97,' + WINDOW + ',"error":"x","own":{"a":[1,"é"]}')
     for place, inserted, removed in damages:
         raw = raw[:place] + inserted + raw[place + removed :]
 
-    try:
-        kind, canonical = validate(raw)
-    except InvalidEvent as refused:
-        assert refused.raw == raw
-        assert len(refused.reason.splitlines()) == 1
-        return
-    assert validate(canonical) == (kind, canonical)
+    answer = verdict(raw)
+
+    if isinstance(answer, InvalidEvent):
+        assert answer.raw == raw
+        assert len(answer.reason.splitlines()) == 1
+    else:
+        assert verdict(answer) == answer

@@ -136,6 +136,40 @@ os.waitpid(child, 0)
     assert emitted(client, keys) == {"parent": list(range(50)), "grandchild": list(range(50))}
 
 
+def test_a_fork_while_the_sender_is_connecting_does_no_harm(
+    run_stage: RunStage, client: redis.Redis, keys: Keys
+) -> None:
+    """A module that another thread was about to import at the fork is broken in the child for ever."""
+    run_stage(
+        HEAD
+        + """
+import threading
+from importlib.machinery import SourceFileLoader
+
+importing, forked = threading.Event(), threading.Event()
+load = SourceFileLoader.exec_module
+
+def load_during_fork(self, module):
+    if threading.current_thread() is not threading.main_thread() and not forked.is_set():
+        importing.set()
+        forked.wait()
+    load(self, module)
+
+SourceFileLoader.exec_module = load_during_fork
+emit('parent', 10)
+importing.wait(0.5)
+child = os.fork()
+forked.set()
+if child == 0:
+    emit('child', 10)
+    sys.exit(0)
+os.waitpid(child, 0)
+"""
+    )
+
+    assert emitted(client, keys) == {"parent": list(range(10)), "child": list(range(10))}
+
+
 def test_a_child_of_a_closed_producer_has_a_closed_one(run_stage: RunStage, client: redis.Redis, keys: Keys) -> None:
     """A fork does not open it again."""
     run_stage(
@@ -199,8 +233,9 @@ import multiprocessing, sys
 def work(url, log):
     from etlog_producer import Producer
     producer = Producer(url, log=log)
+    window = ("2022-06-03T10:00:00Z", "2022-06-03T11:00:00Z")
     for number in range(300):
-        producer.emit("AssetSetSaved", size=number, window=("2022-06-03T10:00:00Z", "2022-06-03T11:00:00Z"), who="child")
+        producer.emit("AssetSetSaved", size=number, window=window, who="child")
 
 if __name__ == "__main__":
     child = multiprocessing.get_context("fork").Process(target=work, args=sys.argv[1:])

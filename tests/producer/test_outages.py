@@ -44,7 +44,7 @@ def test_connections_that_break_again_and_again_lose_nothing(proxy: Proxy, clien
     with Producer(proxy.url, log=keys.name) as producer:
         for first in range(0, 3000, 250):
             emit(producer, *range(first, first + 250))
-            wait_until(lambda first=first: client.xlen(keys.events) > first, what="some of the events to arrive")
+            wait_until(lambda: client.xlen(keys.events) > first, what="some of the events to arrive")  # noqa: B023
             proxy.cut()
 
         assert producer.flush(20)
@@ -84,9 +84,7 @@ def test_a_store_that_starts_later_gets_the_events(server: Server, keys: Keys) -
             assert numbers(client, keys) == list(range(1, 1001))
 
 
-def test_an_outage_is_logged_once_at_each_end(
-    server: Server, keys: Keys, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_outage_is_logged_once_at_each_end(server: Server, keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
     """However many attempts there were."""
     caplog.set_level(logging.WARNING, "etlog.producer")
     server.kill()
@@ -189,9 +187,7 @@ def test_what_is_no_longer_kept_is_skipped(
     assert (lost.__dict__["first"], lost.__dict__["last"]) == (1, 7)
 
 
-def test_a_flush_after_a_loss_waits_for_what_is_sent_again(
-    producer: Producer, client: redis.Redis, keys: Keys
-) -> None:
+def test_a_flush_after_a_loss_waits_for_what_is_sent_again(producer: Producer, client: redis.Redis, keys: Keys) -> None:
     """The numbers before the loss do not count."""
     emit(producer, *range(100))
     assert producer.flush(10)

@@ -12,15 +12,14 @@ import redis
 from etlog_events.errors import EtlogError, InvalidEvent, SettingsError
 from etlog_events.event import Event
 from etlog_events.keys import Keys
+from etlog_events.store import connect
 from etlog_producer import Producer, ProducerClosed, sender
 from samples import WINDOW, saved
-from servers import free_port, wait_until
+from servers import Server, free_port, wait_until
 from stream import entries, numbers
 
 
-def test_an_emitted_event_is_in_the_stream_after_a_flush(
-    producer: Producer, client: redis.Redis, keys: Keys
-) -> None:
+def test_an_emitted_event_is_in_the_stream_after_a_flush(producer: Producer, client: redis.Redis, keys: Keys) -> None:
     """As canonical text, under the producer's id and the number 1."""
     producer.emit("AllocationSetSaved", size=97, window=WINDOW, time="2022-06-03T17:07:54Z", run="nightly")
 
@@ -155,6 +154,19 @@ def test_close_leaves_no_thread(store_url: str, keys: Keys) -> None:
             producer.emit("AssetSetTotaled", window=WINDOW)
 
     assert threading.active_count() == before
+
+
+def test_close_leaves_no_connection(server: Server, keys: Keys) -> None:
+    """The store need not keep one open for each producer that ever was."""
+    with connect(server.url, part="test") as client:
+        producer = Producer(server.url, log=keys.name)
+        producer.emit("AssetSetTotaled", window=WINDOW)
+        assert producer.flush(10)
+        assert [connection["name"] for connection in client.client_list()].count("etlog-producer") == 1
+
+        producer.close()
+
+        assert [connection["name"] for connection in client.client_list()].count("etlog-producer") == 0
 
 
 def test_nothing_is_sent_before_the_first_event() -> None:

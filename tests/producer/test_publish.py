@@ -9,7 +9,7 @@ from etlog_events.store import connect
 from etlog_producer.publish import Published, Publisher
 from samples import saved
 from servers import Server
-from stream import entries, numbers
+from stream import entries, numbers, raw_entries
 
 BATCH = [saved(size) for size in range(5)]
 
@@ -35,7 +35,7 @@ def test_an_entry_has_three_fields(publish: Publisher, client: redis.Redis, keys
     """As anyone with `redis-cli` reads them."""
     publish("p", 1, BATCH[:1])
 
-    [(_, fields)] = client.xrange(keys.events)
+    [(_, fields)] = raw_entries(client, keys)
     assert list(fields) == [b"event", b"producer", b"seq"]
 
 
@@ -72,7 +72,9 @@ def test_a_batch_that_leaves_a_gap_is_refused(publish: Publisher, client: redis.
     assert numbers(client, keys) == [1, 2]
 
 
-def test_the_first_batch_of_a_forgotten_producer_is_refused(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
+def test_the_first_batch_of_a_forgotten_producer_is_refused(
+    publish: Publisher, client: redis.Redis, keys: Keys
+) -> None:
     """A store that lost everything gets everything again, as far as it can be had."""
     assert publish("p", 3, BATCH) == Published(held=0, gap=True)
     assert not client.exists(keys.events, keys.producers)

@@ -1,16 +1,22 @@
 """`/model/etl/log` and its live tail."""
 
+import logging
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi import Query as Parameter
 from sse_starlette import EventSourceResponse
+from sse_starlette.sse import SendTimeoutError
+from starlette.types import Receive, Scope, Send
 
 from etlog_api.description import LOG_ANSWERS, answers
-from etlog_api.live import parse_position
+from etlog_api.page import parse_position
 from etlog_api.query import BadQuery, parse_kinds, parse_query
 from etlog_api.service import Service
+
+logger = logging.getLogger("etlog.api")
 
 #: Seconds between heartbeats on a live connection; proxies cut what is silent for a minute.
 HEARTBEAT = 15
@@ -34,6 +40,17 @@ Limit = Annotated[str, Parameter(description="Only the newest so many events of 
 LastEventId = Annotated[str, Header(alias="Last-Event-ID", description="Resume after the entry with this id.")]
 
 
+class LiveResponse(EventSourceResponse):
+    """Server-Sent Events; a client that takes nothing any more is let go without much ado."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        try:
+            await super().__call__(scope, receive, send)
+        except SendTimeoutError:
+            logger.info("A client of the live log took nothing and was let go", extra={"action": "live_dropped"})
+
+
 def router(service: Service) -> APIRouter:
     """The routes, for the log of `service`."""
     routes = APIRouter(prefix="/model/etl")
@@ -43,7 +60,7 @@ def router(service: Service) -> APIRouter:
     @routes.get("/log", summary="The log, as in Kubecost's Events API", responses=LOG_ANSWERS)
     async def log(request: Request, kind: Kind = "", window: Window = "", limit: Limit = "") -> Response:
         query = parse_query(request.query_params, kinds, zone, service.clock)
-        return service.cache.body(await service.reader.view(), query).respond(request)
+        return await service.cache.body(await service.reader.view(), query).respond(request)
 
     @routes.get(
         "/log/stream",
@@ -62,11 +79,12 @@ def router(service: Service) -> APIRouter:
         first = await anext(chunks)  # what cannot begin is answered as an error, not as an empty stream
 
         async def from_first() -> AsyncIterator[bytes]:
-            yield first
-            async for chunk in chunks:
-                yield chunk
+            async with aclosing(chunks):
+                yield first
+                async for chunk in chunks:
+                    yield chunk
 
-        return EventSourceResponse(
+        return LiveResponse(
             from_first(), ping=HEARTBEAT, send_timeout=SEND_TIMEOUT, headers={"Cache-Control": "no-store"}
         )
 

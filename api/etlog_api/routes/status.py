@@ -1,17 +1,14 @@
 """How the log and this process are: status, bug report, metrics, health."""
 
 import asyncio
-from typing import Any
 
 import orjson
-import redis
-from etlog_events.errors import StoreUnavailable
+from etlog_events.errors import StoreError
 from fastapi import APIRouter, Response
 
-from etlog_api.bugreport import bugreport, read_evidence
+from etlog_api.bugreport import Evidence, bugreport, read_evidence
 from etlog_api.description import answers
 from etlog_api.query import Query
-from etlog_api.reader import QUESTION_TIMEOUT
 from etlog_api.response import json_response, unavailable
 from etlog_api.service import Service
 from etlog_api.status import Status
@@ -24,7 +21,20 @@ def router(service: Service) -> APIRouter:
     async def status_or_none() -> Status | None:
         try:
             return await service.status()
-        except StoreUnavailable:
+        except StoreError:
+            return None
+
+    async def log_or_none() -> bytes | None:
+        try:
+            return service.cache.body(await service.reader.view(), Query()).text
+        except StoreError:
+            return None
+
+    async def evidence_or_none() -> Evidence | None:
+        try:
+            async with service.connections.question() as client:
+                return await read_evidence(client, service.settings.keys)
+        except StoreError:
             return None
 
     @routes.get(
@@ -41,17 +51,8 @@ def router(service: Service) -> APIRouter:
         responses=answers("The report.", 401, schema=None, media="application/zip"),
     )
     async def report() -> Response:
-        log: bytes | None = None
-        info: dict[str, Any] | None = None
-        dead: list[dict[str, str]] | None = None
-        try:
-            log = service.cache.body(await service.reader.view(), Query()).text
-            async with asyncio.timeout(QUESTION_TIMEOUT):
-                info, dead = await read_evidence(service.client, service.settings.keys)
-        except (StoreUnavailable, redis.RedisError, OSError):
-            pass  # the report says what could not be read
-        found = await status_or_none() if info is not None else None
-        content = await asyncio.to_thread(bugreport, log, found, service.settings, info, dead)
+        log, found, evidence = await asyncio.gather(log_or_none(), status_or_none(), evidence_or_none())
+        content = await asyncio.to_thread(bugreport, log, found, service.settings, evidence)
         name = f"etlog-bugreport-{service.clock(service.settings.timezone):%Y%m%dT%H%M%S}.zip"
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
         return Response(content, headers=headers, media_type="application/zip")
@@ -65,10 +66,12 @@ def router(service: Service) -> APIRouter:
         text = service.metrics.text(await status_or_none(), service.reader.age)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    @routes.head("/healthz", include_in_schema=False)
     @routes.get("/healthz", summary="Whether this process serves", responses=answers("It does."))
     async def healthz() -> Response:
         return json_response(b'{"code":200,"data":"ok"}')
 
+    @routes.head("/readyz", include_in_schema=False)
     @routes.get(
         "/readyz",
         summary="Whether this replica can answer: the store is there, and the log makes progress",

@@ -19,7 +19,7 @@ from etlog.dev.embedded import sole_use, start_store
 from etlog.dev.parts import Part
 from etlog.dev.summary import Summarizer
 from etlog.errors import DONE, FAILED, CommandFailed
-from etlog.serve import is_free
+from etlog.serve import why_not
 from etlog.stopping import until_stopped
 
 #: Where the embedded store listens, if nobody else does.
@@ -38,11 +38,7 @@ WATCH, PRINT = 0.5, 10.0
 def develop(settings: Settings, data: Path, *, etl: bool, fail: bool, seconds: float | None) -> int:
     """Run everything until stopped, or for `seconds`. Returns the exit code."""
     data = data.resolve()
-    try:
-        (data / "logs").mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise CommandFailed(f"cannot make the folder {data}: {e.strerror}; name another with --data") from e
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     with sole_use(data):
         return until_stopped(lambda stop: _run(settings, data, console, stop, etl=etl, fail=fail, seconds=seconds))
 
@@ -66,7 +62,7 @@ def _run(
             running.append(part)
             console.print(f"  {part.name:<9} {about}")
 
-        console.print("[bold]etlog dev[/bold]  Ctrl-C stops everything\n")
+        console.print(Text("etlog dev", "bold") + Text("  Ctrl-C stops everything\n"))
         store_port = _port("store", STORE_PORT, "127.0.0.1", console)
         api_port = _port("api", settings.port, "127.0.0.1", console)
         url, api = f"redis://127.0.0.1:{store_port}/0", f"http://127.0.0.1:{api_port}"
@@ -82,7 +78,8 @@ def _run(
             about = f"meters this machine{', and fails now and then' if fail else ''}; sets in {data / 'sample'}"
             run(parts.start("etl", sample, output["etl"], environment), about)
         console.print(f"  {'logs':<9} {data / 'logs'}\n")
-        _wait_for(api, running, stop)
+        if not _wait_for(api, running, stop):
+            return DONE
         console.print(f"Try   curl '{api}/model/etl/log?kind=Saved'")
         console.print(f"      redis-cli -p {store_port} LRANGE {settings.keys.log('allocation')!r} -3 -1")
         console.print(f"      etlog log --url {api}\n")
@@ -93,11 +90,12 @@ def _run(
 
 def _port(what: str, wanted: int, host: str, console: Console) -> int:
     """The wanted port, or the next free one, and a word about it."""
-    port = next((port for port in range(wanted, min(wanted + 100, 65536)) if is_free(host, port)), None)
+    reason = why_not(host, wanted)
+    port = next((port for port in range(wanted, min(wanted + 100, 65536)) if why_not(host, port) is None), None)
     if port is None:
-        raise CommandFailed(f"no port from {wanted} to {wanted + 99} is free for the {what}; name another with --port")
+        raise CommandFailed(f"no port from {wanted} to {wanted + 99} is free for the {what} ({reason})")
     if port != wanted:
-        console.print(f"  Port {wanted} is taken, the {what} uses {port}.")
+        console.print(f"  Port {wanted} is taken ({reason}), the {what} uses {port}.")
     return port
 
 
@@ -114,8 +112,8 @@ def _ended(running: list[Part]) -> Part | None:
     return next((part for part in running if part.exit_code is not None), None)
 
 
-def _wait_for(api: str, running: list[Part], stop: threading.Event) -> None:
-    """Wait until the API answers. Raises `CommandFailed` when a part ends instead."""
+def _wait_for(api: str, running: list[Part], stop: threading.Event) -> bool:
+    """Wait until the API answers; False if it is time to stop. Raises `CommandFailed` when a part ends instead."""
     deadline = time.monotonic() + API_TIMEOUT
     while not stop.is_set():
         if part := _ended(running):
@@ -123,11 +121,12 @@ def _wait_for(api: str, running: list[Part], stop: threading.Event) -> None:
         if time.monotonic() > deadline:
             raise CommandFailed(f"the API did not answer within {API_TIMEOUT:.0f} s, its log may say why", FAILED)
         try:
-            if httpx.get(f"{api}/healthz", timeout=1.0).status_code == 200:
-                return
+            if httpx.get(f"{api}/healthz", timeout=1.0, trust_env=False).status_code == 200:
+                return True
         except httpx.HTTPError:
             pass
         stop.wait(0.05)
+    return False
 
 
 def _watch(

@@ -19,8 +19,14 @@ START_TIMEOUT = 60.0
 
 @contextmanager
 def sole_use(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process alone. Raises `CommandFailed` when another `etlog dev` holds it."""
-    with (folder / "lock").open("w") as lock:
+    """Make `folder` and hold it for this process alone. Raises `CommandFailed` when another `etlog dev` holds it."""
+    try:
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        (folder / "store").mkdir(exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as e:
+        raise CommandFailed(f"--data: {folder} cannot be used: {e.strerror}") from e
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as e:
@@ -33,7 +39,6 @@ def start_store(folder: Path, port: int, output: Path, environment: Mapping[str,
 
     Every change goes to an append-only file, and nothing is ever evicted.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     options = {
         "bind": "127.0.0.1",
         "port": str(port),

@@ -44,11 +44,14 @@ class Part:
 
 
 def start(name: str, command: Sequence[str], output: Path, environment: Mapping[str, str]) -> Part:
-    """Start a part. It gets a session of its own, so that Ctrl-C reaches only us and we can end the parts in order."""
+    """Start a part, with an `output` that begins anew.
+
+    It gets a session of its own, so that Ctrl-C reaches only us and we can end the parts in order.
+    """
     # Should we be killed, the parts must not stay behind: the kernel tells them, where there is a tool to ask it to.
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     tied = [setpriv, "--pdeathsig", "TERM"] if setpriv else []
-    with output.open("ab") as file:
+    with output.open("wb") as file:
         process = subprocess.Popen(
             [*tied, *command],
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,48 @@
+"""A listener: one client of the live log, and what waits for it."""
+
+import asyncio
+from collections import deque
+
+from etlog_api.page import Page
+
+#: Events and bytes that wait for one listener at the most. One so far behind is cut off and told to start over.
+MAX_EVENTS, MAX_BYTES = 20_000, 8 * 1024 * 1024
+
+
+class Listener:
+    """Takes pages at its own pace, until too many wait."""
+
+    def __init__(self) -> None:
+        self._pages: deque[Page] = deque()
+        self._events = self._bytes = 0
+        self._filled = asyncio.Event()
+        self.cut_off: str | None = None
+
+    def give(self, page: Page) -> None:
+        """Let a page wait for the listener, or cut it off when too much does."""
+        if self.cut_off is not None:
+            return
+        self._pages.append(page)
+        self._events += len(page.events)
+        self._bytes += page.size
+        if self._events > MAX_EVENTS or self._bytes > MAX_BYTES:
+            self.cut("this client reads too slowly; events were left out")
+        self._filled.set()
+
+    def cut(self, reason: str) -> None:
+        """End the listener; what waited is let go. The first reason stands."""
+        self.cut_off = self.cut_off or reason
+        self._pages.clear()
+        self._filled.set()
+
+    async def take(self) -> Page | None:
+        """The next page, or None when the listener was cut off."""
+        while not self._pages and self.cut_off is None:
+            self._filled.clear()
+            await self._filled.wait()
+        if self.cut_off is not None:
+            return None
+        page = self._pages.popleft()
+        self._events -= len(page.events)
+        self._bytes -= page.size
+        return page

@@ -1,0 +1,41 @@
+"""`etlog status`: how far the log is applied, what waits, and who is at work."""
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def show(body: bytes, console: Console) -> None:
+    """Print the status as it stands in an answer of the API."""
+    status = orjson.loads(body)["data"]
+    stats, store = status["stats"], status["store"]
+    lag, oldest = status["lag"], status["oldest_unapplied"]
+    waiting = "nothing" if lag == 0 else f"{'an unknown number of' if lag is None else f'{lag:,}'} entries"
+    if oldest is not None:
+        waiting += f", the oldest for {oldest:.1f} s"
+    version = store.get("valkey_version") or store.get("redis_version", "unknown")
+    rows = {
+        "cursor": status["cursor"] or "nothing applied yet",
+        "waiting": waiting,
+        "applied": f"{stats.get('applied', 0):,}",
+        "dead": f"{stats.get('dead', 0):,}",
+        "lost": f"{stats.get('lost', 0):,}",
+        "duplicate": f"{stats.get('duplicate', 0):,}",
+        "active": status["active_consumer"] or "no consumer is active",
+        "stream": f"{status['entries']:,} entries",
+        "store": f"{'Valkey' if 'valkey_version' in store else 'Redis'} {version}, {store.get('role', 'unknown role')}, "
+        f"{store.get('used_memory_human', '?')} used",
+    }
+    bad = {
+        "waiting": oldest is not None and oldest > 10,
+        "dead": stats.get("dead", 0) > 0,
+        "lost": stats.get("lost", 0) > 0,
+        "active": status["active_consumer"] is None,
+    }
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in rows.items():
+        table.add_row(name, Text(value, style="bold red" if bad.get(name) else ""))
+    console.print(table)
+    for warning in status.get("warnings", []):
+        console.print(Text(f"Warning: {warning}", style="yellow"))

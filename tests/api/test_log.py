@@ -1,0 +1,274 @@
+"""`GET /model/etl/log` gives what clients of Kubecost's Events API expect."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo
+
+import pytest
+import redis
+from apis import Api, Fill, Serving
+from etlog_events.event import Event
+from etlog_events.keys import Keys
+from etlog_events.kinds import ACTIONS
+from samples import DOCUMENTED, WINDOW, saved
+
+SEVEN = [action.name for action in ACTIONS]
+
+
+def documented() -> list[bytes]:
+    """The six events in the order in which they happened."""
+    return sorted((event for events in DOCUMENTED.values() for event in events), key=lambda text: text[-40:])
+
+
+def at(time: str, prefix: str = "AllocationSet") -> bytes:
+    """An event that happened at `time`."""
+    return Event.new(prefix + "Saved", size=1, window=WINDOW, time=time).encode()
+
+
+def every_kind() -> list[bytes]:
+    """One event of each of the fourteen kinds."""
+    return [
+        Event.new(prefix + action.name, size=1, window=WINDOW, error="it failed").encode()
+        for prefix in ("AllocationSet", "AssetSet")
+        for action in ACTIONS
+    ]
+
+
+def kinds_of(answer: dict[str, dict[str, list[dict[str, str]]]]) -> dict[str, list[str]]:
+    """The kinds in each list of an answer."""
+    return {name: [event["kind"] for event in items] for name, items in answer["data"].items() if name != "counters"}
+
+
+def test_the_documented_example_comes_back_as_it_is(api: Api, fill: Fill) -> None:
+    """Same fields, same spelling, same order of keys, each in its list, in the order of the log."""
+    fill(documented())
+
+    answer = api.get()
+
+    lists = {name: b",".join(text for text in documented() if text in items) for name, items in DOCUMENTED.items()}
+    counters = {
+        name: 1
+        for name in (
+            "AllocationSetAggregated",
+            "AllocationSetSaved",
+            "AllocationSetTotaled",
+            "AssetSetAggregated",
+            "AssetSetSaved",
+            "AssetSetTotaled",
+        )
+    }
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.content == b'{"code":200,"data":{"allocation":[%b],"asset":[%b],"counters":%b}}' % (
+        lists["allocation"],
+        lists["asset"],
+        json.dumps(counters, separators=(",", ":")).encode(),
+    )
+
+
+def test_a_log_without_events_has_its_categories(serving: Serving) -> None:
+    """Always there, empty or not, and before the counters."""
+    with serving(categories={"cloudcost": "CloudCostSet"}) as api:
+        assert api.get().content == b'{"code":200,"data":{"allocation":[],"asset":[],"cloudcost":[],"counters":{}}}'
+
+
+def test_stored_items_are_passed_on_unchanged(api: Api, fill: Fill) -> None:
+    """Unicode, escapes and numbers that no float holds come out as they went in."""
+    odd = [
+        saved(größe="ö\u2028 \U0001f600", deep={"a": [None, True, 1e-7]}),
+        b'{"kind":"AllocationSetSaved","metadata":{"size":9223372036854775807,"window":'
+        b'{"start":"2022-06-03T10:00:00Z","end":"2022-06-03T11:00:00Z"},"big":123456789012345678901234567890,'
+        b'"escaped":"\\u00e9\\n\\"time\\":\\"x\\"}","float":1.10},"time":"2022-06-03T17:07:54.000000001Z"}',
+    ]
+    fill(odd)
+
+    assert b'"allocation":[%b]' % b",".join(odd) in api.get().content
+    assert b'"allocation":[%b]' % odd[1] in api.get(params={"window": "2022-06-03T17:07:54Z,2022-06-03T17:07:54.000000002Z"}).content
+
+
+def test_counters_are_lifetime_totals(api: Api, fill: Fill, client: redis.Redis, keys: Keys) -> None:
+    """The list holds the newest, the counters all; a limit or a window does not change them."""
+    fill([saved(size) for size in range(25)], cap=10)
+
+    answer = api.log()
+    assert [event["metadata"]["size"] for event in answer["data"]["allocation"]] == list(range(15, 25))
+    assert answer["data"]["counters"] == {"AllocationSetSaved": 25}
+    assert api.log(limit="1", window="7d")["data"]["counters"] == {"AllocationSetSaved": 25}
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("AssetSet", {"allocation": [], "asset": [f"AssetSet{name}" for name in SEVEN]}),
+        ("Saved", {"allocation": ["AllocationSetSaved"], "asset": ["AssetSetSaved"]}),
+        ("AllocationSetSaved", {"allocation": ["AllocationSetSaved"], "asset": []}),
+        ("Error", {"allocation": [f"AllocationSet{name}" for name in SEVEN[-2:]], "asset": [f"AssetSet{name}" for name in SEVEN[-2:]]}),
+        (" AssetSetLoaded , AllocationSetTotaled ,", {"allocation": ["AllocationSetTotaled"], "asset": ["AssetSetLoaded"]}),
+        ("", {"allocation": [f"AllocationSet{name}" for name in SEVEN], "asset": [f"AssetSet{name}" for name in SEVEN]}),
+        (",", {"allocation": [f"AllocationSet{name}" for name in SEVEN], "asset": [f"AssetSet{name}" for name in SEVEN]}),
+    ],
+)  # fmt: skip
+def test_a_kind_filters_lists_and_counters(api: Api, fill: Fill, kind: str, expected: dict[str, list[str]]) -> None:
+    """By any text in its name; several by comma."""
+    fill(every_kind())
+
+    answer = api.log(kind=kind)
+
+    assert kinds_of(answer) == expected
+    assert answer["data"]["counters"] == dict.fromkeys(sorted(sum(expected.values(), [])), 1)
+    assert "warning" not in answer
+
+
+def test_a_kind_that_does_not_exist_is_told(api: Api, fill: Fill) -> None:
+    """The answer is empty, which would mislead without a word; what is known stands in it."""
+    fill(every_kind())
+
+    answer = api.log(kind="allocationset")
+    assert answer["data"] == {"allocation": [], "asset": [], "counters": {}}
+    assert answer["warning"].startswith("no kind contains 'allocationset'; the kinds are AllocationSetLoaded, ")
+    assert "AssetSetReconcileError" in answer["warning"]
+    assert list(answer) == ["code", "data", "warning"]
+
+    answer = api.log(kind='Saved,"x",y')
+    assert kinds_of(answer) == {"allocation": ["AllocationSetSaved"], "asset": ["AssetSetSaved"]}
+    assert answer["warning"].startswith("no kind contains '\"x\"', 'y'; ")
+
+
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        ("2022-06-03T10:00:00Z,2022-06-03T10:00:01Z", [0, 1, 2, 3]),
+        ("2022-06-03T10:00:00.000000001Z,2022-06-03T10:00:00.999999999Z", [1, 2]),
+        ("2022-06-03T10:00:00.1Z,2022-06-03T10:00:00.100000001Z", [2]),
+        ("2022-06-03T10:00:01Z,", [4]),
+        (",2022-06-03T10:00:00.000000001Z", [0, 5]),
+        ("1654250400,1654250401", [0, 1, 2, 3]),
+        ("2022-06-03T12:00:00+02:00,2022-06-03T12:00:01+02:00", [0, 1, 2, 3]),
+    ],
+)
+def test_a_window_is_exact(api: Api, fill: Fill, window: str, expected: list[int]) -> None:
+    """By the time of the event, the start included, the end excluded, to the nanosecond."""
+    events = [
+        at("2022-06-03T10:00:00Z"),
+        at("2022-06-03T10:00:00.000000001Z"),
+        at("2022-06-03T10:00:00.1Z"),
+        at("2022-06-03T10:00:00.999999999Z"),
+        at("2022-06-03T10:00:01Z"),
+        at("0900-01-01T00:00:00Z"),  # the log is in the order of arrival
+    ]
+    fill(events)
+
+    found = api.get(params={"window": window}).content
+    assert b'"allocation":[%b]' % b",".join(events[i] for i in expected) in found
+
+
+@pytest.mark.parametrize(
+    ("zone", "expected"),
+    [
+        (UTC, [2, 3]),
+        (ZoneInfo("Europe/Berlin"), [1, 2]),
+        (timezone(timedelta(hours=-5)), [3]),
+    ],
+)
+def test_the_zone_decides_what_today_is(serving: Serving, fill: Fill, zone: tzinfo, expected: list[int]) -> None:
+    """At 23:30 UTC it is tomorrow in Berlin already, and in New York the day began five hours later."""
+    days = [
+        ["2022-06-02T23:59:59.999999999Z", "2022-06-03T00:00:00Z", "2022-06-03T04:59:59Z", "2022-06-03T05:00:00Z"],
+        ["2022-06-03T21:59:59.9Z", "2022-06-03T22:00:00Z", "2022-06-04T21:59:59Z", "2022-06-04T22:00:00Z"],
+    ]
+    times = days[1] if zone == ZoneInfo("Europe/Berlin") else days[0]
+    if zone == UTC:
+        expected = [1, 2, 3]
+    fill([at(time) for time in times])
+
+    def clock(asked: tzinfo) -> datetime:
+        return datetime(2022, 6, 3, 23, 30, tzinfo=UTC).astimezone(asked)
+
+    with serving(timezone=zone, clock=clock) as api:
+        found = [event["time"] for event in api.log(window="today")["data"]["allocation"]]
+        assert found == [times[i] for i in expected]
+
+
+def test_the_timezone_is_a_setting(fill: Fill, serving: Serving) -> None:
+    """`ETLOG_TIMEZONE` is what the clock is asked with."""
+    asked = []
+
+    def clock(zone: tzinfo) -> datetime:
+        asked.append(str(zone))
+        return datetime.now(zone)
+
+    with serving(timezone=ZoneInfo("Asia/Tokyo"), clock=clock) as api:
+        assert api.log(window="today")["code"] == 200
+    assert asked == ["Asia/Tokyo"]
+
+
+def test_a_limit_gives_the_newest_of_each_category(api: Api, fill: Fill) -> None:
+    """Still oldest first, after all other filters."""
+    fill([saved(size, prefix) for size in range(5) for prefix in ("AllocationSet", "AssetSet")] + every_kind())
+
+    data = api.log(limit="2", kind="Saved")["data"]
+
+    assert [event["metadata"]["size"] for event in data["allocation"]] == [4, 1]
+    assert [event["metadata"]["size"] for event in data["asset"]] == [4, 1]
+    assert len(api.log(limit="999999999")["data"]["asset"]) == 12
+
+
+def test_a_window_beyond_a_full_list_is_told(api: Api, fill: Fill) -> None:
+    """From when on the answer is complete, for every category to which that matters."""
+    fill([at(f"2022-06-03T10:00:0{second}Z") for second in range(8)] + [saved(prefix="AssetSet")], cap=5)
+    told = "allocation holds its newest 5 events and is complete from 2022-06-03T10:00:03Z on"
+
+    def warning(**parameters: str) -> str | None:
+        found: str | None = api.log(**parameters).get("warning")
+        return found
+
+    assert warning(window="2022-06-03T10:00:02.999999999Z,") == told
+    assert warning(window=",2022-06-03T10:00:05Z") == told
+    assert warning(window="2022-06-03T10:00:02Z,", limit="5", kind="AllocationSet") is None  # the newest five are there
+    assert warning(window="2022-06-03T10:00:02Z,", limit="6") == told
+    assert warning(window="2022-06-03T10:00:03Z,") is None
+    assert warning(window="2022-06-03T10:00:00Z,", kind="AssetSet") is None
+    assert warning() is None
+
+
+def test_unknown_parameters_are_ignored(api: Api, fill: Fill) -> None:
+    """As Kubecost does; clients add some to get past caches."""
+    fill(documented())
+
+    assert api.get(params={"_": "1654276074", "aggregate": "x", "Kind": "nothing"}).content == api.get().content
+
+
+@pytest.mark.parametrize("name", ["kind", "window", "limit"])
+def test_a_parameter_given_twice_is_refused(api: Api, name: str) -> None:
+    """Which of the two was meant, nobody knows."""
+    answer = api.get(f"/model/etl/log?{name}=1&{name}=1")
+
+    assert answer.status_code == 400
+    assert answer.json() == {"code": 400, "message": f"the parameter {name} is given 2 times; give it once"}
+
+
+@pytest.mark.parametrize("text", ["7y", "yesteryear", "2022-06-03T10:00:00Z", "a,b", "\ufffd", "x" * 2000, "24h "])
+def test_an_illegal_window_is_refused_in_the_words_of_opencost(api: Api, text: str) -> None:
+    """Clients know that message."""
+    answer = api.get(params={"window": text})
+
+    assert answer.status_code == 400
+    assert answer.content == json.dumps(
+        {"code": 400, "message": f"illegal window: {text}"}, ensure_ascii=False, separators=(",", ":")
+    ).encode()
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", "\u0663", "1" * 10, "1e3"])
+def test_a_limit_that_is_no_number_is_refused(api: Api, text: str) -> None:
+    """It must be a whole number of at least 1."""
+    answer = api.get(params={"limit": text})
+
+    assert (answer.status_code, answer.json()["code"]) == (400, 400)
+    assert answer.json()["message"] == f"limit must be a whole number of at least 1, not {text!r}"
+
+
+def test_every_parameter_may_be_empty(api: Api, fill: Fill) -> None:
+    """As forms and scripts send them."""
+    fill(documented())
+
+    assert api.get("/model/etl/log?kind=&window=&limit=").content == api.get().content

@@ -1,0 +1,239 @@
+"""The command as a whole: help that teaches, and one sentence with exit code 2 for what is wrong."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import fields
+from importlib import metadata
+from pathlib import Path
+
+import commands
+import pytest
+from etlog.__main__ import run
+from etlog_events.keys import Keys
+from etlog_events.settings import Settings, variable_of
+from servers import free_port
+
+COMMANDS = ("emit", "consume", "serve", "log", "sample", "dev")
+
+WINDOW = ("--start", "2022-06-03T10:00:00Z", "--end", "2022-06-03T11:00:00Z")
+
+
+@pytest.fixture(autouse=True)
+def own_root_logger() -> Iterator[None]:
+    """A command sets up the logging of its process, which is that of all tests here."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one sentence with which `etlog` refuses `arguments`."""
+    code = run(list(arguments))
+    printed = capsys.readouterr()
+    assert code == 2
+    assert printed.out == ""
+    assert printed.err.startswith("etlog: ")
+    assert len(printed.err.splitlines()) == 1
+    return printed.err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_command_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It shows the command at work, and goes to standard output."""
+    code = run([command, "--help"])
+
+    printed = capsys.readouterr()
+    assert code == 0
+    assert f"Usage: etlog {command}" in printed.out
+    assert f"\n  etlog {command}" in printed.out
+    assert printed.err == ""
+
+
+def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help of `etlog` is where one begins."""
+    assert run(["--help"]) == 0
+
+    listed = capsys.readouterr().out.partition("Commands:")[2].split()
+    assert set(COMMANDS) <= set(listed)
+
+
+def test_etlog_alone_shows_its_help_where_messages_go() -> None:
+    """Nothing was asked for, so a script gets nothing on standard output, and exit code 2, as click does it."""
+    ended = commands.run()
+
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("Usage: etlog")
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    """For bug reports."""
+    ended = commands.run("--version")
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"etlog {metadata.version('etlog')}\n", "")
+
+
+def test_a_misuse_ends_the_process_with_2() -> None:
+    """A whole process this time: no traceback, and nothing on standard output."""
+    ended = commands.run("emit", "AllocationSetSaved", "--size", "many")
+
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("etlog: Invalid value for '--size'")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["publish"], "'publish'"),
+        (["--bogus"], "--bogus"),
+        (["emit", "--bogus"], "--bogus"),
+        (["emit"], "KIND"),
+        (["emit", "AssetSetTotaled", "another"], "another"),
+        (["emit", "AssetSetTotaled", "--file", "events.ndjson"], "--file"),
+        (["emit", "--file", "events.ndjson", "--size", "3"], "--file"),
+        (["emit", "AssetSetShaken"], "AssetSetShaken"),
+        (["emit", "AssetSetSaved", *WINDOW], "size"),
+        (["emit", "AssetSetSaved", *WINDOW, "--size"], "--size"),
+        (["emit", "AssetSetSaved", *WINDOW, "--size", "many"], "--size"),
+        (["emit", "AssetSetSaved", *WINDOW, "--size", "-1"], "size"),
+        (["emit", "AssetSetSaved", *WINDOW, "--size", "1e3"], "--size"),
+        (["emit", "AssetSetTotaled", "--start", "2022-06-03T10:00:00Z"], "--end"),
+        (["emit", "AssetSetTotaled", "--start", WINDOW[1], "--end", WINDOW[1]], "window"),
+        (["emit", "AssetSetTotaled", "--start", WINDOW[3], "--end", WINDOW[1]], "window"),
+        (["emit", "AssetSetTotaled", "--start", "2022-06-03T10:00:00", "--end", WINDOW[3]], "window"),
+        (["emit", "AssetSetTotaled", *WINDOW, "--time", "yesterday"], "time"),
+        (["emit", "AssetSetComputeError", *WINDOW], "error"),
+        (["emit", "AssetSetTotaled", *WINDOW, "--meta", "region"], "--meta"),
+        (["emit", "AssetSetTotaled", *WINDOW, "--meta", "size=3"], "--meta"),
+        (["emit", "--file", "missing.ndjson"], "missing.ndjson"),
+        (["emit", "--file", "."], "--file"),
+        (["emit", "AssetSetTotaled", "--log", "a b"], "--log"),
+        (["emit", "AssetSetTotaled", "--redis-url", ""], "--redis-url"),
+        (["consume", "--log", "{default}"], "--log"),
+        (["consume", "everything"], "everything"),
+        (["serve", "--port", "0"], "--port"),
+        (["serve", "--port", "65536"], "--port"),
+        (["serve", "--port", "http"], "--port"),
+        (["serve", "--workers", "0"], "--workers"),
+        (["serve", "--host", "a b"], "--host"),
+        (["serve", "--host", "203.0.113.1"], "203.0.113.1"),
+        (["log", "--limit", "0"], "--limit"),
+        (["log", "--limit", "all"], "--limit"),
+        (["log", "--url", "127.0.0.1:9090"], "--url"),
+        (["log", "--url", "http://"], "--url"),
+        (["log", "--url", "redis://127.0.0.1:6379"], "--url"),
+        (["log", "--url", "http://127.0.0.1:port"], "--url"),
+        (["dev", "--for", "-1"], "--for"),
+        (["dev", "--for", "ever"], "--for"),
+        (["dev", "--port", "0"], "--port"),
+        (["dev", "--data", "/dev/null"], "--data"),
+    ],
+    ids=" ".join,
+)
+def test_a_misuse_gets_one_sentence_that_names_it(
+    arguments: list[str], named: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is found before the store is asked for anything: none is there."""
+    monkeypatch.setenv("ETLOG_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+
+    assert named in refused(capsys, *arguments)
+
+
+@pytest.mark.parametrize("variable", [variable_of(setting.name) for setting in fields(Settings)])
+@pytest.mark.parametrize("command", [["emit", "AssetSetTotaled", *WINDOW], ["consume"], ["serve"], ["log"], ["dev"]])
+def test_a_bad_setting_gets_one_sentence_that_names_the_variable(
+    command: list[str], variable: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every command reads all settings, so that none goes wrong only later."""
+    monkeypatch.setenv(variable, "a b")
+
+    assert variable in refused(capsys, *command)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:hunter2@127.0.0.1:6379",
+        "127.0.0.1:6379",
+        "redis://",
+        "redis:///0",
+        "redis://:6379/0",
+        "redis://:hunter2@127.0.0.1:port/0",
+        "redis://127.0.0.1:0/0",
+        "redis://:hunter2@127.0.0.1:6379/hunter2",
+        "redis://127.0.0.1:6379/-1",
+        "redis://127.0.0.1:6379/0/1",
+        "redis://127.0.0.1:6379/0?db=hunter2",
+        "redis://127.0.0.1:6379/0?decode_responses=true",
+        "redis://user:hunter2#@127.0.0.1:6379/0",
+        "redis://user:hun ter2@127.0.0.1:6379/0",
+        "redis://[::1:6379/0",
+        "unix://",
+        "unix://run/redis.sock",
+    ],
+)
+@pytest.mark.parametrize("command", [["emit", "AssetSetTotaled", *WINDOW], ["consume"]], ids=["emit", "consume"])
+def test_a_wrong_address_of_the_store_gets_one_sentence_without_its_secrets(
+    command: list[str], url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The driver would take some of them for another store; the address is not repeated, it may hold a password."""
+    said = refused(capsys, *command, "--redis-url", url)
+
+    assert "--redis-url" in said or "ETLOG_REDIS_URL" in said
+    assert "hun" not in said
+    assert "ter2" not in said
+
+
+@pytest.mark.parametrize("command", [["emit", "AssetSetTotaled", *WINDOW], ["consume"]], ids=["emit", "consume"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
+def test_a_store_that_is_not_there_is_named_without_its_password(
+    command: list[str], host: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At once, and with what to do about it."""
+    port = free_port()
+
+    said = refused(capsys, *command, "--redis-url", f"redis://user:hunter2@{host}:{port}/0")
+
+    assert f"redis://{host}:{port}/0 cannot be reached" in said
+    assert said.endswith("; name another with --redis-url or ETLOG_REDIS_URL\n")
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("command", [["emit", "AssetSetTotaled", *WINDOW], ["consume"]], ids=["emit", "consume"])
+@pytest.mark.parametrize("change", [("/0", "/99"), ("redis://", "redis://:hunter2@")], ids=["database", "password"])
+def test_a_store_that_refuses_is_told_from_one_that_is_away(
+    command: list[str], change: tuple[str, str], store_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A database that it does not have, a password that it does not want: no waiting mends them."""
+    said = refused(capsys, *command, "--redis-url", store_url.replace(*change))
+
+    assert " refused: " in said
+    assert "hunter2" not in said
+
+
+def test_an_option_wins_over_its_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], store_url: str, keys: Keys
+) -> None:
+    """And a variable over the default."""
+    monkeypatch.setenv("ETLOG_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    monkeypatch.setenv("ETLOG_NAME", "another")
+
+    refused(capsys, "emit", "AssetSetTotaled", *WINDOW)
+    assert run(["emit", "AssetSetTotaled", *WINDOW, "--redis-url", store_url, "--log", keys.name]) == 0
+    assert capsys.readouterr().out == f"1 event delivered to log {keys.name}\n"
+
+
+def test_a_bad_option_is_named_as_the_option(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """And not as the variable behind it, which its reader did not set."""
+    monkeypatch.setenv("ETLOG_PORT", "9090")
+
+    said = refused(capsys, "dev", "--port", "99999", "--data", str(tmp_path))
+
+    assert "--port" in said
+    assert "ETLOG_PORT" not in said

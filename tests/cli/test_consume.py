@@ -1,0 +1,80 @@
+"""`etlog consume`: the consumer as a process, which stops when it is told."""
+
+import json
+import signal
+from collections.abc import Callable
+
+import commands
+import pytest
+import redis
+from etlog_events.keys import Keys
+from etlog_producer import Producer
+from samples import WINDOW
+from servers import Server, wait_until
+
+
+@pytest.fixture(autouse=True)
+def store(monkeypatch: pytest.MonkeyPatch, store_url: str, keys: Keys) -> None:
+    """The commands find the test's own log."""
+    monkeypatch.setenv("ETLOG_REDIS_URL", store_url)
+    monkeypatch.setenv("ETLOG_NAME", keys.name)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_stops_it_at_once(
+    number: signal.Signals, store_url: str, keys: Keys, client: redis.Redis, caught_up: Callable[[], None]
+) -> None:
+    """What it had applied stays applied, its lease is free, and the end is a success."""
+    with Producer(store_url, log=keys.name) as producer:
+        producer.emit("AssetSetTotaled", window=WINDOW)
+
+    with commands.running("consume") as command:
+        wait_until(lambda: client.exists(keys.cursor), what="the consumer")
+        caught_up()
+        assert client.exists(keys.lease)
+
+        assert command.stop(number) < 1
+        assert command.wait() == 0
+
+    assert "Traceback" not in command.shown
+    assert not client.exists(keys.lease)
+    assert client.hgetall(keys.counters) == {b"AssetSetTotaled": b"1"}
+
+
+def test_it_stops_while_the_store_is_away(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was waiting for it, and says that it ends without it."""
+    monkeypatch.setenv("ETLOG_REDIS_URL", server.url)
+
+    with commands.running("consume") as command:
+        command.wait_for("Active")
+        server.kill()
+        command.wait_for("Cannot apply, will keep trying")
+
+        assert command.stop() < 1
+        assert command.wait() == 0
+    assert "Traceback" not in command.shown
+
+
+def test_every_log_line_is_a_json_object_if_that_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the fields that a machine can read."""
+    monkeypatch.setenv("ETLOG_LOG_FORMAT", "json")
+
+    with commands.running("consume") as command:
+        command.wait_for("Active")
+        command.stop()
+
+    lines = [json.loads(line) for line in command.shown.splitlines()]
+    assert [line["action"] for line in lines] == ["active"]
+    assert lines[0]["level"] == "INFO"
+    assert lines[0]["logger"] == "etlog.consumer"
+
+
+def test_lines_below_the_level_are_left_out(monkeypatch: pytest.MonkeyPatch, client: redis.Redis, keys: Keys) -> None:
+    """`ETLOG_LOG_LEVEL` decides."""
+    monkeypatch.setenv("ETLOG_LOG_LEVEL", "WARNING")
+
+    with commands.running("consume") as command:
+        wait_until(lambda: client.exists(keys.lease), what="the consumer")
+        command.stop()
+
+    assert command.shown == ""

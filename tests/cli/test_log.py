@@ -1,0 +1,277 @@
+"""`etlog log`: the API's answer as a table that fits, or as it is."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import commands
+import pytest
+from etlog.log import ENDLESS, WIDE, fetch, table
+from samples import DOCUMENTED
+from servers import free_port
+
+ANSWER = (
+    b'{"code":200,"data":{"allocation":['
+    + b",".join(DOCUMENTED["allocation"])
+    + b'],"asset":['
+    + b",".join(DOCUMENTED["asset"])
+    + b'],"counters":{"AssetSetSaved":1}}}'
+)
+
+EMPTY = b'{"code":200,"data":{"allocation":[],"asset":[],"counters":{}}}'
+
+
+class Api:
+    """Something that answers by HTTP whatever it is told, and keeps what it was asked."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.status, self.body = 200, EMPTY
+        self.asked: list[tuple[str, dict[str, list[str]], str | None]] = []
+
+
+@contextmanager
+def answering() -> Iterator[Api]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            api.asked.append((parts.path, parse_qs(parts.query), self.headers["Authorization"]))
+            self.send_response(api.status)
+            self.send_header("Content-Length", str(len(api.body)))
+            self.end_headers()
+            self.wfile.write(api.body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        api = Api(server.server_port)
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield api
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    with answering() as api:
+        yield api
+
+
+def answer(*events: dict[str, Any], **envelope: Any) -> bytes:
+    """An answer with these events of allocations."""
+    data = {"allocation": events, "asset": [], "counters": {}}
+    return json.dumps({"code": 200, "data": data, **envelope}).encode()
+
+
+def event(**metadata: Any) -> dict[str, Any]:
+    """An event with this metadata."""
+    return {"kind": "AllocationSetReconcileError", "metadata": metadata, "time": "2022-06-03T17:07:54.092619416Z"}
+
+
+def shown(body: bytes, width: int) -> list[str]:
+    return [line.plain for line in table(body, width)]
+
+
+def test_the_table_fits_a_usual_terminal() -> None:
+    """An event in a line of 80 columns, the oldest first, times to the second, windows by start and length."""
+    assert shown(ANSWER, 80) == [
+        "time (UTC)           kind                     size  window",
+        "2022-06-03 16:58:18  AssetSetTotaled                2022-06-03 00:00:00 +1d",
+        "2022-06-03 16:58:18  AssetSetAggregated          4  2022-06-03 00:00:00 +1d",
+        "2022-06-03 16:58:41  AllocationSetTotaled           2022-06-03 00:00:00 +1d",
+        "2022-06-03 16:58:41  AllocationSetAggregated    35  2022-06-03 00:00:00 +1d",
+        "2022-06-03 17:07:54  AllocationSetSaved         97  2022-06-03 10:00:00 +1h",
+        "2022-06-03 17:07:54  AssetSetSaved              29  2022-06-03 10:00:00 +1h",
+    ]
+
+
+def test_a_wide_terminal_gets_every_digit() -> None:
+    """Times and windows as they are stored."""
+    assert shown(ANSWER, 200)[4:6] == [
+        "2022-06-03T16:58:41.289194368Z  AllocationSetAggregated    35  2022-06-03T00:00:00Z to 2022-06-04T00:00:00Z",
+        "2022-06-03T17:07:54.092619416Z  AllocationSetSaved         97  2022-06-03T10:00:00Z to 2022-06-03T11:00:00Z",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("end", "length"),
+    [
+        ("2022-06-03T10:00:10Z", "+10s"),
+        ("2022-06-03T11:30:00Z", "+1h30m"),
+        ("2022-06-10T10:00:00Z", "+7d"),
+        ("2022-06-03T10:00:00.000000001Z", "+<1s"),
+    ],
+)
+def test_the_length_of_a_window_is_short(end: str, length: str) -> None:
+    """In the units that it has."""
+    body = answer(event(window={"start": "2022-06-03T10:00:00Z", "end": end}))
+
+    assert shown(body, 80)[1].endswith(f"2022-06-03 10:00:00 {length}")
+
+
+def test_what_was_added_ends_the_line_or_follows_it() -> None:
+    """Depending on the room that there is."""
+    body = answer(event(error="no prices for this node", region="eu-1", parts=[1, 2]))
+
+    assert shown(body, WIDE)[1].endswith('  no prices for this node  region="eu-1"  parts=[1,2]')
+    assert shown(body, 60) == [
+        "time (UTC)           kind                         size  window",
+        "2022-06-03 17:07:54  AllocationSetReconcileError",
+        '    no prices for this node  region="eu-1"  parts=[1,2]',
+    ]
+
+
+def test_a_long_error_is_wrapped() -> None:
+    """No line is wider than the terminal, unless it is no terminal: then an event is one line."""
+    body = answer(event(error="no prices " * 40))
+
+    assert len(shown(body, 80)) == 8
+    assert max(map(len, shown(body, 80))) <= 80
+    assert len(shown(body, ENDLESS)) == 2
+
+
+def test_what_an_event_holds_cannot_touch_the_screen() -> None:
+    """Markup is text; control characters and those that reorder letters are shown by their names."""
+    error = "[red]alarm[/red] [link=http://x]y[/] \x1b[31mred\x1b]0;title\x07 \x9b2J \r\n\b \u202edenrut"
+
+    [_, line] = shown(answer(event(error=error, note="\x7f\x85")), ENDLESS)
+
+    assert line.isprintable()
+    assert r"[red]alarm[/red] [link=http://x]y[/] \x1b[31mred\x1b]0;title\x07 \x9b2J \r\n\x08 \u202edenrut" in line
+    assert r'note="\x7f\x85"' in line
+
+
+def test_a_warning_ends_the_table(api: Api) -> None:
+    """It tells how the table may mislead, and cannot touch the screen either."""
+    body = answer(event(error="e"), warning="the store is away \x1b[2J")
+
+    assert shown(body, 80)[-1] == r"Warning: the store is away \x1b[2J"
+
+
+def test_an_empty_log_is_said_to_be_empty() -> None:
+    """Instead of a table without lines."""
+    assert shown(EMPTY, 80) == ["No events."]
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_terminal_is_filled_to_its_width_at_the_most(columns: int, api: Api) -> None:
+    """On a terminal the kinds are coloured."""
+    api.body = ANSWER
+
+    with commands.running("log", "--url", api.url, columns=columns) as command:
+        assert command.wait() == 0
+
+    lines = command.shown.splitlines()
+    assert lines == shown(ANSWER, columns)
+    assert max(map(len, lines)) <= columns
+    assert "\x1b[32m" in command.printed
+
+
+def test_out_of_a_terminal_an_event_is_one_plain_line(api: Api) -> None:
+    """For `grep` and its like."""
+    api.body = answer(event(error="no prices " * 40), event(error="[red]alarm"))
+
+    ended = commands.run("log", "--url", api.url)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == shown(api.body, ENDLESS)
+    assert len(ended.stdout.splitlines()) == 3
+
+
+def test_json_is_the_answer_to_the_byte(api: Api) -> None:
+    """And a new line, for the terminal's sake."""
+    api.body = b' {"data" : {"allocation":[],"counters":{}, "caf\xc3\xa9":[1.50]}} '
+
+    ended = commands.run("log", "--json", "--url", api.url)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.encode() == api.body + b"\n"
+
+
+def test_the_filters_are_passed_on(api: Api) -> None:
+    """As the API knows them; those that are not given are left out."""
+    commands.run(
+        "log", "--url", api.url, "--kind", "Saved,a&b", "--window", "2022-06-03T10:00:00Z,today", "--limit", "5"
+    )
+    fetch(api.url + "/", "/model/etl/log", {}, None)
+
+    assert api.asked == [
+        ("/model/etl/log", {"kind": ["Saved,a&b"], "window": ["2022-06-03T10:00:00Z,today"], "limit": ["5"]}, None),
+        ("/model/etl/log", {}, None),
+    ]
+
+
+def test_the_token_of_the_environment_is_sent(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first, if there are several."""
+    monkeypatch.setenv("ETLOG_API_TOKEN", "sesame-open-sesame,another-sesame-open")
+    monkeypatch.setenv("ETLOG_URL", api.url)
+
+    assert commands.run("log").returncode == 0
+    assert api.asked[0][2] == "Bearer sesame-open-sesame"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "message"),
+    [
+        (400, b'{"code":400,"message":"illegal window: 7y"}', 2, "the API answered 400: illegal window: 7y"),
+        (401, b'{"code":401,"message":"a token is needed"}', 2, "the API answered 401: a token is needed"),
+        (503, b'{"code":503,"message":"the store is away"}', 1, "the API answered 503: the store is away"),
+        (400, b'{"code":400,"message":"\\u001b[2J"}', 2, r"the API answered 400: \x1b[2J"),
+        (200, b"<html>It works!</html>", 2, "is not etlog (200 OK)"),
+        (200, b'{"data":[]}', 2, "is not etlog (200 OK)"),
+        (200, b"[]", 2, "is not etlog (200 OK)"),
+        (404, b'{"detail":"Not Found"}', 2, "is not etlog (404 Not Found)"),
+        (502, b"", 2, "is not etlog (502 Bad Gateway)"),
+    ],
+)
+def test_an_answer_that_is_none_is_one_sentence(
+    status: int, body: bytes, code: int, message: str, api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the API says of a question, or that somebody else answers at this address."""
+    from etlog.__main__ import run
+
+    api.status, api.body = status, body
+
+    assert run(["log", "--url", api.url]) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert message in printed.err
+    assert len(printed.err.splitlines()) == 1
+
+
+def test_an_api_that_is_not_there_is_one_sentence() -> None:
+    """Without the password that may stand in its address."""
+    port = free_port()
+
+    ended = commands.run("log", "--url", f"http://user:hunter2@127.0.0.1:{port}")
+
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.startswith(f"etlog: the API at http://127.0.0.1:{port} cannot be reached")
+    assert ended.stderr.endswith("; name another with --url or ETLOG_URL\n")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "json"])
+def test_a_reader_that_has_seen_enough_hears_nothing_of_it(options: list[str], api: Api) -> None:
+    """`etlog log | head -1` ends silently."""
+    api.body = answer(*[event(error=f"no prices {number}") for number in range(5000)])
+
+    command = [sys.executable, "-m", "etlog", "log", "--url", api.url, *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(10)
+        process.stdout.close()
+
+        assert process.stderr.read() == b""

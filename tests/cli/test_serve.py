@@ -1,0 +1,134 @@
+"""`etlog serve`: one or more processes that answer on a port, and stop when they are told."""
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+
+import commands
+import httpx
+import psutil
+import pytest
+from etlog_events.keys import Keys
+from servers import free_port, wait_until
+
+
+@pytest.fixture(autouse=True)
+def store(monkeypatch: pytest.MonkeyPatch, store_url: str, keys: Keys) -> None:
+    """The commands find the test's own log."""
+    monkeypatch.setenv("ETLOG_REDIS_URL", store_url)
+    monkeypatch.setenv("ETLOG_NAME", keys.name)
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+def ready(workers: int) -> str:
+    """What is printed when all worker processes answer."""
+    return rf"(?s)(Application startup complete.*\n){{{workers}}}"
+
+
+def conversations(process: psutil.Process, port: int) -> int:
+    """Connections that a process has with clients of `port`."""
+    return sum(
+        each.status == psutil.CONN_ESTABLISHED and each.laddr.port == port
+        for each in process.net_connections(kind="tcp")
+    )
+
+
+@pytest.fixture
+def clients() -> Iterator[list[httpx.Client]]:
+    clients: list[httpx.Client] = []
+    yield clients
+    for client in clients:
+        client.close()
+
+
+def test_one_process_answers_until_it_is_told_to_stop(port: int) -> None:
+    """The end is a success, and is not held up by a client of the live log."""
+    with commands.running("serve", "--port", str(port)) as command:
+        command.wait_for(ready(1))
+        with httpx.stream("GET", f"http://127.0.0.1:{port}/model/etl/log/stream") as live:
+            assert live.status_code == 200
+
+            assert command.stop() < 3
+        assert command.wait() == 0
+
+    assert "Traceback" not in command.shown
+
+
+def test_two_processes_share_the_port(port: int, clients: list[httpx.Client]) -> None:
+    """Both answer, and both are gone in the end."""
+    with commands.running("serve", "--port", str(port), "--workers", "2") as command:
+        command.wait_for(ready(2))
+        workers = [each for each in command.family() if "spawn_main" in " ".join(each.cmdline())]
+        assert len(workers) == 2
+
+        def both_are_asked() -> bool:
+            client = httpx.Client()
+            clients.append(client)
+            assert client.get(f"http://127.0.0.1:{port}/model/etl/log").status_code == 200
+            return all(conversations(worker, port) for worker in workers)
+
+        wait_until(both_are_asked, what="both workers to be asked")
+        family = command.family()
+
+        assert command.stop() < 3
+        assert command.wait() == 0
+    assert commands.alive(family) == []
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_every_log_line_is_a_json_object_if_that_is_wanted(
+    workers: str, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the worker processes too."""
+    monkeypatch.setenv("ETLOG_LOG_FORMAT", "json")
+
+    with commands.running("serve", "--port", str(port), "--workers", workers) as command:
+        command.wait_for(ready(int(workers)))
+        command.stop()
+
+    lines = [json.loads(line) for line in command.shown.splitlines()]
+    assert {"time", "level", "logger", "message"} <= set.intersection(*map(set, lines))
+    assert sum("Started server process" in line["message"] for line in lines) == int(workers)
+
+
+def test_ctrl_c_stops_it(port: int) -> None:
+    """In a terminal it reaches all of its processes at once."""
+    with commands.running("serve", "--port", str(port), "--workers", "2", columns=80) as command:
+        command.wait_for(ready(2))
+        family = command.family()
+        command.type("\x03")
+
+        assert command.wait() == 0
+    assert "Traceback" not in command.shown
+    assert commands.alive(family) == []
+
+
+def test_a_port_that_is_taken_is_one_sentence() -> None:
+    """It names the port, why it cannot be had, and how to name another."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        ended = commands.run("serve", "--port", str(port))
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert re.fullmatch(rf"etlog: port {port} of 127\.0\.0\.1 .* in use; name another .*--port.*\n", ended.stderr)
+
+
+def test_a_store_that_is_away_does_not_keep_it_from_starting(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so in its answers; the store may come up after it."""
+    monkeypatch.setenv("ETLOG_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+
+    with commands.running("serve", "--port", str(port)) as command:
+        command.wait_for("Uvicorn running")
+
+        answer = httpx.get(f"http://127.0.0.1:{port}/model/etl/log")
+        assert answer.status_code == 503
+        ended = commands.run("log", "--url", f"http://127.0.0.1:{port}")
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("etlog: the API answered 503: ")
