@@ -3,15 +3,18 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 import uvicorn
@@ -69,6 +72,71 @@ def serve(app: FastAPI, **options: Any) -> Iterator[Api]:
         thread.join()
 
 
+class Tail:
+    """A client of the live log, which reads in a thread."""
+
+    def __init__(self, url: str, *, last: str | bytes = "", **parameters: str) -> None:
+        parts = urlsplit(url)
+        self._connection = HTTPConnection(str(parts.hostname), parts.port, timeout=PATIENCE)
+        headers = {"Last-Event-ID": last} if last else {}
+        self._connection.request("GET", f"/model/etl/log/stream?{urlencode(parameters)}", headers=headers)
+        self.response = self._connection.getresponse()
+        self.messages: list[tuple[bytes, bytes, bytes]] = []  # id, name, data
+        self.last = last.encode() if isinstance(last, str) else last
+        self.heartbeats = 0
+        self.ended = False
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    @property
+    def data(self) -> list[bytes]:
+        """The data of the messages that are events."""
+        return [data for _, name, data in self.messages if name == b"message"]
+
+    @property
+    def resyncs(self) -> list[tuple[bytes, bytes]]:
+        """Id and reason of the messages that say to read the log anew."""
+        return [(entry_id, data) for entry_id, name, data in self.messages if name == b"resync"]
+
+    def wait(self, number: int) -> None:
+        """Wait for so many messages."""
+        wait_until(lambda: len(self.messages) >= number or self.ended, what=f"{number} messages of the live log")
+
+    def close(self) -> None:
+        """Leave."""
+        with suppress(OSError):
+            self._connection.sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self.response.close()
+        self._connection.close()
+
+    def _read(self) -> None:
+        fields: dict[bytes, bytes] = {}
+        with suppress(OSError, HTTPException, ValueError):  # it was left, in the middle of a line perhaps
+            while line := self.response.readline():
+                name, _, value = line.rstrip(b"\r\n").partition(b": ")
+                if line.startswith(b":"):
+                    self.heartbeats += line.startswith(b": ping")
+                elif name:
+                    fields[name] = value
+                elif fields:
+                    self.last = fields.get(b"id", self.last)
+                    if b"data" in fields:
+                        self.messages.append((self.last, fields.get(b"event", b"message"), fields[b"data"]))
+                    fields = {}
+        self.ended = True
+
+
+@contextmanager
+def tail(url: str, *, last: str | bytes = "", **parameters: str) -> Iterator[Tail]:
+    """A client of the live log while the block lasts; `last` is its `Last-Event-ID`."""
+    client = Tail(url, last=last, **parameters)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
 def add(client: Any, keys: Keys, texts: Sequence[bytes], **fields: str) -> None:
     """Append events to the stream, as any client may."""
     pipe = client.pipeline(transaction=False)
@@ -82,7 +150,7 @@ class Replica:
 
     def __init__(self, store_url: str, log: str, **settings: str) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
-        self._printed = tempfile.TemporaryFile()
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115
         given = {"ETLOG_REDIS_URL": store_url, "ETLOG_NAME": log}
         given |= {f"ETLOG_{name.upper()}": value for name, value in settings.items()}
         self.process = subprocess.Popen(

@@ -48,7 +48,7 @@ class Command:
             stderr=output,
             start_new_session=True,
             env=_environment(),
-            preexec_fn=None if stdin is None else lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=None if columns is None else _take_terminal,  # noqa: PLW1509
         )
         os.close(output)
         self._reader = threading.Thread(target=self._read)
@@ -131,6 +131,11 @@ def running(*arguments: str, columns: int | None = None) -> Iterator[Command]:
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those that still run."""
     return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
+def _take_terminal() -> None:
+    """Make standard input the terminal whose Ctrl-C this process gets."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _environment() -> dict[str, str]:

@@ -7,7 +7,7 @@ import os
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from etlog_events.errors import EtlogError, SettingsError, StoreError
@@ -18,6 +18,9 @@ from etlog import logs
 from etlog.errors import DONE, MISUSED, CommandFailed
 from etlog.stopping import until_stopped
 
+if TYPE_CHECKING:
+    from etlog.client import Client
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 RedisUrl = Annotated[
@@ -25,6 +28,12 @@ RedisUrl = Annotated[
 ]
 LogName = Annotated[str | None, typer.Option("--log", metavar="NAME", help="Name of the log.  [env: ETLOG_NAME]")]
 ApiUrl = Annotated[str, typer.Option("--url", metavar="URL", envvar="ETLOG_URL", help="Address of the API.")]
+
+#: Where the API is, if nothing else is said.
+API_URL = "http://127.0.0.1:9090"
+
+#: Events of each category with which `etlog log --follow` begins.
+FOLLOW_FROM = 10
 
 
 def main() -> None:
@@ -209,8 +218,13 @@ def log_command(
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Only the newest so many of each category.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the API's answer as it is.")] = False,
-    url: ApiUrl = "http://127.0.0.1:9090",
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Then show every event as it is applied, until Ctrl-C.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the API's answer as it is; with --follow, one event a line.")
+    ] = False,
+    url: ApiUrl = API_URL,
 ) -> None:
     """Show the log, oldest first. An API that wants a token gets that of ETLOG_API_TOKEN.
 
@@ -218,13 +232,58 @@ def log_command(
     etlog log --kind Error --window today
     etlog log --kind AllocationSet,AssetSetSaved --limit 5
     etlog log --json | jq .data.counters
+    etlog log --follow --kind Error
     """
-    from etlog.log import fetch, show  # noqa: PLC0415
+    from etlog.log import follow as follow_log  # noqa: PLC0415
+    from etlog.log import show  # noqa: PLC0415
 
+    client = _client(url)
+    if follow:
+        if window:
+            raise CommandFailed("leave --window out with --follow: what is applied from now on has no end")
+        follow_log(client, kind, limit or FOLLOW_FROM, as_json=json)
     parameters = {"kind": kind, "window": window, "limit": "" if limit is None else str(limit)}
     given = {name: value for name, value in parameters.items() if value}
-    token = next(iter(_settings().api_token), None)
-    show(fetch(url, "/model/etl/log", given, token), as_json=json)
+    show(client.get("/model/etl/log", given), as_json=json)
+
+
+@app.command()
+def status(
+    json: Annotated[bool, typer.Option("--json", help="Print the API's answer as it is.")] = False,
+    url: ApiUrl = API_URL,
+) -> None:
+    """Show how far the log is applied, what waits, and who is at work.
+
+    \b
+    etlog status --json | jq .data.lag
+    """
+    from etlog.status import show  # noqa: PLC0415
+
+    show(_client(url).get("/model/etl/status"), as_json=json)
+
+
+@app.command()
+def bugreport(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write the zip.")] = Path(
+        "etlog-bugreport.zip"
+    ),
+    url: ApiUrl = API_URL,
+) -> None:
+    """Save a zip of the log, the status, the settings without secrets, and what the store says of itself.
+
+    \b
+    etlog bugreport -o report.zip
+    """
+    from etlog.bugreport import save  # noqa: PLC0415
+
+    typer.echo(f"{save(_client(url), output):,} bytes written to {output}")
+
+
+def _client(url: str) -> "Client":
+    """A client of the API, with the token of the settings."""
+    from etlog.client import Client  # noqa: PLC0415
+
+    return Client(url, next(iter(_settings().api_token), None))
 
 
 @app.command()

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import sleep
+from urllib.parse import urlsplit
 
 import httpx
 import orjson
@@ -30,86 +31,99 @@ class LiveEvent:
 
 
 class Client:
-    """A client of the API at `url`; `token` is sent where one is given."""
+    """A client of the API at `url`; `token` is sent where one is given.
+
+    Raises `CommandFailed` for a `url` that is no address of an API.
+    """
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._shown = _shown(url)
         self._url = url.rstrip("/")
-        self._client = httpx.Client(headers=headers, timeout=TIMEOUT)
+        self._client = httpx.Client(headers={"Authorization": f"Bearer {token}"} if token else {}, timeout=TIMEOUT)
 
     def get(self, path: str, parameters: Mapping[str, str] | None = None) -> bytes:
-        """The body of an answer. Raises `CommandFailed` with what the API said, or that it is not there."""
-        with self._explained():
+        """The body of an answer of `path`. Raises `CommandFailed` with what the API said, or that it is not there."""
+        with self._reached():
             answer = self._client.get(self._url + path, params=dict(parameters or {}))
         self._require_success(answer)
+        try:
+            orjson.loads(answer.content)["data"].keys()
+        except (ValueError, KeyError, TypeError, AttributeError) as e:
+            raise self._not_etlog(answer) from e
         return answer.content
 
     @contextmanager
     def download(self, path: str) -> Iterator[Iterator[bytes]]:
-        """The body of a long answer, piece by piece."""
-        with self._explained(), self._client.stream("GET", self._url + path) as answer:
-            if answer.status_code != 200:
-                answer.read()
+        """The body of a long answer, piece by piece. Raises as `get` does."""
+        with self._reached(), self._client.stream("GET", self._url + path) as answer:
             self._require_success(answer)
             yield answer.iter_bytes()
 
-    def live(self, kind: str) -> Iterator[LiveEvent]:
+    def live(self, kind: str) -> Iterator[LiveEvent | None]:
         """The live log from now on, without end: a connection that breaks is made anew and resumed.
 
-        The first item is an empty event that says the connection stands.
+        The first item is None and says that the connection stands. Raises as `get` does when it never stood, or when
+        the API refuses to go on.
         """
         last, connected = "", False
         while True:
-            headers = {"Last-Event-ID": last} if last else {}
             try:
                 with self._client.stream(
                     "GET",
                     f"{self._url}/model/etl/log/stream",
                     params={"kind": kind} if kind else {},
-                    headers=headers,
+                    headers={"Last-Event-ID": last} if last else {},
                     timeout=httpx.Timeout(TIMEOUT, read=SILENCE),
                 ) as answer:
-                    if answer.status_code != 200:
-                        answer.read()
-                    if answer.status_code not in {200, 503} or not connected:
+                    if not connected or answer.status_code < 500:
                         self._require_success(answer)
                     if not connected:
                         connected = True
-                        yield LiveEvent("", "", "")
+                        yield None
                     for event in _events(answer.iter_lines()):
                         last = event.id or last
                         yield event
-            except httpx.HTTPError as e:
+            except (httpx.HTTPError, httpx.InvalidURL) as e:
                 if not connected:
                     raise self._unreachable(e) from e
             sleep(RETRY)
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _reached(self) -> Iterator[None]:
         try:
             yield
         except (httpx.HTTPError, httpx.InvalidURL) as e:
             raise self._unreachable(e) from e
 
     def _unreachable(self, error: Exception) -> CommandFailed:
+        reason = str(error) or type(error).__name__
         return CommandFailed(
-            f"the API at {self._url} cannot be reached ({error}); name another with --url or ETLOG_URL"
+            f"the API at {self._shown} cannot be reached ({reason}); name another with --url or ETLOG_URL"
+        )
+
+    def _not_etlog(self, answer: httpx.Response) -> CommandFailed:
+        return CommandFailed(
+            f"what answers at {self._shown} is not etlog ({answer.status_code} {answer.reason_phrase}); "
+            "name its API with --url or ETLOG_URL"
         )
 
     def _require_success(self, answer: httpx.Response) -> None:
         if answer.status_code == 200:
             return
+        answer.read()
         try:
-            message = orjson.loads(answer.content)["message"]
-        except (ValueError, KeyError, TypeError):
-            raise CommandFailed(
-                f"{self._url} answered {answer.status_code} and is no API of etlog; name another with --url or ETLOG_URL"
-            ) from None
+            said = printable(str(orjson.loads(answer.content)["message"]))
+        except (ValueError, KeyError, TypeError) as e:
+            raise self._not_etlog(answer) from e
         if answer.status_code == 401:
-            message = f"{message}; set ETLOG_API_TOKEN"
-        raise CommandFailed(
-            f"the API answered {answer.status_code}: {message}", FAILED if answer.status_code >= 500 else MISUSED
-        )
+            said += "; set ETLOG_API_TOKEN"
+        code = FAILED if answer.status_code >= 500 else MISUSED
+        raise CommandFailed(f"the API answered {answer.status_code}: {said}", code)
+
+
+def printable(text: str) -> str:
+    """`text` with escapes in place of all that could move the cursor, colour the screen or reorder letters."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _events(lines: Iterator[str]) -> Iterator[LiveEvent]:
@@ -123,3 +137,14 @@ def _events(lines: Iterator[str]) -> Iterator[LiveEvent]:
             if "data" in fields:
                 yield LiveEvent(fields.get("id", ""), fields.get("event", "message"), fields["data"])
             fields = {}
+
+
+def _shown(url: str) -> str:
+    """`url` without user and password. Raises `CommandFailed` for one that names no host by HTTP."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    except ValueError:
+        pass
+    raise CommandFailed("--url or ETLOG_URL must be the address of an API such as http://127.0.0.1:9090")

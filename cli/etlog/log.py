@@ -5,19 +5,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import Any
-from urllib.parse import urlsplit
 
-import httpx
 import orjson
 from etlog_events import times
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from etlog.errors import FAILED, MISUSED, CommandFailed
-
-#: Seconds to wait for an answer.
-TIMEOUT = 10.0
+from etlog.client import Client, printable
 
 #: Columns of a terminal that has room for times to the nanosecond and both ends of a window.
 WIDE = 130
@@ -25,32 +20,10 @@ WIDE = 130
 #: Columns of what is not a terminal: each event stays on one line, for `grep` and its like.
 ENDLESS = 1_000_000
 
+#: Columns of time, kind, size and window while the log is followed: what will come is not known yet.
+FOLLOWED, FOLLOWED_WIDE = (19, 27, 8, 25), (30, 27, 8, 44)
+
 _STYLES = {"Error": "bold red", "Saved": "green", "Loaded": "cyan", "Reconciled": "blue"}
-
-
-def fetch(url: str, path: str, parameters: dict[str, str], token: str | None) -> bytes:
-    """The body of the API's answer. Raises `CommandFailed` with what it said, or that it is not there."""
-    where = _shown(url)
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        answer = httpx.get(url.rstrip("/") + path, params=parameters, headers=headers, timeout=TIMEOUT)
-    except (httpx.HTTPError, httpx.InvalidURL) as e:
-        reason = str(e) or type(e).__name__
-        raise CommandFailed(
-            f"the API at {where} cannot be reached ({reason}); name another with --url or ETLOG_URL"
-        ) from e
-    try:
-        body = orjson.loads(answer.content)
-        said = body["data"]["counters"] if answer.status_code == 200 else body["message"]
-    except (ValueError, KeyError, TypeError) as e:
-        raise CommandFailed(
-            f"what answers at {where} is not etlog ({answer.status_code} {answer.reason_phrase}); "
-            "name its API with --url or ETLOG_URL"
-        ) from e
-    if answer.status_code != 200:
-        code = FAILED if answer.status_code >= 500 else MISUSED
-        raise CommandFailed(f"the API answered {answer.status_code}: {printable(str(said))}", code)
-    return answer.content
 
 
 def show(body: bytes, *, as_json: bool) -> None:
@@ -64,14 +37,55 @@ def show(body: bytes, *, as_json: bool) -> None:
         console.print(line, soft_wrap=True)
 
 
+def follow(client: Client, kind: str, limit: int, *, as_json: bool) -> None:
+    """Print the newest `limit` events of each category, then every event as it is applied, until interrupted.
+
+    As JSON it is one event a line.
+    """
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    console = Console()
+    width = console.width if console.is_terminal else ENDLESS
+    parameters = {"limit": str(limit), **({"kind": kind} if kind else {})}
+    already: set[bytes] = set()  # what came in between the connection and the answer, and would be shown twice
+
+    def put(event: dict[str, Any]) -> None:
+        if as_json:
+            sys.stdout.buffer.write(orjson.dumps(event) + b"\n")
+            sys.stdout.flush()
+            return
+        wide = width >= WIDE
+        for line in _lines(_row(event, wide=wide), FOLLOWED_WIDE if wide else FOLLOWED, width):
+            console.print(line, soft_wrap=True)
+
+    for live in client.live(kind):
+        if live is None:
+            events = events_of(orjson.loads(client.get("/model/etl/log", parameters)))
+            already = {orjson.dumps(event) for event in events}
+            for event in events:
+                put(event)
+        elif live.name == "resync":
+            print(f"etlog: some events are not shown here: {printable(live.data)}", file=sys.stderr)  # noqa: T201
+        elif live.name == "message":
+            event = orjson.loads(live.data)
+            if orjson.dumps(event) in already:
+                already.discard(orjson.dumps(event))
+            else:
+                put(event)
+
+
+def events_of(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """The events of all categories in an answer, oldest first."""
+    events = [event for category, items in answer["data"].items() if category != "counters" for event in items]
+    return sorted(events, key=lambda event: event["time"].rstrip("Z"))
+
+
 def table(body: bytes, width: int) -> list[Text]:
     """The lines that show an answer on `width` columns: a line an event, oldest first, and the warning.
 
     An error or metadata of the stage's own end the line of their event if there is room, else they follow it.
     """
     answer = orjson.loads(body)
-    events = [event for category, items in answer["data"].items() if category != "counters" for event in items]
-    events.sort(key=lambda event: event["time"].rstrip("Z"))
+    events = events_of(answer)
     lines = [Text("No events.")]
     if events:
         rows = [("time (UTC)", "kind", "size", "window", "")] + [_row(event, wide=width >= WIDE) for event in events]
@@ -81,11 +95,6 @@ def table(body: bytes, width: int) -> list[Text]:
     if "warning" in answer:
         lines.append(Text(f"Warning: {printable(answer['warning'])}", style="yellow"))
     return lines
-
-
-def printable(text: str) -> str:
-    """`text` with escapes in place of all that could move the cursor, colour the screen or reorder letters."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _row(event: dict[str, Any], *, wide: bool) -> tuple[str, str, str, str, str]:
@@ -132,14 +141,3 @@ def _window(window: dict[str, str], *, wide: bool) -> str:
         number, seconds = divmod(seconds, size)
         length += f"{number}{unit}" if number else ""
     return f"{_to_seconds(start)} +{length or '<1s'}"
-
-
-def _shown(url: str) -> str:
-    """`url` without user and password. Raises `CommandFailed` for one that names no host by HTTP."""
-    try:
-        parts = urlsplit(url)
-        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
-            return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    except ValueError:
-        pass
-    raise CommandFailed("--url or ETLOG_URL must be the address of an API such as http://127.0.0.1:9090")

@@ -1,13 +1,19 @@
 """`etlog status`: how far the log is applied, what waits, and who is at work."""
 
+import sys
+
 import orjson
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 
-def show(body: bytes, console: Console) -> None:
-    """Print the status as it stands in an answer of the API."""
+def show(body: bytes, *, as_json: bool) -> None:
+    """Print the status as it stands in an answer of the API, as it is or for people."""
+    if as_json:
+        sys.stdout.buffer.write(body + b"\n")
+        return
+    console = Console()
     status = orjson.loads(body)["data"]
     stats, store = status["stats"], status["store"]
     lag, oldest = status["lag"], status["oldest_unapplied"]
@@ -15,6 +21,7 @@ def show(body: bytes, console: Console) -> None:
     if oldest is not None:
         waiting += f", the oldest for {oldest:.1f} s"
     version = store.get("valkey_version") or store.get("redis_version", "unknown")
+    name = "Valkey" if "valkey_version" in store else "Redis"
     rows = {
         "cursor": status["cursor"] or "nothing applied yet",
         "waiting": waiting,
@@ -24,8 +31,7 @@ def show(body: bytes, console: Console) -> None:
         "duplicate": f"{stats.get('duplicate', 0):,}",
         "active": status["active_consumer"] or "no consumer is active",
         "stream": f"{status['entries']:,} entries",
-        "store": f"{'Valkey' if 'valkey_version' in store else 'Redis'} {version}, {store.get('role', 'unknown role')}, "
-        f"{store.get('used_memory_human', '?')} used",
+        "store": f"{name} {version}, {store.get('role', 'unknown role')}, {store.get('used_memory_human', '?')} used",
     }
     bad = {
         "waiting": oldest is not None and oldest > 10,
@@ -34,8 +40,8 @@ def show(body: bytes, console: Console) -> None:
         "active": status["active_consumer"] is None,
     }
     table = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in rows.items():
-        table.add_row(name, Text(value, style="bold red" if bad.get(name) else ""))
+    for row, value in rows.items():
+        table.add_row(row, Text(value, style="bold red" if bad.get(row) else ""))
     console.print(table)
     for warning in status.get("warnings", []):
         console.print(Text(f"Warning: {warning}", style="yellow"))

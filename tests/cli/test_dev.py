@@ -1,14 +1,14 @@
 """`etlog dev`: everything in one terminal, and nothing left behind when it ends."""
 
-import json
 import re
 import shlex
 import shutil
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,11 @@ def log_of(command: Command) -> dict[str, Any]:
     """The log, as the API gives it."""
     data: dict[str, Any] = httpx.get(f"{api_of(command)}/model/etl/log").json()["data"]
     return data
+
+
+def is_counted(command: Command, counters: dict[str, int]) -> bool:
+    """Whether its counters are these."""
+    return bool(log_of(command)["counters"] == counters)
 
 
 def part(command: Command, name: str) -> psutil.Process:
@@ -125,11 +130,9 @@ def test_a_taken_port_is_said_and_the_next_free_one_is_taken(tmp_path: Path) -> 
     """That of the API and that of the store; and after its time it stops by itself."""
     with ExitStack() as taken:
         port = taken.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-        try:
+        with suppress(OSError):  # another store may have it, which is as good
             taken.enter_context(socket.create_server(("127.0.0.1", 6379)))
-        except OSError:  # by another store, which is as good
-            pass
-        with commands.running("dev", "--no-etl", "--data", str(tmp_path), "--port", str(port), "--for", "2") as command:
+        with commands.running("dev", "--no-etl", "--data", str(tmp_path), "--port", str(port), "--for", "1") as command:
             other = int(command.wait_for(rf"Port {port} is taken \(.*\), the api uses (\d+)\.").group(1))
             assert port < other < port + 100
             assert int(command.wait_for(r"Port 6379 is taken \(.*\), the store uses (\d+)\.").group(1)) > 6379
@@ -155,8 +158,9 @@ def test_a_signal_to_it_alone_stops_everything(number: signal.Signals, tmp_path:
             family = command.family()
             assert not [each for each in family if "sample" in each.cmdline()]
             emit_one(command)
-            wait_until(lambda: len(log_of(command)["asset"]) == count, what="the event")
-            assert log_of(command)["counters"] == {"AssetSetTotaled": count}
+            expected = {"AssetSetTotaled": count}
+            wait_until(partial(is_counted, command, expected), what="the event")
+            assert len(log_of(command)["asset"]) == count
 
             assert command.stop(number) < 10
             assert command.wait() == 0

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -12,7 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import commands
 import pytest
-from etlog.log import ENDLESS, WIDE, fetch, table
+from etlog.__main__ import run
+from etlog.client import Client
+from etlog.log import ENDLESS, WIDE, table
 from samples import DOCUMENTED
 from servers import free_port
 
@@ -36,35 +37,29 @@ class Api:
         self.asked: list[tuple[str, dict[str, list[str]], str | None]] = []
 
 
-@contextmanager
-def answering() -> Iterator[Api]:
+@pytest.fixture
+def api() -> Iterator[Api]:
+    """An API of the test's own."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
-            api.asked.append((parts.path, parse_qs(parts.query), self.headers["Authorization"]))
-            self.send_response(api.status)
-            self.send_header("Content-Length", str(len(api.body)))
+            answering.asked.append((parts.path, parse_qs(parts.query), self.headers["Authorization"]))
+            self.send_response(answering.status)
+            self.send_header("Content-Length", str(len(answering.body)))
             self.end_headers()
-            self.wfile.write(api.body)
+            self.wfile.write(answering.body)
 
         def log_message(self, *_: object) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        api = Api(server.server_port)
+        answering = Api(server.server_port)
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        try:
-            yield api
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@pytest.fixture
-def api() -> Iterator[Api]:
-    with answering() as api:
-        yield api
+        yield answering
+        server.shutdown()
+        thread.join()
 
 
 def answer(*events: dict[str, Any], **envelope: Any) -> bytes:
@@ -203,7 +198,7 @@ def test_the_filters_are_passed_on(api: Api) -> None:
     commands.run(
         "log", "--url", api.url, "--kind", "Saved,a&b", "--window", "2022-06-03T10:00:00Z,today", "--limit", "5"
     )
-    fetch(api.url + "/", "/model/etl/log", {}, None)
+    Client(api.url + "/").get("/model/etl/log")
 
     assert api.asked == [
         ("/model/etl/log", {"kind": ["Saved,a&b"], "window": ["2022-06-03T10:00:00Z,today"], "limit": ["5"]}, None),
@@ -238,8 +233,6 @@ def test_an_answer_that_is_none_is_one_sentence(
     status: int, body: bytes, code: int, message: str, api: Api, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What the API says of a question, or that somebody else answers at this address."""
-    from etlog.__main__ import run
-
     api.status, api.body = status, body
 
     assert run(["log", "--url", api.url]) == code

@@ -27,7 +27,7 @@ def port() -> int:
 
 def ready(workers: int) -> str:
     """What is printed when all worker processes answer."""
-    return rf"(?s)(Application startup complete.*\n){{{workers}}}"
+    return rf"(?s)(Application startup complete.*){{{workers}}}"
 
 
 def conversations(process: psutil.Process, port: int) -> int:

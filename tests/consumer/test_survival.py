@@ -15,7 +15,7 @@ from servers import wait_until
 from stream import counters, group, listed, newest, stats
 
 #: Kills of a consumer at work, and kills of one that is just starting.
-KILLS_AT_WORK, KILLS_AT_START = 16, 6
+KILLS_AT_WORK, KILLS_AT_START = 16, 4
 
 #: Events that wait for each new consumer.
 BACKLOG = 1200

@@ -62,7 +62,7 @@ def test_late_replies_delay_nobody(proxy: Proxy, client: redis.Redis, keys: Keys
 
         started = time.perf_counter()
         emit(producer, *range(1, 500))
-        assert time.perf_counter() - started < 0.25
+        assert time.perf_counter() - started < 1
 
         assert producer.flush(10)
         assert numbers(client, keys) == list(range(1, 501))
@@ -74,7 +74,7 @@ def test_a_store_that_starts_later_gets_the_events(server: Server, keys: Keys) -
     with Producer(server.url, log=keys.name) as producer:
         started = time.perf_counter()
         emit(producer, *range(1000))
-        assert time.perf_counter() - started < 0.25
+        assert time.perf_counter() - started < 1
         assert not producer.flush(0.1)
 
         server.start()
@@ -108,7 +108,7 @@ def test_a_store_that_hangs_delays_nobody(server: Server, keys: Keys) -> None:
 
         started = time.perf_counter()
         emit(producer, *range(1, 500))
-        assert time.perf_counter() - started < 0.25
+        assert time.perf_counter() - started < 1
         assert not producer.flush(0.1)
 
         server.resume()

@@ -302,13 +302,13 @@ def test_every_argument_arrives(producer: Producer, client: redis.Redis, keys: K
 
 
 def test_emit_takes_microseconds(producer: Producer) -> None:
-    """A generous bound for a busy machine: a thousand calls in a quarter of a second."""
+    """A generous bound for a busy machine: a thousand calls in a second."""
     producer.emit("AssetSetSaved", size=1, window=WINDOW)
     started = time.perf_counter()
     for size in range(1000):
         producer.emit("AssetSetSaved", size=size, window=WINDOW)
 
-    assert time.perf_counter() - started < 0.25
+    assert time.perf_counter() - started < 1
 
 
 def test_events_without_room_in_memory_are_dropped_and_counted(

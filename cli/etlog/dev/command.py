@@ -28,8 +28,8 @@ STORE_PORT = 6379
 #: Processes of the API.
 API_WORKERS = 2
 
-#: Seconds for the API to answer for the first time.
-API_TIMEOUT = 30.0
+#: Seconds for the API to answer for the first time. One or two do, unless the machine is busy.
+API_TIMEOUT = 60.0
 
 #: Seconds between two looks at the parts and the log; and between summaries where there is no terminal to redraw.
 WATCH, PRINT = 0.5, 10.0
@@ -53,7 +53,6 @@ def _run(
     fail: bool,
     seconds: float | None,
 ) -> int:
-    ends = time.monotonic() + seconds if seconds is not None else None
     with ExitStack() as started:
         running: list[Part] = []
 
@@ -85,7 +84,7 @@ def _run(
         console.print(f"      etlog log --url {api}\n")
         with store.connect(url, part="dev") as client:
             summarizer = Summarizer(client, settings.keys, settings.kinds)
-            return _watch(running, summarizer, console, stop, ends)
+            return _watch(running, summarizer, console, stop, seconds)
 
 
 def _port(what: str, wanted: int, host: str, console: Console) -> int:
@@ -130,9 +129,10 @@ def _wait_for(api: str, running: list[Part], stop: threading.Event) -> bool:
 
 
 def _watch(
-    running: list[Part], summarizer: Summarizer, console: Console, stop: threading.Event, ends: float | None
+    running: list[Part], summarizer: Summarizer, console: Console, stop: threading.Event, seconds: float | None
 ) -> int:
     """Show the summary until it is time to stop, or until a part ends unasked."""
+    ends = time.monotonic() + seconds if seconds is not None else None
     next_print = 0.0
     with Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else ExitStack() as live:
         while not stop.is_set() and (ends is None or time.monotonic() < ends):

@@ -1,0 +1,111 @@
+"""The commands that ask a running API: the live log, the status, the bug report."""
+
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+import redis
+from conftest import Consuming
+from etlog_events.keys import Keys
+from samples import saved
+from servers import PATIENCE, free_port, wait_until
+
+
+@pytest.fixture
+def api(store_url: str, keys: Keys) -> Iterator[str]:
+    """The address of an API of the test's own log."""
+    port = free_port()
+    command = [sys.executable, "-m", "etlog", "serve", "--port", str(port), "--redis-url", store_url]
+    process = subprocess.Popen([*command, "--log", keys.name], stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    wait_until(lambda: etlog("status", "--url", url).returncode == 0, what="the API to answer")
+    yield url
+    process.terminate()
+    process.wait(PATIENCE)
+
+
+def etlog(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run `etlog` to its end."""
+    command = [sys.executable, "-m", "etlog", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+def test_the_log_is_followed_from_its_newest_events_on(
+    api: str, client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None], tmp_path: Path
+) -> None:
+    """What was applied before is shown first, what comes is shown once, and Ctrl-C ends it without a traceback."""
+    output = tmp_path / "followed"
+    with consuming():
+        for size in range(15):
+            client.xadd(keys.events, {"event": saved(size)})
+        caught_up()
+        with output.open("wb") as file:
+            command = [sys.executable, "-m", "etlog", "log", "--follow", "--json", "--url", api]
+            following = subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE)
+        wait_until(lambda: len(output.read_bytes().splitlines()) == 10, what="the newest events")
+
+        for size in range(15, 20):
+            client.xadd(keys.events, {"event": saved(size)})
+        wait_until(lambda: len(output.read_bytes().splitlines()) == 15, what="the events that came")
+
+    following.send_signal(signal.SIGINT)
+    _, errors = following.communicate(timeout=PATIENCE)
+    sizes = [orjson.loads(line)["metadata"]["size"] for line in output.read_bytes().splitlines()]
+    assert sizes == list(range(5, 20))
+    assert errors == b""
+
+
+def test_the_status_tells_what_waits_and_who_is_active(
+    api: str, client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None]
+) -> None:
+    """Without a consumer it says so, and how many entries wait."""
+    client.xadd(keys.events, {"event": saved(1)})
+    before = etlog("status", "--url", api)
+
+    with consuming() as consumer:
+        caught_up()
+        after = etlog("status", "--url", api)
+        lag = orjson.loads(etlog("status", "--url", api, "--json").stdout)["data"]["lag"]
+
+    assert "no consumer is active" in before.stdout
+    assert "the oldest for" in before.stdout
+    assert consumer.name in after.stdout
+    assert "nothing" in after.stdout
+    assert lag == 0
+
+
+def test_the_bug_report_is_saved_whole(api: str, tmp_path: Path) -> None:
+    """To the file that was named, and no partial one is left beside it."""
+    report = tmp_path / "report.zip"
+
+    said = etlog("bugreport", "-o", str(report), "--url", api)
+
+    assert said.returncode == 0
+    assert str(report) in said.stdout
+    with zipfile.ZipFile(report) as archive:
+        assert "etlog-bugreport/log.json" in archive.namelist()
+    assert list(tmp_path.iterdir()) == [report]
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence(api: str, tmp_path: Path) -> None:
+    """It names the file."""
+    said = etlog("bugreport", "-o", str(tmp_path / "no" / "such" / "folder.zip"), "--url", api)
+
+    assert said.returncode == 1
+    assert said.stderr.count("\n") == 1
+    assert "folder.zip" in said.stderr
+
+
+def test_an_api_that_is_not_there_is_one_sentence() -> None:
+    """For each command that asks it."""
+    for command in (["log", "--follow"], ["status"], ["bugreport"]):
+        said = etlog(*command, "--url", f"http://127.0.0.1:{free_port()}")
+
+        assert said.returncode == 2
+        assert said.stderr.count("\n") == 1
+        assert "cannot be reached" in said.stderr
