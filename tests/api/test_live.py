@@ -15,10 +15,10 @@ from etlog_api import listener, live
 from etlog_api.routes import log
 from etlog_consumer import Consumer
 from etlog_events.keys import Keys
-from etlog_events.store import connect
 from etlog_producer import Producer
-from samples import DOCUMENTED, saved
-from servers import Server, wait_until
+from processes import consumer_process
+from samples import DOCUMENTED, WINDOW, saved
+from servers import Server, free_port, wait_until
 from stream import entries
 
 Consuming = Callable[..., AbstractContextManager[Consumer]]
@@ -126,7 +126,7 @@ def test_dead_letters_and_duplicates_are_not_shown(
         expected = [size for entry_id, size in shown.items() if position(entry_id) > position(entry)]
         with tail(api.url, last=entry) as resumed:
             fill([saved(100)])
-            wait_until(lambda: 100 in sizes(resumed))  # noqa: B023
+            wait_until(lambda: 100 in sizes(resumed))
             assert [size for size in sizes(resumed) if size < 100] == expected
 
 
@@ -342,5 +342,31 @@ def test_a_client_that_takes_nothing_is_let_go(
 
 def test_events_of_an_outage_arrive_after_it(serving: Serving, server: Server, keys: Keys) -> None:
     """Published while the store is restarted, they are neither lost nor shown twice."""
-    from etlog_consumer import Target  # noqa: PLC0415
-    raise NotImplementedError
+    with (
+        consumer_process(server.url, keys.name),
+        Producer(server.url, log=keys.name) as producer,
+        serving(redis_url=server.url) as api,
+        tail(api.url) as following,
+    ):
+        for size in range(100):
+            producer.emit("AllocationSetSaved", size=size, window=WINDOW)
+        following.wait(100)
+        server.kill()
+        for size in range(100, 200):
+            producer.emit("AllocationSetSaved", size=size, window=WINDOW)
+        server.start()
+        following.wait(200)
+        for size in range(200, 300):
+            producer.emit("AllocationSetSaved", size=size, window=WINDOW)
+        following.wait(300)
+        assert sizes(following) == list(range(300))
+        assert following.resyncs == []
+
+
+def test_a_stream_cannot_begin_without_the_store(serving: Serving) -> None:
+    """That is an error which a client can see, not a silent stream."""
+    with serving(redis_url=f"redis://127.0.0.1:{free_port()}") as api:
+        answer = api.get("/model/etl/log/stream")
+        assert (answer.status_code, answer.json()["code"]) == (503, 503)
+        assert answer.headers["Retry-After"] == "5"
+        assert answer.elapsed.total_seconds() < 2
