@@ -144,13 +144,23 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.  [env: ETLOG_HOST]")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.  [env: ETLOG_PORT]")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that answer on the port.")] = 1,
+    root_path: Annotated[
+        str, typer.Option(help="Path under which a proxy offers the service, such as /etl.", show_default=False)
+    ] = "",
     redis_url: RedisUrl = None,
     log: LogName = None,
 ) -> None:
     """Answer queries over HTTP, until stopped. Start as many as you like: every replica gives the same answer."""
     settings = _settings(redis_url=redis_url, name=log, host=host, port=port)
     logs.configure(settings.log_level, settings.log_format)
-    serving.serve(settings.host, settings.port, workers)
+    serving.serve(settings.host, settings.port, workers, _prefix(root_path))
+
+
+def _prefix(root_path: str) -> str:
+    prefix = root_path.strip("/")
+    if not all(part.isascii() and part.replace("-", "").replace("_", "").isalnum() for part in prefix.split("/") if prefix):
+        raise click.UsageError(f"--root-path must be a path such as /etl, not {root_path!r}")
+    return f"/{prefix}" if prefix else ""
 
 
 @app.command("log")
