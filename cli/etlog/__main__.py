@@ -1,6 +1,7 @@
 """The `etlog` command: reads arguments and settings, wires the parts, and turns errors into one sentence."""
 
 import os
+import re
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -158,7 +159,7 @@ def serve(
 
 def _prefix(root_path: str) -> str:
     prefix = root_path.strip("/")
-    if not all(part.isascii() and part.replace("-", "").replace("_", "").isalnum() for part in prefix.split("/") if prefix):
+    if not re.fullmatch(r"[\w.~/-]*", prefix, re.ASCII) or "//" in prefix:
         raise click.UsageError(f"--root-path must be a path such as /etl, not {root_path!r}")
     return f"/{prefix}" if prefix else ""
 

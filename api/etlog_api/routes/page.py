@@ -1,5 +1,6 @@
 """The page: static files, and what it must know of the settings."""
 
+import gzip
 from hashlib import blake2b
 from importlib.resources import files
 
@@ -26,15 +27,19 @@ def router(settings: Settings) -> APIRouter:
     folder = files("etlog_api") / "static"
     content = {file.name: file.read_bytes() for file in folder.iterdir() if file.name.split(".")[-1] in MEDIA_TYPES}
     content["page.json"] = _page_settings(settings)
-    tags = {name: f'"{blake2b(data, digest_size=12).hexdigest()}"' for name, data in content.items()}
+    packed = {name: gzip.compress(data, mtime=0) for name, data in content.items()}
+    tags = {name: f'W/"{blake2b(data, digest_size=12).hexdigest()}"' for name, data in content.items()}
 
     def respond(request: Request, name: str) -> Response:
         if name not in content:
             raise HTTPException(404, "Not Found")
-        headers = {"ETag": tags[name], "Cache-Control": CACHE_CONTROL}
+        headers = {"ETag": tags[name], "Cache-Control": CACHE_CONTROL, "Vary": "Accept-Encoding"}
         if tags[name] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        return Response(content[name], headers=headers, media_type=MEDIA_TYPES[name.split(".")[-1]])
+        data = content[name]
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            data, headers["Content-Encoding"] = packed[name], "gzip"
+        return Response(data, headers=headers, media_type=MEDIA_TYPES[name.rsplit(".", maxsplit=1)[-1]])
 
     @routes.head("/")
     @routes.get("/")

@@ -2,15 +2,15 @@
 
 import { $, make, say } from "./dom.js";
 import { SLOW, STUCK } from "./health.js";
-import { count, duration, lengthName, windowName } from "./times.js";
+import { clock, count, duration, lengthName, windowName } from "./times.js";
 
 const SIGNS = { ok: "✓", warn: "!", bad: "✕" };
 
 // Problems that are named one by one.
 const NAMED = 3;
 
-// `onWindow(problem)` is called when one is chosen.
-export function showVerdict(verdict, problems, zone, onWindow) {
+// `newest` is the last event; `onWindow(problem)` is called when a problem is chosen.
+export function showVerdict(verdict, problems, newest, zone, onWindow) {
   const box = $("#health");
   box.dataset.level = verdict.level;
   say($("#sign"), SIGNS[verdict.level]);
@@ -21,9 +21,9 @@ export function showVerdict(verdict, problems, zone, onWindow) {
     ...shown.map(({ text, next }) => make("li", {}, verdict.headline.includes(text) ? next : `${text} ${next}`)),
     ...problems.slice(0, NAMED).map((problem) => make("li", {}, problemButton(problem, zone, onWindow))),
   ];
-  if (problems.length > NAMED) {
-    rows.push(make("li", {}, make("a", { href: "#coverage" }, `and ${count(problems.length - NAMED)} more in the coverage below`)));
-  }
+  if (verdict.level === "ok" && newest) rows.push(make("li", { class: "quiet" }, `The last event: ${newest.category} ${newest.action}, at ${clock(newest.ms, zone)}`));
+  $("#more").hidden = problems.length <= NAMED;
+  say($("#more"), `and ${count(problems.length - NAMED)} more in the coverage below`);
   const key = rows.map((row) => row.textContent).join("\n");
   const list = $("#reasons");
   if (list.dataset.key === key) return;
@@ -56,7 +56,7 @@ export function showMetrics(status, { errors, rate, connection }) {
   const known = (value, format = count) => (status && value !== null && value !== undefined ? format(value) : "–");
   const stats = status?.stats ?? {};
   const oldest = status?.oldest_unapplied ?? null;
-  metric("applied", known(stats.applied ?? 0), rate === null ? "per minute: not known yet" : `${count(rate)} a minute`);
+  metric("applied", known(stats.applied ?? 0), rate === null ? "– a minute" : `${count(rate)} a minute`);
   metric("errors", count(errors), errors ? "✕ in view" : "in view", errors ? "bad" : "ok");
   const late = oldest === null || oldest < SLOW ? "ok" : oldest < STUCK ? "warn" : "bad";
   metric("lag", status ? known(status.lag) : "–", oldest === null ? "nothing waits" : `oldest ${duration(oldest * 1000)}`, late);

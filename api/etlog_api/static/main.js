@@ -178,7 +178,7 @@ function render() {
   const found = problems(groups);
   const errors = items.filter(({ action }) => isError(action));
   const empty = model.loaded && !items.length && !model.total;
-  showHealth(found, errors, empty);
+  showHealth(found, errors, empty, items[0]);
   $("#empty").hidden = !empty;
   for (const name of ["coverage", "timeline"]) $(`#${name}`).hidden = empty;
   showGrids(groups);
@@ -189,7 +189,7 @@ function render() {
   showControls(shown.length);
 }
 
-function showHealth(found, errors, empty) {
+function showHealth(found, errors, empty, newest) {
   const counted = (state) => found.filter(({ cell }) => cell.state === state).length;
   if (!model.loaded && !problem) return;
   const verdict = judge({
@@ -198,7 +198,7 @@ function showHealth(found, errors, empty) {
     failed: counted("failed"), missing: counted("missing"),
     loose: errors.filter(({ start }) => Number.isNaN(start)).length,
   });
-  showVerdict(verdict, problem ? [] : found, zone(), (one) => choose(one.category, one.window));
+  showVerdict(verdict, problem ? [] : found, newest, zone(), (one) => choose(one.category, one.window));
   showMetrics(status, { errors: errors.length, rate: perMinute(looks), connection: connection() });
 }
 
@@ -208,7 +208,7 @@ const awayWarning = () => (model.warning?.startsWith("the store") ? model.warnin
 function connection() {
   if (paused) return { word: "paused", note: `${count(held.length)} new`, level: "warn" };
   return {
-    live: { word: "live", note: "as events are applied", level: "ok" },
+    live: { word: "live", note: "as they come", level: "ok" },
     waiting: { word: "connecting", note: "to the live log", level: "ok" },
     lost: { word: "reconnecting", note: "reads every 5 s", level: "warn" },
     blocked: { word: "polling", note: "every 5 s", level: "warn" },
@@ -257,13 +257,13 @@ function setName() {
   return view.set && !Number.isNaN(start + end) ? `the set window ${windowName(start, end, zone())}` : view.set;
 }
 
-let newest = null;
+let top = null;  // the newest event when the list was last at its top
 
 function showList(items, shown) {
-  const fresh = newest ? shown.findIndex((item) => item === newest) : 0;
+  const fresh = top ? shown.findIndex((item) => item === top) : 0;
   list.show(shown, zone());
   const reading = list.node.scrollTop > 0;
-  if (!reading) newest = shown[0] ?? null;
+  if (!reading) top = shown[0] ?? null;
   $("#newer").hidden = paused ? !held.length : !(reading && fresh > 0);
   say($("#newer"), paused ? `${plural(held.length, "new event")} · resume` : `↑ ${plural(Math.max(fresh, 0), "new event")}`);
   say($("#shown"), `${count(shown.length)} of ${plural(items.length, "event")}${otherWarning()}`);
