@@ -6,9 +6,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
-
 from browser.conftest import Log, NewPage
+from playwright.sync_api import Page, expect
 
 HOUR = timedelta(hours=1)
 

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
-
 from browser.conftest import Api
+from playwright.sync_api import Browser, Page
 
 HOUR = 3_600_000
 
