@@ -54,7 +54,11 @@ class Api:
     def start(self) -> None:
         """Start it and wait until it answers."""
         self._process = subprocess.Popen(self._command, env=self._environment)
-        wait_until(self._answers, what="the API to start")
+        try:
+            wait_until(self._answers, what="the API to start")
+        except AssertionError:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """End it at once."""

@@ -324,5 +324,6 @@ def test_an_empty_log_says_how_to_begin(page: Page) -> None:
     expect(page.locator("#headline")).to_contain_text("nothing is logged yet")
     assert page.locator("#alarm").get_attribute("role") == "alert"
     assert page.locator("#shown").get_attribute("role") == "status"
-    unnamed = "[...document.querySelectorAll('button')].filter((b) => !b.textContent.trim() && !b.ariaLabel && b.checkVisibility())"
+    nameless = "(b) => b.checkVisibility() && !b.textContent.trim() && !b.ariaLabel"
+    unnamed = f"[...document.querySelectorAll('button')].filter({nameless})"
     assert page.evaluate(f"{unnamed}.length") == 0

@@ -63,7 +63,7 @@ def _without_host(headers: object) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def prefixed(page_store: Server) -> Iterator[Api]:
     """The API that is told of its prefix, and wants a token."""
-    api = Api(page_store.url, "--root-path", PREFIX, ETLOG_API_TOKEN="open-sesame")
+    api = Api(page_store.url, "--root-path", PREFIX, ETLOG_API_TOKEN="open-sesame-open-sesame")
     yield api
     api.stop()
 
@@ -76,7 +76,7 @@ def test_the_page_works_under_a_prefix(new_page: NewPage, log: Log, prefixed: Ap
         for path in ("/model/etl/log", "/metrics", "//model/etl/log"):
             assert httpx.get(f"{url}{PREFIX}{path}").status_code in {401, 404}
         page = new_page(f"{url}{PREFIX}/")
-        page.locator("#token").fill("open-sesame")
+        page.locator("#token").fill("open-sesame-open-sesame")
         page.locator("#token").press("Enter")
         expect(page.locator("#shown")).to_have_text("4 of 4 events")
         expect(page.locator("#m-live .value")).to_have_text("live")

@@ -142,7 +142,7 @@ async function look() {
     looks.push({ at: Date.now(), applied: status.stats.applied ?? 0 });
     looks = looks.filter(({ at }) => at > Date.now() - 60000);
     if (looks.length > 1 && looks.at(-1).applied < looks[0].applied) looks = looks.slice(-1);
-    if (problem && problem.status !== 401) {
+    if (awayWarning() || (problem && problem.status !== 401)) {
       problem = null;
       stale = true;
     }
