@@ -13,14 +13,16 @@ from servers import free_port, wait_until
 
 PICTURE = Path(__file__).parents[2] / "docs" / "page.png"
 
+#: Read before the tests take the machine's settings away.
+UPDATE = bool(os.environ.get("ETLOG_UPDATE_PAGE_PNG"))
+
 #: Minutes of the sample that the picture in the documentation shows; a test run waits for the first failure only.
 MINUTES = 3
 
 
 def test_a_picture_of_the_sample_is_taken(new_page: NewPage, tmp_path: Path) -> None:
     """Written to the documentation if ETLOG_UPDATE_PAGE_PNG is set, else to a temporary folder."""
-    update = bool(os.environ.get("ETLOG_UPDATE_PAGE_PNG"))
-    target = PICTURE if update else tmp_path / "page.png"
+    target = PICTURE if UPDATE else tmp_path / "page.png"
     port = free_port()
     command = [sys.executable, "-m", "etlog", "dev", "--fail", "--data", str(tmp_path / "data"), "--port", str(port)]
     output = (tmp_path / "dev.log").open("wb")
@@ -28,7 +30,7 @@ def test_a_picture_of_the_sample_is_taken(new_page: NewPage, tmp_path: Path) -> 
         try:
             log = f"http://127.0.0.1:{port}/model/etl/log"
             wait_until(lambda: _counted(log, "Error") >= 1, 90, "the sample to fail")
-            if update:
+            if UPDATE:
                 wait_until(lambda: _counted(log, "AllocationSetSaved") >= MINUTES * 12, 90 * MINUTES, "more sets")
             page = new_page(f"http://127.0.0.1:{port}/", viewport={"width": 1280, "height": 1080})
             expect(page.locator(".grid .failed").first).to_be_visible()

@@ -30,6 +30,7 @@ export async function request(path, { headers = {}, signal } = {}) {
     throw new Problem(0, "the API does not answer");
   }
   if (response.ok || response.status === 304) return response;
+  if (response.status === 401 && token.get() !== secret) return request(path, { headers, signal });  // given meanwhile
   const answer = await response.json().catch(() => ({}));
   throw new Problem(response.status, answer.message ?? `the API answered ${response.status}`);
 }
