@@ -9,8 +9,9 @@ from fastapi import FastAPI
 
 from etlog_api.guard import SafeHeaders, TokenGuard
 from etlog_api.metrics import Measured
+from etlog_api.prefix import WithoutPrefix
 from etlog_api.response import UnexpectedErrors, answer_errors
-from etlog_api.routes import docs, log, status
+from etlog_api.routes import docs, log, page, status
 from etlog_api.service import Service
 
 
@@ -36,6 +37,7 @@ def create_app(settings: Settings, clock: Callable[[tzinfo], datetime] = datetim
     answer_errors(app)
     app.include_router(log.router(service))
     app.include_router(status.router(service))
+    app.include_router(page.router(settings))
     app.include_router(docs.router(app, tokens=bool(settings.api_token)))
 
     if settings.api_token:
@@ -43,6 +45,7 @@ def create_app(settings: Settings, clock: Callable[[tzinfo], datetime] = datetim
     app.add_middleware(UnexpectedErrors)
     app.add_middleware(Measured, metrics=service.metrics)
     app.add_middleware(SafeHeaders)
+    app.add_middleware(WithoutPrefix)
     return app
 
 

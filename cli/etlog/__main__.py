@@ -4,6 +4,7 @@ Each command imports what it needs itself: scripts start `etlog emit` again and 
 """
 
 import os
+import re
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -191,6 +192,10 @@ def serve(
     host: Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on.  [env: ETLOG_HOST]")] = None,
     port: Annotated[int | None, typer.Option(metavar="N", help="Port to listen on.  [env: ETLOG_PORT]")] = None,
     workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that answer on the port.")] = 1,
+    root_path: Annotated[
+        str,
+        typer.Option(metavar="PATH", help="Path under which a proxy offers the service, such as /etl.", show_default=False),
+    ] = "",
     redis_url: RedisUrl = None,
     log: LogName = None,
 ) -> None:
@@ -204,7 +209,14 @@ def serve(
 
     settings = _settings(redis_url=redis_url, name=log, host=host, port=port)
     logs.configure(settings.log_level, settings.log_format)
-    answer(settings.host, settings.port, workers)
+    answer(settings.host, settings.port, workers, _prefix(root_path))
+
+
+def _prefix(root_path: str) -> str:
+    prefix = root_path.strip("/")
+    if not re.fullmatch(r"[\w.~/-]*", prefix, re.ASCII) or "//" in prefix:
+        raise CommandFailed(f"--root-path must be a path such as /etl, not {root_path!r}")
+    return f"/{prefix}" if prefix else ""
 
 
 @app.command("log")

@@ -1,0 +1,87 @@
+// The log as the page knows it: what the API answered, and what came live since.
+
+import { splitKind } from "./kinds.js";
+import { parseTime } from "./times.js";
+
+// Events that a category keeps, if the API's own answer has fewer.
+const LEAST_CAP = 1000;
+
+// An event with what the views need of it, taken apart once.
+export function toItem(category, event) {
+  const { ms, ns } = parseTime(event.time);
+  const { window, size, error } = event.metadata ?? {};
+  const { action } = splitKind(event.kind) ?? { action: event.kind };
+  return {
+    category, event, kind: event.kind, action, ms, ns, size, error,
+    start: window ? parseTime(window.start).ms : NaN,
+    end: window ? parseTime(window.end).ms : NaN,
+  };
+}
+
+const text = (event) => event.time + event.kind + JSON.stringify(event.metadata);
+
+export class Model {
+  constructor(prefixes) {
+    this.prefixes = new Map(Object.entries(prefixes).map(([category, prefix]) => [prefix, category]));
+    this.categories = new Map();
+    this.counters = {};
+    this.warning = null;
+    this.loaded = false;
+  }
+
+  // Take an answer of the API, and the events that came live while it was on its way.
+  replace({ data, warning }, meanwhile = []) {
+    const { counters, ...categories } = data;
+    this.counters = { ...counters };
+    this.warning = warning ?? null;
+    this.categories = new Map(Object.entries(categories).map(([name, events]) => {
+      for (const { kind } of events.slice(-50)) {
+        const split = splitKind(kind);
+        if (split) this.prefixes.set(split.prefix, name);
+      }
+      return [name, events.map((event) => toItem(name, event))];
+    }));
+    this.loaded = true;
+    if (meanwhile.length) {
+      const known = new Set([...this.categories.values()].flat().map(({ event }) => text(event)));
+      this.add(meanwhile.filter((event) => !known.has(text(event))));
+    }
+  }
+
+  // Take events that were applied after all others.
+  add(events) {
+    for (const event of events) {
+      this.counters[event.kind] = (this.counters[event.kind] ?? 0) + 1;
+      const category = this.prefixes.get(splitKind(event.kind)?.prefix);
+      if (!category) continue;
+      const items = this.categories.get(category) ?? this.categories.set(category, []).get(category);
+      items.push(toItem(category, event));
+      if (items.length > LEAST_CAP) items.splice(0, items.length - LEAST_CAP);
+    }
+  }
+
+  // All items, the newest first.
+  newest() {
+    return [...this.categories.values()].flat().reverse().sort((a, b) => b.ms - a.ms || b.ns - a.ns);
+  }
+
+  get total() {
+    return Object.values(this.counters).reduce((sum, number) => sum + number, 0);
+  }
+}
+
+// Whether an item passes the filters that the page applies by itself.
+export function passes(item, { kinds, category, q, set }, without = "") {
+  if (without !== "kinds" && kinds.length && !kinds.some((kind) => item.kind.includes(kind))) return false;
+  if (category && item.category !== category) return false;
+  if (set) {
+    const { start, end } = item.event.metadata?.window ?? {};
+    if (`${start}/${end}` !== set) return false;
+  }
+  return !q || searchable(item).includes(q.toLowerCase());
+}
+
+function searchable(item) {
+  item.text ??= `${item.kind} ${JSON.stringify(item.event.metadata)} ${item.event.time}`.toLowerCase();
+  return item.text;
+}

@@ -1,0 +1,197 @@
+"""A browser, and the page of a log on a real store: what every test of the page may use."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+from etlog_consumer import Consumer, Target
+from etlog_events.event import Event
+from etlog_events.keys import Keys
+from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.store import connect
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from servers import Server, free_port, wait_until
+
+CHROMIUM = os.environ.get("ETLOG_TEST_CHROMIUM", "/usr/bin/chromium")
+
+#: Nothing that goes out to the network, and nothing that a test machine without a graphics card cannot do.
+ARGUMENTS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+HOUR = timedelta(hours=1)
+
+NewPage = Callable[..., Page]
+
+
+class Api:
+    """`etlog serve` in a process of its own, which can be stopped and started again on its port."""
+
+    def __init__(self, store: str, *options: str, **environment: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._command = [sys.executable, "-m", "etlog", "serve", "--port", str(self.port), *options]
+        self._environment = {**os.environ, "ETLOG_REDIS_URL": store, "ETLOG_LOG_LEVEL": "ERROR", **environment}
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self._process = subprocess.Popen(self._command, env=self._environment)
+        try:
+            wait_until(self._answers, what="the API to start")
+        except AssertionError:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/healthz", timeout=1).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The log that the page shows, and the ways to fill it."""
+
+    store: Server
+    client: redis.Redis
+    keys: Keys
+    api: Api
+
+    def emit(self, kind: str, start: datetime | None = None, length: timedelta = HOUR, **more: Any) -> None:
+        """Publish an event of the set that begins at `start`, as any client may."""
+        window = (start, start + length) if start else None
+        event = Event.new(kind, window=window, **more)
+        self.client.xadd(self.keys.events, {"event": event.encode()})
+
+    def fill(self, hours: int, *, prefix: str = "AllocationSet", leave_out: int | None = None) -> None:
+        """Sets of so many hours, up to the last full one; the saving of the set `leave_out` hours ago is missing."""
+        last = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        for ago in range(hours, 0, -1):
+            start, at = last - ago * HOUR, last - ago * HOUR + HOUR + timedelta(seconds=1)
+            for action in ("Loaded", "Saved"):
+                if action == "Loaded" or ago != leave_out:
+                    self.emit(prefix + action, start, size=ago, time=min(at, datetime.now(UTC)))
+        self.caught_up()
+
+    def caught_up(self) -> None:
+        """Wait until everything is applied."""
+        wait_until(
+            lambda: (
+                self.client.get(self.keys.cursor) == self.client.xinfo_stream(self.keys.events)["last-generated-id"]
+            ),
+            what="the consumer to catch up",
+        )
+
+    def answer(self, **parameters: str) -> dict[str, Any]:
+        """The data that the API answers."""
+        data: dict[str, Any] = httpx.get(f"{self.api.url}/model/etl/log", params=parameters).json()["data"]
+        return data
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The distribution's Chromium; missing, it skips on a laptop and fails in CI."""
+    if not Path(CHROMIUM).exists():
+        message = f"no Chromium at {CHROMIUM}; install the package chromium, or name one in ETLOG_TEST_CHROMIUM"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        expect.set_options(timeout=15_000)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def page_store() -> Iterator[Server]:
+    """A store for the logs of the page alone: each test empties it."""
+    store = Server()
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def page_api(page_store: Server) -> Iterator[Api]:
+    """The API on that store."""
+    api = Api(page_store.url)
+    yield api
+    api.stop()
+
+
+@contextmanager
+def consumed(store: Server, keys: Keys) -> Iterator[None]:
+    """Runs a consumer in a thread."""
+    consumer = Consumer(connect(store.url, part="consumer"), Target(keys, KUBECOST_KINDS, 1000), retain=100_000)
+    stop = threading.Event()
+    thread = threading.Thread(target=consumer.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.fixture
+def log(page_store: Server, page_api: Api) -> Iterator[Log]:
+    """An empty log with a consumer at work."""
+    keys = Keys("default")
+    with connect(page_store.url, part="test") as client:
+        client.flushdb()
+        with consumed(page_store, keys):
+            yield Log(page_store, client, keys, page_api)
+
+
+@pytest.fixture
+def new_page(browser: Browser) -> Iterator[NewPage]:
+    """`new_page(url, …)` opens a page in a context of its own; an error in its scripts fails the test."""
+    contexts = []
+    errors: list[str] = []
+
+    def new(url: str, **options: Any) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text) if "Content Security" in message.text else None)
+        page.goto(url)
+        return page
+
+    yield new
+    for context in contexts:
+        context.close()
+    assert not errors
+
+
+@pytest.fixture
+def page(new_page: NewPage, log: Log) -> Page:
+    """The page on the empty log, live."""
+    page = new_page(log.api.url)
+    expect(page.locator("#m-live .value")).to_have_text("live")
+    return page
