@@ -200,7 +200,8 @@ def work(url, log):
     from etlog_producer import Producer
     producer = Producer(url, log=log)
     for number in range(300):
-        producer.emit("AssetSetSaved", size=number, window=("2022-06-03T10:00:00Z", "2022-06-03T11:00:00Z"), who="child")
+        window = ("2022-06-03T10:00:00Z", "2022-06-03T11:00:00Z")
+        producer.emit("AssetSetSaved", size=number, window=window, who="child")
 
 if __name__ == "__main__":
     child = multiprocessing.get_context("fork").Process(target=work, args=sys.argv[1:])

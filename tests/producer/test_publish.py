@@ -72,7 +72,9 @@ def test_a_batch_that_leaves_a_gap_is_refused(publish: Publisher, client: redis.
     assert numbers(client, keys) == [1, 2]
 
 
-def test_the_first_batch_of_a_forgotten_producer_is_refused(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
+def test_the_first_batch_of_a_forgotten_producer_is_refused(
+    publish: Publisher, client: redis.Redis, keys: Keys
+) -> None:
     """A store that lost everything gets everything again, as far as it can be had."""
     assert publish("p", 3, BATCH) == Published(held=0, gap=True)
     assert not client.exists(keys.events, keys.producers)

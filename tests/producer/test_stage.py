@@ -183,7 +183,7 @@ def test_an_error_is_described_by_its_class_and_text() -> None:
 
 def test_an_unknown_prefix_is_refused_at_once(producer: Producer) -> None:
     """Before the stage has done any work."""
-    with pytest.raises(InvalidEvent, match="^unknown prefix 'Allocation'; it is one of AllocationSet, AssetSet$"):
+    with pytest.raises(InvalidEvent, match=r"^unknown prefix 'Allocation'; it is one of AllocationSet, AssetSet$"):
         producer.stage("Allocation", window=WINDOW)
 
 
@@ -205,7 +205,7 @@ def test_a_misused_step_raises_at_its_call(producer: Producer, client: redis.Red
         with producer.stage("AssetSet", window=WINDOW) as stage:
             stage.saved(size=-1)
 
-    with pytest.raises(InvalidEvent, match="^size must be a whole number"):
+    with pytest.raises(InvalidEvent, match=r"^size must be a whole number"):
         work()
 
     [(kind, metadata)] = published(producer, client, keys)
@@ -217,7 +217,7 @@ def test_a_step_without_a_window_is_refused(producer: Producer) -> None:
     """Only errors may do without one."""
     stage = producer.stage("AssetSet")
 
-    with pytest.raises(InvalidEvent, match="^AssetSetTotaled needs window$"):
+    with pytest.raises(InvalidEvent, match=r"^AssetSetTotaled needs window$"):
         stage.totaled()
 
 
