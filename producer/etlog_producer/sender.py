@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep, time
 
@@ -184,12 +185,16 @@ class Sender:
             wait = self._try(self._turn)
             if wait and wake.wait(wait) and not self._stopping:
                 sleep(LINGER)
+        with suppress(Exception):  # what others left then stays where it is
+            self._finish_for_others()
+
+    def _finish_for_others(self) -> None:
+        """At the end of a short stage, which never was idle: deliver what others left, as far as time allows."""
+        if monotonic() < self._finish_by and self._next_look == 0:
+            self._orphans.look()
         while not self._closed and monotonic() < self._finish_by:
-            try:
-                wait = self._help_others()
-            except Exception:  # they stay where they are
-                return
-            if self._next_look > monotonic() and wait > PROBE * 5:
+            wait = self._orphans.step()
+            if wait is None:
                 return
             sleep(min(wait, max(0.0, self._finish_by - monotonic())))
 

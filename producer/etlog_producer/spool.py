@@ -66,7 +66,7 @@ class Spool:
         """Write events numbered from `first`. Raises `OSError`, of the kind `ENOSPC` where the bound is reached."""
         segment = self._segments[-1] if self._segments else None
         if segment is None or segment.last + 1 != first or segment.bytes >= SEGMENT_BYTES:
-            segment = self._open(first)
+            segment = self._open(first, bounded)
         size = sum(map(len, events)) + 20 * len(events)
         if bounded and self._others + sum(s.bytes for s in self._segments) + size > self._max_bytes:
             raise OSError(errno.ENOSPC, f"the spool has reached its bound of {self._max_bytes} bytes")
@@ -144,11 +144,11 @@ class Spool:
         while self._segments:
             self._segments.popleft().release()
 
-    def _open(self, first: int) -> Segment:
+    def _open(self, first: int, bounded: bool) -> Segment:
         self._folder.make()
         own = sum(segment.bytes for segment in self._segments)
         self._others = self._folder.bytes() - own
-        if self._others + own >= self._max_bytes:
+        if bounded and self._others + own >= self._max_bytes:
             raise OSError(errno.ENOSPC, f"the spool has reached its bound of {self._max_bytes} bytes")
         segment = Segment(self._folder.path, self._header, first)
         self._segments.append(segment)

@@ -1,6 +1,7 @@
 """The script that appends a batch: each event once, in order, or nothing at all."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import redis
@@ -35,7 +36,8 @@ def test_an_entry_has_three_fields(publish: Publisher, client: redis.Redis, keys
     """As anyone with `redis-cli` reads them."""
     publish("p", 1, BATCH[:1])
 
-    [(_, fields)] = client.xrange(keys.events)
+    answer: Any = client.xrange(keys.events)
+    [(_, fields)] = answer
     assert list(fields) == [b"event", b"producer", b"seq"]
 
 
