@@ -2,15 +2,14 @@
 
 import os
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import click
 import typer
 from etlog_events.errors import EtlogError
+from etlog_events.event import Event
 from etlog_events.settings import Settings, variable_of
-from etlog_producer import Producer
 from rich.console import Console
 
 from etlog import consume as consuming
@@ -18,8 +17,9 @@ from etlog import emit as emitting
 from etlog import log as logging_view
 from etlog import logs
 from etlog import serve as serving
+from etlog import spool as spooling
 from etlog.dev.command import develop
-from etlog.errors import DONE, MISUSED, CommandFailed
+from etlog.errors import DONE, FAILED, MISUSED, CommandFailed
 from etlog.stopping import until_stopped
 
 app = typer.Typer(
@@ -91,6 +91,12 @@ def emit(
     file: Annotated[
         str | None, typer.Option(help="Emit one event a line (NDJSON) from this file, or from standard input for '-'.")
     ] = None,
+    on_error: Annotated[
+        str, typer.Option(metavar="stop|skip", help="What a line that is no event does to the rest of the file.")
+    ] = "stop",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the last run over this file was interrupted.")
+    ] = False,
     redis_url: RedisUrl = None,
     log: LogName = None,
 ) -> None:
@@ -106,17 +112,21 @@ def emit(
     if (start is None) != (end is None):
         raise click.UsageError("give --start and --end together")
     logs.configure("ERROR", settings.log_format)
-    with Producer() as producer:
-        if file is not None:
-            lines, bytes_to_come = emitting.open_lines(file)
-            with lines if file != "-" else nullcontext(lines):
-                count = emitting.emit_lines(producer, lines, bytes_to_come, settings.redis_url, settings.kinds)
-        else:
-            window = (start, end) if start is not None and end is not None else None
-            producer.emit(str(kind), size=size, window=window, error=error, time=time, **_pairs(meta or []))
-            emitting.deliver(producer, settings.redis_url)
-            count = 1
+    if on_error not in {"stop", "skip"}:
+        raise CommandFailed(f"--on-error must be stop or skip, not {on_error!r}")
+    if file is not None:
+        emitted = emitting.emit_file(file, settings, on_error="skip" if on_error == "skip" else "stop", resume=resume)
+        count, skipped = emitted.events, emitted.skipped
+    else:
+        window = (start, end) if start is not None and end is not None else None
+        metadata = _pairs(meta or [])
+        event = Event.new(
+            str(kind), size=size, window=window, error=error, time=time, metadata=metadata, kinds=settings.kinds
+        )
+        count, skipped = emitting.emit_one(event, settings), 0
     typer.echo(f"{count} event{'' if count == 1 else 's'} delivered to log {settings.name}")
+    if skipped:
+        raise CommandFailed(f"{skipped} line{'' if skipped == 1 else 's'} were no events and were skipped", FAILED)
 
 
 def _pairs(texts: list[str]) -> dict[str, str]:
@@ -129,6 +139,43 @@ def _pairs(texts: list[str]) -> dict[str, str]:
             raise click.UsageError(f"--meta cannot be {key}; there is an option for it")
         pairs[key] = value
     return pairs
+
+
+spool_commands = typer.Typer(no_args_is_help=True)
+app.add_typer(spool_commands, name="spool", help="Events that wait on this machine's disk, because no store took them.")
+
+
+@spool_commands.command("list")
+def spool_list(redis_url: RedisUrl = None, log: LogName = None) -> None:
+    """Show the spool files of the log: their events, their age, the store they are for."""
+    settings = _settings(redis_url=redis_url, name=log)
+    found = spooling.look(spooling.folder_of(settings))
+    if found:
+        typer.echo("\n".join(spooling.lines(found)))
+    else:
+        typer.echo(f"no spool files of log {settings.name} in {spooling.folder_of(settings).path}")
+
+
+@spool_commands.command("flush")
+def spool_flush(
+    any_store: Annotated[
+        bool, typer.Option("--any-store", help="Also files that were meant for a store at another address.")
+    ] = False,
+    redis_url: RedisUrl = None,
+    log: LogName = None,
+) -> None:
+    """Deliver the spool files of processes that are gone, each event once, under its original number."""
+    settings = _settings(redis_url=redis_url, name=log)
+    logs.configure("ERROR", settings.log_format)
+    done = spooling.flush(settings, any_store=any_store)
+    events = sum(orphan.sent for orphan in done)
+    left = spooling.look(spooling.folder_of(settings))
+    typer.echo(f"{events} event{'' if events == 1 else 's'} delivered from the spool to log {settings.name}")
+    elsewhere = sum(not file.in_use for file in left)
+    if elsewhere:
+        raise CommandFailed(
+            f"{elsewhere} file(s) for another store are left; see 'etlog spool list', and --any-store", FAILED
+        )
 
 
 @app.command()

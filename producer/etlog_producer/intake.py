@@ -32,7 +32,7 @@ SPILL_EVENTS = 1000
 class Intake:
     """Takes encoded events from any thread, and gives them to the sender's, numbered 1, 2, 3 …"""
 
-    def __init__(self, spool: Spool, *, durable: bool, when_full: WhenFull) -> None:
+    def __init__(self, spool: Spool, *, durable: bool, when_full: WhenFull, before: int = 0) -> None:
         #: Guards everything below but the end of the inbox; notified when something was delivered.
         self.changed = threading.Condition()
         #: Set when there may be something to send.
@@ -43,8 +43,8 @@ class Intake:
         self._when_full = when_full
         self._inbox: deque[bytes] = deque()
         self._inbox_bytes = 0  # counted without a lock: near enough to bound memory, and set right when it is emptied
-        self._left = 0  # number of the last event that left the inbox
-        self._given = 0  # number of the last event that the sender got
+        self._left = before  # number of the last event that left the inbox
+        self._given = before  # number of the last event that the sender got
         self._sealed = False
         self._drained = False
         self._warned_of_disk = False

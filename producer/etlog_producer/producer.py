@@ -49,6 +49,9 @@ class Producer:
     of an event when those are full as well: `"drop_newest"` counts and forgets it, `"block"` makes `emit` wait,
     `"raise"` makes it raise `SpoolFull`.
 
+    `resume` continues the numbers of a producer that is gone, given its id and the number of an event: what is emitted
+    now must be what it emitted after that one. What the store has of it is recognized.
+
     Raises `SettingsError`, naming what is wrong.
     """
 
@@ -62,6 +65,7 @@ class Producer:
         when_full: WhenFull = "drop_newest",
         spool_dir: str | Path | None = None,
         spool_bytes: int = MAX_BYTES,
+        resume: tuple[str, int] | None = None,
     ) -> None:
         settings = Settings.from_environment()
         self._url = settings.redis_url if url is None else _argument("url", store_url, url)
@@ -85,7 +89,7 @@ class Producer:
                     f"({e.strerror}); name another with spool_dir or ETLOG_SPOOL_DIR"
                 ) from e
         self._closed = False
-        self._begin()
+        self._begin(resume)
         lifetime.follow(self)
 
     def begin_again(self) -> None:
@@ -94,7 +98,7 @@ class Producer:
             self._sender.abandon()
             self._begin()
 
-    def _begin(self) -> None:
+    def _begin(self, resume: tuple[str, int] | None = None) -> None:
         client = store.connect(self._url, part="producer")
         self._publisher = Publisher(client, self._keys, self._acks)
 
@@ -110,6 +114,7 @@ class Producer:
             durable=self._durable,
             when_full=self._when_full,
             batch_events=BATCH_EVENTS if self._acks == "memory" else CONFIRMED_BATCHES * BATCH_EVENTS,
+            resume=resume,
         )
 
     @property

@@ -53,19 +53,21 @@ class Sender:
         durable: bool = False,
         when_full: WhenFull = "drop_newest",
         batch_events: int = BATCH_EVENTS,
+        resume: tuple[str, int] | None = None,
     ) -> None:
-        self.id = new_id()
+        self.id, before = resume or (new_id(), 0)
         self._publish = publish
         self._cut = cut
         self._folder = folder
         self._spool_bytes = spool_bytes
         self._batch_events = batch_events
-        self._intake = Intake(self._new_spool(), durable=durable, when_full=when_full)
+        self._intake = Intake(self._new_spool(), durable=durable, when_full=when_full, before=before)
         self._changed = self._intake.changed
         self._backlog = Backlog()
+        self._backlog.give_up(before)
         self._orphans = Orphans(folder, publish)
         self._outage = Outage()
-        self._base = 0  # events under earlier ids
+        self._base = -before  # events under earlier ids, less those that were numbered before us
         self._lost = 0
         self._skip = False
         self._thread: threading.Thread | None = None
@@ -122,6 +124,7 @@ class Sender:
                 thread.join(JOIN)
         with self._changed:
             self._closed = True
+            self._cut()
             paths, failed = self._intake.drain(self._backlog.delivered, self._backlog.waiting)
             self._orphans.release()
             self._lost += failed

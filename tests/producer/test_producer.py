@@ -203,7 +203,7 @@ def test_the_settings_hold_where_nothing_is_given(
     ("arguments", "message"),
     [
         ({"url": "localhost:6379"}, "^url must be an address such as redis://"),
-        ({"url": "redis://host:port"}, "^url must be an address of a store, but"),
+        ({"url": "redis://host:port"}, "^url .*address of a store"),
         ({"log": "a b"}, "^log must be up to 64 letters"),
         ({"acks": "all"}, "^acks must be one of memory, fsync, replica, not 'all'$"),
         ({"when_full": "wait"}, "^when_full must be one of drop_newest, block, raise, not 'wait'$"),
