@@ -61,6 +61,7 @@ class Intake:
 
     def put(self, event: bytes) -> None:
         """Take an event. Waits only where the caller asked for that; raises `SpoolFull`, `ProducerClosed`."""
+        event = bytes(memoryview(event))  # a copy of its size: the encoder's own takes a kilobyte and more of memory
         inbox = self._inbox
         if self._durable or len(inbox) >= INBOX_EVENTS or self._inbox_bytes >= INBOX_BYTES:
             self._put_carefully(event)
