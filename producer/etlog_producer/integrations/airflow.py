@@ -22,7 +22,7 @@ FLUSH_TIMEOUT = 2.0
 Mapping = Callable[[Any, object], Outcome | None]
 
 
-def EtlogListener(producer: Producer, mapping: Mapping) -> object:  # noqa: N802 - it makes the class that it is named for
+def EtlogListener(producer: Producer, mapping: Mapping) -> object:
     """An object to put into a plugin's `listeners`."""
     from airflow.listeners import hookimpl  # type: ignore[import-not-found]  # noqa: PLC0415
 

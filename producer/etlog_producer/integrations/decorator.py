@@ -23,7 +23,7 @@ def stage(
     done: str = "Saved",
     size: Callable[[Any], int] = len,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Emit `prefix + done` when the function returns, and `prefix + "ComputeError"` when it raises, which it still does.
+    """Emit `prefix + done` when the function returns, `prefix + "ComputeError"` when it raises, which it still does.
 
     `window` is the set's window, or a function that gets the arguments of the call and returns it; `size` gets what
     the function returned. Raises `InvalidEvent` for a prefix that no kind begins with, when the function is called.

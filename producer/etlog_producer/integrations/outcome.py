@@ -24,7 +24,10 @@ class Outcome:
 
 
 def report(producer: Producer, mapped: Callable[[], Outcome | None], *, wait: float = 0.0) -> None:
-    """Emit what `mapped` returns, and wait so many seconds for its delivery. Whatever goes wrong is logged: the host's task must not suffer from it."""
+    """Emit what `mapped` returns, and wait so many seconds for its delivery.
+
+    Whatever goes wrong is logged: the host's task must not suffer from it.
+    """
     try:
         outcome = mapped()
         if outcome is not None:
