@@ -41,6 +41,11 @@ class Proxy:
         """From now on every reply is held up for so long."""
         self._delay = seconds
 
+    def lead_to(self, port: int) -> None:
+        """From now on forward to another port of this machine; connections that stand are broken."""
+        self._target = ("127.0.0.1", port)
+        self.cut()
+
     def cut(self) -> None:
         """Break all connections. New ones are accepted."""
         with self._lock:

@@ -16,7 +16,7 @@ from etlog_events.event import Event
 from etlog_events.settings import Settings, variable_of
 
 from etlog import logs
-from etlog.errors import DONE, MISUSED, CommandFailed
+from etlog.errors import DONE, FAILED, MISUSED, CommandFailed
 from etlog.stopping import until_stopped
 
 if TYPE_CHECKING:
@@ -121,6 +121,12 @@ def emit(
             metavar="FILE", help="Emit one event a line (NDJSON) from this file, or from standard input for '-'."
         ),
     ] = None,
+    on_error: Annotated[
+        str, typer.Option(metavar="stop|skip", help="What a line that is no event does to the rest of the file.")
+    ] = "stop",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the last run over this file was interrupted.")
+    ] = False,
     redis_url: RedisUrl = None,
     log: LogName = None,
 ) -> None:
@@ -149,16 +155,21 @@ def emit(
     if (start is None) != (end is None):
         raise CommandFailed("give --start and --end together, they are the window of the set")
     logs.configure("ERROR", settings.log_format)
-    if kind is not None:
+    if on_error not in {"stop", "skip"}:
+        raise CommandFailed(f"--on-error must be stop or skip, not {on_error!r}")
+    if file is not None:
+        emitted = emitting.emit_file(file, settings, on_error="skip" if on_error == "skip" else "stop", resume=resume)
+        count, skipped = emitted.events, emitted.skipped
+    else:
         window = (start, end) if start is not None and end is not None else None
         metadata = _pairs(meta or [])
         event = Event.new(
-            kind, size=size, window=window, error=error, time=time, metadata=metadata, kinds=settings.kinds
+            str(kind), size=size, window=window, error=error, time=time, metadata=metadata, kinds=settings.kinds
         )
-        count = emitting.emit_one(event, settings)
-    else:
-        count = emitting.emit_file(str(file), settings)
+        count, skipped = emitting.emit_one(event, settings), 0
     typer.echo(f"{count} event{'' if count == 1 else 's'} delivered to log {settings.name}")
+    if skipped:
+        raise CommandFailed(f"{skipped} line{'' if skipped == 1 else 's'} were no events and were skipped", FAILED)
 
 
 def _pairs(texts: list[str]) -> dict[str, str]:
@@ -171,6 +182,55 @@ def _pairs(texts: list[str]) -> dict[str, str]:
             raise CommandFailed(f"--meta must not be {key}; an option or the KIND says it")
         pairs[key] = value
     return pairs
+
+
+spool_commands = typer.Typer(no_args_is_help=True)
+app.add_typer(spool_commands, name="spool", help="Events that wait on this machine's disk, because no store took them.")
+
+
+@spool_commands.command("list")
+def spool_list(redis_url: RedisUrl = None, log: LogName = None) -> None:
+    """Show the spool files of the log: their events, their age, the store they are for.
+
+    \b
+    etlog spool list
+    """
+    from etlog import spool as spooling  # noqa: PLC0415
+
+    settings = _settings(redis_url=redis_url, name=log)
+    found = spooling.look(spooling.folder_of(settings))
+    if found:
+        typer.echo("\n".join(spooling.lines(found)))
+    else:
+        typer.echo(f"no spool files of log {settings.name} in {spooling.folder_of(settings).path}")
+
+
+@spool_commands.command("flush")
+def spool_flush(
+    any_store: Annotated[
+        bool, typer.Option("--any-store", help="Also files that were meant for a store at another address.")
+    ] = False,
+    redis_url: RedisUrl = None,
+    log: LogName = None,
+) -> None:
+    """Deliver the spool files of processes that are gone, each event once, under its original number.
+
+    \b
+    etlog spool flush --redis-url redis://127.0.0.1:6379/0
+    """
+    from etlog import spool as spooling  # noqa: PLC0415
+
+    settings = _settings(redis_url=redis_url, name=log)
+    logs.configure("ERROR", settings.log_format)
+    done = spooling.flush(settings, any_store=any_store)
+    events = sum(orphan.sent for orphan in done)
+    left = spooling.look(spooling.folder_of(settings))
+    typer.echo(f"{events} event{'' if events == 1 else 's'} delivered from the spool to log {settings.name}")
+    elsewhere = sum(not file.in_use for file in left)
+    if elsewhere:
+        raise CommandFailed(
+            f"{elsewhere} file(s) for another store are left; see 'etlog spool list', and --any-store", FAILED
+        )
 
 
 @app.command()
@@ -194,7 +254,9 @@ def serve(
     workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that answer on the port.")] = 1,
     root_path: Annotated[
         str,
-        typer.Option(metavar="PATH", help="Path under which a proxy offers the service, such as /etl.", show_default=False),
+        typer.Option(
+            metavar="PATH", help="Path under which a proxy offers the service, such as /etl.", show_default=False
+        ),
     ] = "",
     redis_url: RedisUrl = None,
     log: LogName = None,

@@ -1,12 +1,17 @@
 """`etlog emit`: one event from the command line, or many from a file."""
 
+import hashlib
 import os
 import sys
+from collections import deque
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from time import monotonic
+from typing import BinaryIO, Literal
 
+import orjson
 from etlog_events import store
 from etlog_events.errors import InvalidEvent
 from etlog_events.event import Event
@@ -17,6 +22,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from etlog.errors import FAILED, CommandFailed
 
+#: Seconds to wait for the store with one event; then it goes to the spool.
+TIMEOUT = 5.0
+
 #: Seconds without any progress after which the store is given up. A restart takes less.
 PATIENCE = 10
 
@@ -26,74 +34,190 @@ ROUND = 5_000
 #: Bytes of a line that are read. More than an event may have, in any spelling, and far less than memory has.
 MAX_LINE = 1024 * 1024
 
+#: Bytes at the start of a file by which it is recognized.
+FINGERPRINT = 4096
+
+#: Seconds by which the remembered place lags behind: the store may lose the last second after we are gone.
+LAG = 2.0
+
+OnError = Literal["stop", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """What became of a file: events delivered by this run, and lines that were no events."""
+
+    events: int
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a file is delivered: up to line `line`, which ends before byte `offset` and held event `number`."""
+
+    producer: str
+    number: int = 0
+    line: int = 0
+    offset: int = 0
+
 
 def emit_one(event: Event, settings: Settings) -> int:
-    """Deliver `event`. Returns 1. Raises `StoreError` or `CommandFailed` when the store does not take it."""
-    _reach(settings.redis_url)
+    """Deliver `event`. Returns 1. Raises `CommandFailed` when the store does not take it; then it is in the spool."""
     with Producer() as producer:
         producer.publish(event)
-        _deliver(producer, settings.redis_url)
-    return 1
+        if producer.flush(TIMEOUT):
+            return 1
+        reason = str(producer.last_error or "it does not answer").rstrip(".")
+        producer.close(0)
+        kept = "it waits in the spool, and 'etlog spool flush' or the next event sends it"
+        raise CommandFailed(
+            f"not delivered, the store at {store.shown(settings.redis_url)} cannot be used: {reason}; "
+            f"{kept if producer.stats().spooled else 'it is lost, for the spool cannot be written'}",
+            FAILED,
+        )
 
 
-def emit_file(path: str, settings: Settings) -> int:
+def emit_file(path: str, settings: Settings, *, on_error: OnError = "stop", resume: bool = False) -> Emitted:
     """Deliver one event a line, from the file at `path` or standard input for `-`, and show progress on a terminal.
 
-    Returns the number of events. Raises `StoreError` when the store cannot be used, and `CommandFailed` when the file
-    cannot be read, when a line is no event (those before it are delivered), or when the store goes away for good.
+    With `resume` it goes on where the last run over the file was interrupted. `on_error` says whether a line that is
+    no event ends the run or is named and passed over. Raises `StoreError` when the store cannot be used, and
+    `CommandFailed` when the file cannot be read, when a line is no event, or when the store goes away for good.
     """
+    if resume and path == "-":
+        raise CommandFailed("--resume needs a file: what came through standard input is gone")
     with _open(path) as lines, _progress() as progress:
         _reach(settings.redis_url)
-        with Producer() as producer:
-            return _emit_lines(producer, lines, settings, progress)
+        bookmark = None if path == "-" else Bookmark(path, settings, lines)
+        place = bookmark.load() if bookmark and resume else None
+        with Producer(resume=(place.producer, place.number) if place else None) as producer:
+            if place:
+                lines.seek(place.offset)
+            run = _Run(producer, settings, on_error, bookmark, progress)
+            emitted = run.emit(lines, place or Place(producer.id))
+        if bookmark:
+            bookmark.remove()
+        return emitted
 
 
-def _emit_lines(producer: Producer, lines: BinaryIO, settings: Settings, progress: Progress) -> int:
-    size = os.fstat(lines.fileno()).st_size or None  # a pipe does not know
-    task = progress.add_task("emitting", total=size)
-    url, kinds = settings.redis_url, settings.kinds
-    count = held = read = 0
-    for number, line in enumerate(iter(partial(lines.readline, MAX_LINE), b""), start=1):
-        read += len(line)
-        text = line.strip()
-        if not text:
-            continue
+class Bookmark:
+    """A small file beside the spool that remembers how far another file is delivered."""
+
+    def __init__(self, path: str, settings: Settings, lines: BinaryIO) -> None:
+        self._path = path
+        whole = str(Path(path).resolve()), store.shown(settings.redis_url)
+        name = hashlib.sha256("\n".join(whole).encode()).hexdigest()[:16]
+        self._file = settings.spool_dir / settings.name / f"{name}.place"
+        self._print = hashlib.sha256(lines.read(FINGERPRINT)).hexdigest()
+        self._size = lines.tell()
+        if lines.seekable():
+            lines.seek(0)
+
+    def load(self) -> Place | None:
+        """The place, None where there is none. Raises `CommandFailed` when the file is another one by now."""
         try:
-            producer.publish(Event.decode(text, kinds))
-        except InvalidEvent as e:
-            _deliver(producer, url, held)
-            raise CommandFailed(f"line {number}: {e.reason}; the {count} events before it are delivered") from e
-        count += 1
-        if count % ROUND == 0:
-            _deliver(producer, url, held)
-            held = count
-            progress.update(task, completed=read)
-    _deliver(producer, url, held)
-    return count
+            found = orjson.loads(self._file.read_bytes())
+        except (OSError, ValueError):
+            return None
+        if found.pop("print") != self._print or found.pop("file") != str(Path(self._path).resolve()):
+            raise CommandFailed(f"--resume: {self._path} has changed at its start; emit it without --resume")
+        return Place(**found)
+
+    def save(self, place: Place) -> None:
+        """Remember `place`."""
+        try:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fresh = self._file.with_suffix(".new")
+            fresh.write_bytes(
+                orjson.dumps({"file": str(Path(self._path).resolve()), "print": self._print, **asdict(place)})
+            )
+            fresh.replace(self._file)
+        except OSError as e:
+            raise CommandFailed(f"cannot remember the place in {self._file}: {e.strerror}; set ETLOG_SPOOL_DIR") from e
+
+    def remove(self) -> None:
+        """All is delivered."""
+        self._file.unlink(missing_ok=True)
+
+
+class _Run:
+    """One run over the lines of a file."""
+
+    def __init__(
+        self, producer: Producer, settings: Settings, on_error: OnError, bookmark: Bookmark | None, progress: Progress
+    ) -> None:
+        self._producer = producer
+        self._settings = settings
+        self._on_error = on_error
+        self._bookmark = bookmark
+        self._progress = progress
+        self._passed: deque[tuple[float, Place]] = deque()  # places that are delivered, and since when
+
+    def emit(self, lines: BinaryIO, start: Place) -> Emitted:
+        """Deliver everything after `start`, where `lines` stands."""
+        size = os.fstat(lines.fileno()).st_size or None  # a pipe does not know
+        task = self._progress.add_task("emitting", total=size, completed=start.offset)
+        kinds = self._settings.kinds
+        count = held = skipped = 0
+        read = start.offset
+        if self._bookmark:
+            self._bookmark.save(start)
+        for number, line in enumerate(iter(partial(lines.readline, MAX_LINE), b""), start=start.line + 1):
+            read += len(line)
+            text = line.strip()
+            if not text:
+                continue
+            try:
+                self._producer.publish(Event.decode(text, kinds))
+            except InvalidEvent as e:
+                if self._on_error == "skip":
+                    skipped += 1
+                    self._progress.console.print(f"line {number} is skipped: {e.reason}", markup=False, soft_wrap=True)
+                    continue
+                self._deliver(held)
+                raise CommandFailed(f"line {number}: {e.reason}; the {count} events before it are delivered") from e
+            count += 1
+            if count % ROUND == 0:
+                self._deliver(held)
+                held = count
+                self._progress.update(task, completed=read)
+                self._remember(Place(self._producer.id, start.number + count, number, read))
+        self._deliver(held)
+        return Emitted(count, skipped)
+
+    def _remember(self, place: Place) -> None:
+        """Remember the last place that the store surely has on disk."""
+        if self._bookmark is None:
+            return
+        self._passed.append((monotonic(), place))
+        sure = None
+        while self._passed and self._passed[0][0] < monotonic() - LAG:
+            sure = self._passed.popleft()[1]
+        if sure:
+            self._bookmark.save(sure)
+
+    def _deliver(self, held: int) -> None:
+        """Wait until the store holds what was emitted, as long as it takes anything at all; it holds `held` already.
+
+        Raises `CommandFailed` when it is given up.
+        """
+        patience = PATIENCE
+        while not self._producer.flush(1.0):
+            patience = patience - 1 if self._producer.last_error else PATIENCE
+            if not patience:
+                reason = str(self._producer.last_error).rstrip(".")
+                self._producer.close(0)
+                raise CommandFailed(
+                    f"the store at {store.shown(self._settings.redis_url)} takes nothing any more: {reason}; "
+                    f"{held} events are delivered; go on with --resume when it is back",
+                    FAILED,
+                )
 
 
 def _reach(url: str) -> None:
     """Raise `StoreError` unless the store at `url` can be used, which a producer would not say before long."""
     with store.connect(url, part="emit") as client, store.translated(url):
         client.ping()
-
-
-def _deliver(producer: Producer, url: str, held: int = 0) -> None:
-    """Wait until the store holds what was emitted, as long as it takes anything at all; it holds `held` already.
-
-    Raises `CommandFailed` when it is given up.
-    """
-    patience = PATIENCE
-    while not producer.flush(1.0):
-        patience = patience - 1 if producer.last_error else PATIENCE
-        if not patience:
-            reason = str(producer.last_error).rstrip(".")
-            producer.close(0)
-            raise CommandFailed(
-                f"the store at {store.shown(url)} takes nothing any more: {reason}; "
-                f"only of the first {held} events it is certain that they are delivered",
-                FAILED,
-            )
 
 
 def _open(path: str) -> AbstractContextManager[BinaryIO]:

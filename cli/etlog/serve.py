@@ -34,7 +34,7 @@ def why_not(host: str, port: int) -> str | None:
         return None
 
 
-def serve(host: str, port: int, workers: int) -> None:
+def serve(host: str, port: int, workers: int, root_path: str = "") -> None:
     """Serve until SIGTERM or SIGINT. Raises `CommandFailed` when the port cannot be listened on."""
     reason = why_not(host, port)
     if reason is not None:
@@ -49,6 +49,7 @@ def serve(host: str, port: int, workers: int) -> None:
         host=host,
         port=port,
         workers=workers,
+        root_path=root_path,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GRACE,

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, tzinfo
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -96,6 +97,19 @@ def _tokens(value: str) -> tuple[str, ...]:
     return tokens
 
 
+def _folder(value: str) -> Path:
+    path = Path(value).expanduser()
+    if not path.is_absolute():
+        raise ValueError(f"must be the full path of a folder, not {value!r}")
+    return path
+
+
+def _state_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where this user's programs keep what must outlive them (XDG Base Directory Specification)."""
+    named = environment.get("XDG_STATE_HOME", "")
+    return Path(named) if named.startswith("/") else Path(os.path.expanduser("~")) / ".local" / "state"  # noqa: PTH111
+
+
 def _setting(parse: Callable[[str], Any], default: Any, about: str, *, secret: bool = False) -> Any:
     """A field of `Settings`: how its text is read, what holds without it, and what it means, with its unit."""
     metadata = {"parse": parse, "about": about}
@@ -127,6 +141,9 @@ class Settings:
     )
     host: str = _setting(_host, "127.0.0.1", "Address the API listens on")
     port: int = _setting(_at_least(1, 65535), 9090, "Port the API listens on")
+    spool_dir: Path = _setting(  # noqa: RUF009
+        _folder, _state_folder() / "etlog" / "spool", "Folder for events that wait for the store on disk"
+    )
     log_level: str = _setting(_one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "Least severity that is logged")
     log_format: str = _setting(_one_of("text", "json"), "text", "Shape of a log line")
 

@@ -45,13 +45,23 @@ class Backlog:
         """Add events at the end."""
         self._waiting.extend(events)
 
-    def batch(self) -> list[bytes]:
+    @property
+    def kept(self) -> int:
+        """Delivered events that can be sent again, those up to `delivered`."""
+        return len(self._kept)
+
+    @property
+    def waiting(self) -> list[bytes]:
+        """The events that wait, the first numbered `delivered + 1`."""
+        return list(self._waiting)
+
+    def batch(self, most: int = BATCH_EVENTS) -> list[bytes]:
         """The next events to deliver, the first numbered `delivered + 1`; empty when all are delivered."""
-        events = list(islice(self._waiting, BATCH_EVENTS))
+        events = list(islice(self._waiting, most))
         size = 0
         for index, event in enumerate(events):
             size += len(event)
-            if size > BATCH_BYTES and index > 0:
+            if size > BATCH_BYTES * -(-most // BATCH_EVENTS) and index > 0:
                 return events[:index]
         return events
 
@@ -67,6 +77,12 @@ class Backlog:
             self._kept[0][0] < now - KEEP_SECONDS or len(self._kept) > KEEP_EVENTS or self._kept_bytes > KEEP_BYTES
         ):
             self._kept_bytes -= len(self._kept.popleft()[1])
+
+    def give_up(self, number: int) -> None:
+        """The events up to `number` are gone: what is added next follows on from it. Only when nothing waits."""
+        self._delivered = number
+        self._kept.clear()
+        self._kept_bytes = 0
 
     def rewind(self, number: int) -> bool:
         """The store holds only the events up to `number`: those after it wait again, as far as they are kept.

@@ -1,6 +1,10 @@
 """The ends and the forks of a process, as far as its producers must know of them."""
 
 import atexit
+
+# The first connection needs this module, in the sender's thread. A fork at that very moment would leave it broken in
+# the child for ever ("unknown encoding: idna"), so it is here before any thread is.
+import encodings.idna  # noqa: F401
 import os
 import sys
 import weakref

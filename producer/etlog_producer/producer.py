@@ -1,24 +1,30 @@
 """The library's front: `Producer`."""
 
 import logging
-import os
-import re
-import secrets
-import socket
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
+from time import monotonic
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
 from etlog_events import store
-from etlog_events.errors import EtlogError, InvalidEvent, SettingsError
+from etlog_events.errors import InvalidEvent, SettingsError
 from etlog_events.event import Event, WindowPair
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings, log_name, store_url
 
 from etlog_producer import lifetime
+from etlog_producer.acks import Acks
+from etlog_producer.backlog import BATCH_EVENTS
+from etlog_producer.errors import AcksUnavailable, ProducerClosed
+from etlog_producer.intake import WhenFull
 from etlog_producer.publish import Published, Publisher
 from etlog_producer.sender import Sender
+from etlog_producer.spool import MAX_BYTES, Folder
 from etlog_producer.stage import Stage
+from etlog_producer.stats import Stats
 
 logger = logging.getLogger("etlog.producer")
 
@@ -26,46 +32,98 @@ logger = logging.getLogger("etlog.producer")
 CLOSE_TIMEOUT = 5.0
 
 
-class ProducerClosed(EtlogError, RuntimeError):
-    """Raised when `emit` is called after `close`."""
+#: Batches that are sent together where each must be confirmed: a disk confirms once a second, however much it is.
+CONFIRMED_BATCHES = 20
 
 
 class Producer:
     """Publishes the events of this process to a log. Make one a process, and share it between threads.
 
     `url` is the address of the store and `log` the name of the log; the settings `ETLOG_REDIS_URL` and `ETLOG_NAME`
-    hold where they are not given. Nothing is sent before the first event. Raises `SettingsError`, naming what is
-    wrong.
+    hold where they are not given. Nothing is sent before the first event.
+
+    `acks` says when an event counts as delivered: `"memory"`, the store answered; `"fsync"`, it is on the store's
+    disk (Redis 7.2 or Valkey, with `appendonly yes`); `"replica"`, a replica has it. With `durable` an event is in a
+    file before `emit` returns, so that even SIGKILL of this process loses nothing. What does not fit in memory goes
+    to files under `spool_dir` (`ETLOG_SPOOL_DIR`), at most `spool_bytes` for one log; `when_full` says what becomes
+    of an event when those are full as well: `"drop_newest"` counts and forgets it, `"block"` makes `emit` wait,
+    `"raise"` makes it raise `SpoolFull`.
+
+    `resume` continues the numbers of a producer that is gone, given its id and the number of an event: what is emitted
+    now must be what it emitted after that one. What the store has of it is recognized.
+
+    Raises `SettingsError`, naming what is wrong.
     """
 
-    def __init__(self, url: str | None = None, *, log: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        log: str | None = None,
+        acks: Acks = "memory",
+        durable: bool = False,
+        when_full: WhenFull = "drop_newest",
+        spool_dir: str | Path | None = None,
+        spool_bytes: int = MAX_BYTES,
+        resume: tuple[str, int] | None = None,
+    ) -> None:
         settings = Settings.from_environment()
         self._url = settings.redis_url if url is None else _argument("url", store_url, url)
         self._keys = settings.keys if log is None else Keys(_argument("log", log_name, log))
         self._kinds = settings.kinds
+        self._acks: Acks = _choice("acks", get_args(Acks), acks)
+        self._when_full: WhenFull = _choice("when_full", get_args(WhenFull), when_full)
+        self._durable = durable
+        self._spool_bytes = spool_bytes
+        self._folder = Folder(
+            Path(settings.spool_dir if spool_dir is None else spool_dir).absolute() / self._keys.name,
+            self._keys.name,
+            store.shown(self._url),
+        )
+        if durable:
+            try:
+                self._folder.make()
+            except OSError as e:
+                raise SettingsError(
+                    f"durable=True needs a folder for its files, but {self._folder.path} cannot be made "
+                    f"({e.strerror}); name another with spool_dir or ETLOG_SPOOL_DIR"
+                ) from e
         self._closed = False
-        self._begin()
+        self._begin(resume)
         lifetime.follow(self)
 
     def begin_again(self) -> None:
         """Start over in a process that was forked off: under an id of its own, without the parent's events."""
         if not self._closed:
+            self._sender.abandon()
             self._begin()
 
-    def _begin(self) -> None:
-        self._id = _new_id()
+    def _begin(self, resume: tuple[str, int] | None = None) -> None:
         client = store.connect(self._url, part="producer")
-        publisher = Publisher(client, self._keys)
+        self._publisher = Publisher(client, self._keys, self._acks)
 
-        def publish(first: int, events: list[bytes], skip: bool) -> Published:
-            return publisher(self._id, first, events, skip=skip)
+        def publish(producer: str, first: int, events: Sequence[bytes], skip: bool) -> Published:
+            # By way of `self`: the sender's thread keeps a producer alive that its owner let go of before the end.
+            return self._publisher(producer, first, events, skip=skip)
 
-        self._sender = Sender(publish, client.connection_pool.disconnect)
+        self._sender = Sender(
+            publish,
+            client.connection_pool.disconnect,
+            self._folder,
+            spool_bytes=self._spool_bytes,
+            durable=self._durable,
+            when_full=self._when_full,
+            batch_events=BATCH_EVENTS if self._acks == "memory" else CONFIRMED_BATCHES * BATCH_EVENTS,
+            resume=resume,
+        )
 
     @property
     def id(self) -> str:
-        """This producer's id: host, process and a random part. Its events are numbered under it."""
-        return self._id
+        """This producer's id: host, process and a random part. Its events are numbered under it.
+
+        After an hour without events it takes another.
+        """
+        return self._sender.id
 
     def emit(
         self,
@@ -81,7 +139,8 @@ class Producer:
 
         `size` is the number of records in the set, `window` its start and end (aware datetimes or RFC 3339 texts),
         `error` what failed, `time` when it happened (now if not given); further keywords are kept as metadata.
-        Raises `InvalidEvent`, naming the fault, for an event that breaks a rule; `ProducerClosed` after `close`.
+        Raises `InvalidEvent`, naming the fault, for an event that breaks a rule; `ProducerClosed` after `close`; and
+        `SpoolFull` where `when_full` says so.
         """
         event = Event.new(kind, size=size, window=window, error=error, time=time, metadata=metadata, kinds=self._kinds)
         self.publish(event)
@@ -94,6 +153,10 @@ class Producer:
         if self._closed:
             raise ProducerClosed("an event was emitted after close()")
         self._sender.put(event.encode())
+
+    def stats(self) -> Stats:
+        """The producer's books: what it accepted, and where each of those events is now."""
+        return self._sender.stats
 
     @property
     def last_error(self) -> str | None:
@@ -112,25 +175,45 @@ class Producer:
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until the store holds every event emitted before the call, at most `timeout` seconds.
 
-        Returns whether it does. Without a timeout it waits as long as the store is away.
+        Returns whether it does. Without a timeout it waits as long as the store is away. Raises `AcksUnavailable`
+        when the store cannot give the acknowledgement that was asked for.
         """
         return self._sender.flush(timeout)
 
+    async def aflush(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - `flush`, for a coroutine
+        """`flush` without blocking the event loop."""
+        from asyncio import to_thread  # noqa: PLC0415 - a plain stage need not pay for it
+
+        return await to_thread(self.flush, timeout)
+
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
-        """Deliver what waits, at most `timeout` seconds, and stop. What could not be delivered is logged."""
+        """Deliver what waits, at most `timeout` seconds, and stop. What could not be delivered goes to spool files.
+
+        A producer that delivered all of its own then spends what is left of the time on files that others left.
+        """
         if self._closed:
             return
         self._closed = True
-        self._sender.flush(timeout)
-        self._sender.stop()
-        undelivered = self._sender.undelivered
-        if undelivered or self._sender.dropped:
+        deadline = monotonic() + timeout
+        with suppress(AcksUnavailable):
+            self._sender.flush(timeout)
+        paths, unwritten = self._sender.stop(max(0.0, deadline - monotonic()))
+        stats = self._sender.stats
+        if stats.spooled or unwritten or stats.dropped or stats.lost:
+            kept = f"{stats.spooled} events undelivered, kept in {', '.join(map(str, paths)) or 'no file'}"
             logger.warning(
-                "Closed with %d events undelivered and %d dropped; the store is %s",
-                undelivered,
-                self._sender.dropped,
+                "Closed with %s; %d dropped, %d lost; the store is %s",
+                kept,
+                stats.dropped,
+                stats.lost,
                 store.shown(self._url),
-                extra={"action": "closed_undelivered", "undelivered": undelivered, "dropped": self._sender.dropped},
+                extra={
+                    "action": "closed_undelivered",
+                    "undelivered": stats.spooled,
+                    "dropped": stats.dropped,
+                    "lost": stats.lost,
+                    "paths": [str(path) for path in paths],
+                },
             )
 
     def __enter__(self) -> "Producer":
@@ -150,6 +233,7 @@ def _argument(name: str, check: Any, value: str) -> str:
     return checked
 
 
-def _new_id() -> str:
-    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname()) or "host"
-    return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+def _choice(name: str, choices: tuple[Any, ...], value: Any) -> Any:
+    if value not in choices:
+        raise SettingsError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    return value

@@ -7,7 +7,7 @@
 --   producer           the producer's id
 --   first              sequence number of the first event; the others follow on
 --   mode               "follow": refuse a batch that leaves a gap; "skip": take it, the missing numbers are gone
---   event              canonical JSON
+--   event              canonical JSON; without any, the call only tells whether the store holds all before `first`
 --
 -- Returns {"OK", last} with the last number now held, or {"GAP", held} with the number to follow on from; nothing
 -- was changed then. Events at or below the number held are not appended again, so a batch may be sent twice.
@@ -25,6 +25,9 @@ end
 
 local last = first + #ARGV - HEADER - 1
 if last <= held then
+  if last >= first then -- a batch that came before: a write, so that WAIT and WAITAOF after it have one to wait for
+    redis.call('HSET', producers, field, held)
+  end
   return {'OK', held}
 end
 for seq = math.max(first, held + 1), last do

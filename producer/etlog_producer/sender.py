@@ -1,161 +1,278 @@
 """The thread that carries events from `emit()` to the store: in order, in batches, until the store has them."""
 
 import logging
-import random
 import threading
-from collections import deque
-from collections.abc import Callable
-from time import monotonic, sleep
-
-from etlog_events.store import ANSWER_TIMEOUT
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, sleep, time
 
 from etlog_producer import lifetime
-from etlog_producer.backlog import Backlog
-from etlog_producer.publish import Published
+from etlog_producer.backlog import BATCH_EVENTS, Backlog
+from etlog_producer.errors import AcksUnavailable
+from etlog_producer.identity import new_id
+from etlog_producer.intake import Intake, WhenFull
+from etlog_producer.orphans import Orphans, PublishAs
+from etlog_producer.outage import Outage
+from etlog_producer.spool import Folder, Spool
+from etlog_producer.stats import Stats
 
 logger = logging.getLogger("etlog.producer")
 
 #: Seconds to wait for company after the first event, so that a burst travels in few batches. Nobody sees it.
 LINGER = 0.001
 
-#: Seconds between attempts while the store says no: doubled from the first to the last, with jitter.
-FIRST_RETRY, LAST_RETRY = 0.05, 3.0
+#: Seconds between two looks at whether the store still has what it took, while nothing else is sent.
+PROBE = 1.0
 
-#: Events that wait in memory at the most; about 20 MiB.
-MAX_WAITING = 100_000
+#: Seconds between two looks for spool files that somebody left behind.
+LOOK = 60.0
 
-#: Sends a batch: (number of the first event, events, skip) -> answer of the store. Raises the driver's errors.
-Publish = Callable[[int, list[bytes], bool], Published]
+#: Seconds without any event after which a producer begins anew under another id: the store forgets the numbers of
+#: producers that were idle for a day, and must not take what comes then for the rest of a loss.
+IDLE = 3600.0
+
+#: Seconds that `stop` waits for the thread once its connections are cut.
+JOIN = 1.5
 
 
 class Sender:
-    """Takes encoded events from any thread and delivers them from its own, which starts with the first event."""
+    """Delivers what its intake takes in, from a thread of its own, which starts with the first event.
 
-    def __init__(self, publish: Publish, drop_connections: Callable[[], None]) -> None:
+    `publish` sends a batch and raises the driver's errors; `cut` breaks the connections, so that no answer to an
+    earlier request can be taken for one to a later.
+    """
+
+    def __init__(
+        self,
+        publish: PublishAs,
+        cut: Callable[[], None],
+        folder: Folder,
+        *,
+        spool_bytes: int,
+        durable: bool = False,
+        when_full: WhenFull = "drop_newest",
+        batch_events: int = BATCH_EVENTS,
+        resume: tuple[str, int] | None = None,
+    ) -> None:
+        self.id, before = resume or (new_id(), 0)
         self._publish = publish
-        self._drop_connections = drop_connections
-        self._inbox: deque[bytes] = deque()
+        self._cut = cut
+        self._folder = folder
+        self._spool_bytes = spool_bytes
+        self._batch_events = batch_events
+        self._intake = Intake(self._new_spool(), durable=durable, when_full=when_full, before=before)
+        self._changed = self._intake.changed
         self._backlog = Backlog()
-        self._taken = 0  # events moved from the inbox to the backlog
-        self._dropped = 0
-        self._wake = threading.Event()
-        self._stopping = False
-        self._changed = threading.Condition()  # guards _taken against flush; notified when something was delivered
+        self._backlog.give_up(before)
+        self._orphans = Orphans(folder, publish)
+        self._outage = Outage()
+        self._base = -before  # events under earlier ids, less those that were numbered before us
+        self._lost = 0
+        self._skip = False
         self._thread: threading.Thread | None = None
-        self._failing_since: float | None = None
-        self.last_error: str | None = None
+        self._stopping = False
+        self._finish_by = 0.0
+        self._closed = (
+            False  # the books are closed: the thread may still be caught in a connection, but changes nothing
+        )
+        self._in_touch = monotonic()
+        self._in_touch_at = time()  # by the calendar, which goes on while a machine sleeps
+        self._next_look = 0.0
+        self._marked = 0.0
+        self._unwritten = 0  # events that `stop` could not leave anywhere
 
     def put(self, event: bytes) -> None:
-        """Take an event. Never waits and never fails; beyond `MAX_WAITING` the event is dropped and counted."""
-        inbox = self._inbox
-        if len(inbox) + len(self._backlog) >= MAX_WAITING:
-            self._drop()
-            return
-        inbox.append(event)
-        if not self._wake.is_set():
-            self._wake.set()
-            if self._thread is None:
-                self._start()
+        """Take an event, and see that the thread runs."""
+        self._intake.put(event)
+        if self._thread is None:
+            self._start()
 
     def flush(self, timeout: float | None) -> bool:
-        """Wait until all that was put before the call is delivered, at most `timeout` seconds; tell whether it is."""
-        with self._changed:
-            target = self._taken + len(self._inbox)
-            return self._changed.wait_for(lambda: self._backlog.delivered >= target, timeout)
+        """Wait until all that was put before the call is delivered, at most `timeout` seconds; tell whether it is.
 
-    def stop(self) -> None:
-        """End the thread after the batch in hand."""
+        Raises `AcksUnavailable` when that can never be confirmed as it should be.
+        """
         with self._changed:
+            target = self._base + self._intake.accepted
+            self._changed.wait_for(
+                lambda: self._delivered >= target or self._stopping or self._never_confirmed is not None, timeout
+            )
+            if self._delivered < target and self._never_confirmed is not None:
+                raise self._never_confirmed
+            return self._delivered >= target
+
+    def stop(self, timeout: float) -> tuple[list[Path], int]:
+        """End the thread, and leave what is undelivered in the spool.
+
+        If nothing is, the thread first gets up to `timeout` seconds to deliver what others left behind.
+        Returns the files, and the number of events that could not be written.
+        """
+        with self._changed:
+            idle = self._delivered >= self._base + self._intake.accepted
+            self._finish_by = monotonic() + timeout if idle else 0.0
             self._stopping = True
-            self._wake.set()
+            self._intake.wake.set()
             self._changed.notify_all()
             thread = self._thread
         if thread is not None:
-            thread.join(ANSWER_TIMEOUT)
-
-    @property
-    def undelivered(self) -> int:
-        """Events that the store has not confirmed."""
-        return len(self._inbox) + len(self._backlog)
-
-    @property
-    def delivered(self) -> int:
-        """Events that the store has confirmed."""
-        return self._backlog.delivered
-
-    @property
-    def dropped(self) -> int:
-        """Events that found no room in memory."""
-        return self._dropped
-
-    def _drop(self) -> None:
+            if self._finish_by:
+                thread.join(timeout)
+            if thread.is_alive():
+                thread.join(0.05)
+                self._cut()
+                thread.join(JOIN)
         with self._changed:
-            self._dropped += 1
-            first = self._dropped == 1
-        if first:
-            logger.warning(
-                "%d events wait for the store and no more fit in memory; new ones are dropped and counted",
-                MAX_WAITING,
-                extra={"action": "events_dropped"},
-            )
+            self._closed = True
+            self._cut()
+            paths, failed = self._intake.drain(self._backlog.delivered, self._backlog.waiting)
+            self._orphans.release()
+            self._lost += failed
+            self._unwritten = failed
+            return paths, failed
+
+    def abandon(self) -> None:
+        """This process was forked off: nothing here is its own."""
+        self._intake.abandon()
+        self._orphans.release()
+
+    @property
+    def stats(self) -> Stats:
+        """A look at the books."""
+        with self._changed:
+            return self._stats_unlocked()
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the store took nothing at the last attempt."""
+        return self._outage.last_error
+
+    def _stats_unlocked(self) -> Stats:
+        emitted, delivered = self._base + self._intake.accepted, self._delivered
+        undelivered = emitted - delivered
+        spooled = undelivered - self._unwritten if self._closed else self._intake.spooled
+        return Stats(
+            emitted=emitted,
+            delivered=delivered - self._lost + self._unwritten,
+            waiting=0 if self._closed else undelivered - spooled,
+            spooled=spooled,
+            dropped=self._intake.dropped,
+            lost=self._lost,
+            retries=self._outage.retries,
+            last_error=self._outage.last_error,
+        )
+
+    @property
+    def _delivered(self) -> int:
+        return self._base + self._backlog.delivered
+
+    @property
+    def _never_confirmed(self) -> AcksUnavailable | None:
+        refusal = self._outage.refusal
+        return refusal if isinstance(refusal, AcksUnavailable) else None
+
+    def _new_spool(self) -> Spool:
+        return Spool(self._folder, self.id, self._spool_bytes)
 
     def _start(self) -> None:
         with self._changed:
-            if self._thread is None:
+            if self._thread is None and not self._stopping:
                 self._thread = threading.Thread(target=self._run, name="etlog-sender", daemon=True)
                 self._thread.start()
                 lifetime.close_at_end_of_child()
 
     def _run(self) -> None:
-        while self._wake.wait() and not self._stopping:
-            sleep(LINGER)
-            self._wake.clear()
-            self._take()
-            self._deliver_all()
+        wake = self._intake.wake
+        sleep(LINGER)
+        while not self._stopping:
+            wait = self._try(self._turn)
+            if wait and wake.wait(wait) and not self._stopping:
+                sleep(LINGER)
+        with suppress(Exception):  # what others left then stays where it is
+            self._finish_for_others()
 
-    def _take(self) -> None:
-        with self._changed:
-            count = len(self._inbox)
-            self._backlog.extend(self._inbox.popleft() for _ in range(count))
-            self._taken += count
-
-    def _deliver_all(self) -> None:
-        """Deliver until nothing waits. Returns early only to stop."""
-        retry = FIRST_RETRY
-        skip = False
-        while batch := self._backlog.batch():
-            first = self._backlog.delivered + 1
-            try:
-                answer = self._publish(first, batch, skip)
-            except Exception as e:  # whatever it is, the events are still here and can be sent again
-                self._failed(e)
-                if self._stopping:
-                    return
-                self._pause(retry)
-                retry = min(retry * 2, LAST_RETRY)
-                continue
-            self._recovered()
-            retry = FIRST_RETRY
-            if answer.gap:
-                skip = not self._rewind(answer.held)
-                continue
-            skip = False
-            with self._changed:
-                self._backlog.deliver(answer.held)
-                self._changed.notify_all()
-            if self._stopping:
+    def _finish_for_others(self) -> None:
+        """At the end of a short stage, which never was idle: deliver what others left, as far as time allows."""
+        if monotonic() < self._finish_by and self._next_look == 0:
+            self._orphans.look()
+        while not self._closed and monotonic() < self._finish_by:
+            wait = self._orphans.step()
+            if wait is None:
                 return
-            self._take()
+            sleep(min(wait, max(0.0, self._finish_by - monotonic())))
+
+    def _try(self, turn: Callable[[], float]) -> float:
+        """One attempt; after a failure, wait as the outage demands. Whatever failed, the events are still here."""
+        try:
+            return turn()
+        except Exception as e:
+            self._cut()
+            with self._changed:
+                wait = self._outage.failed(e)
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._stopping, wait)
+            return 0.0
+
+    def _turn(self) -> float:
+        """Send one thing: own events first. Returns the seconds until there may be something else to do."""
+        self._intake.wake.clear()
+        with self._changed:
+            if self._closed:
+                return 0.0
+            self._renew_if_idle()
+            self._refill()
+            batch = self._backlog.batch(self._batch_events)
+            first = self._backlog.delivered + 1
+        probe_in = self._in_touch + PROBE - monotonic()
+        if batch or (self._backlog.kept and probe_in <= 0):
+            self._deliver(first, batch)
+            return 0.0
+        wait = self._help_others()
+        return min(wait, max(probe_in, 0.001)) if self._backlog.kept else wait
+
+    def _refill(self) -> None:
+        room = 2 * self._batch_events - len(self._backlog)
+        if room <= 0:
+            return
+        follows = self._backlog.delivered + len(self._backlog) + 1
+        first, events = self._intake.take(room, from_spool=len(self._backlog) == 0)
+        if first > follows:  # a spool file is damaged; only when nothing waits
+            self._backlog.give_up(first - 1)
+        self._backlog.extend(events)
+
+    def _deliver(self, first: int, batch: Sequence[bytes]) -> None:
+        answer = self._publish(self.id, first, batch, self._skip)
+        self._outage.ended()
+        self._in_touch = monotonic()
+        if batch:
+            self._in_touch_at = time()
+        with self._changed:
+            if self._closed:
+                return
+            if answer.gap:
+                self._skip = not self._rewind(answer.held)
+                return
+            if batch and answer.held < first:
+                raise RuntimeError(f"the store answers strangely: it holds {answer.held} after a batch from {first}")
+            self._skip = False
+            self._backlog.deliver(answer.held)
+            surely = self._backlog.delivered - self._backlog.kept
+            self._intake.delivered(surely)
+            if monotonic() >= self._marked + PROBE:
+                self._marked = monotonic()
+                self._intake.mark(surely)
+            self._changed.notify_all()
 
     def _rewind(self, held: int) -> bool:
         before = self._backlog.delivered
         complete = self._backlog.rewind(held)
         first = self._backlog.delivered + 1
-        if complete:
+        if first <= before:
             logger.info(
-                "The store lost events %d to %d; they are sent again", held + 1, before, extra={"action": "rewound"}
+                "The store lost events %d to %d; they are sent again", first, before, extra={"action": "rewound"}
             )
-        else:
+        if not complete:
+            self._lost += first - 1 - held
             logger.error(
                 "The store lost events %d to %d, which can no longer be sent again; it will count them as lost",
                 held + 1,
@@ -164,22 +281,28 @@ class Sender:
             )
         return complete
 
-    def _failed(self, error: Exception) -> None:
-        """A connection that saw an error is not trusted: an answer may still be under way on it."""
-        self._drop_connections()
-        self.last_error = str(error)
-        if self._failing_since is None:
-            self._failing_since = monotonic()
-            logger.warning("Cannot publish, will keep trying: %s", error, extra={"action": "publish_failed"})
+    def _renew_if_idle(self) -> None:
+        if time() < self._in_touch_at + IDLE or self._backlog.kept or len(self._backlog):
+            return
+        fresh = new_id()
 
-    def _recovered(self) -> None:
-        if self._failing_since is not None:
-            seconds = monotonic() - self._failing_since
-            self._failing_since = self.last_error = None
-            logger.warning("Publishing again after %.1f s", seconds, extra={"action": "publish_recovered"})
+        def spool() -> Spool:
+            return Spool(self._folder, fresh, self._spool_bytes)
 
-    def _pause(self, seconds: float) -> None:
-        """Wait with jitter, so that many producers do not come back at the same instant."""
-        deadline = monotonic() + seconds * random.uniform(0.5, 1.0)  # noqa: S311
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopping, max(0.0, deadline - monotonic()))
+        if self._intake.renew(spool):
+            self._base += self._backlog.delivered
+            self._backlog = Backlog()
+            self.id = fresh
+            self._in_touch_at = time()
+
+    def _help_others(self) -> float:
+        """Send something of what others left behind. Returns the seconds until there is more to do."""
+        now = monotonic()
+        if now >= self._next_look:
+            self._orphans.look()
+            self._next_look = now + LOOK
+        wait = self._orphans.step()
+        if wait is None:
+            return max(self._next_look - monotonic(), 0.001)
+        self._outage.ended()
+        return wait

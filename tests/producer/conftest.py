@@ -14,6 +14,14 @@ from proxy import Proxy
 from servers import PATIENCE
 
 
+@pytest.fixture(autouse=True)
+def spool_dir(plain_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the test's own for spool files."""
+    folder = tmp_path / "spool"
+    monkeypatch.setenv("ETLOG_SPOOL_DIR", str(folder))
+    return folder
+
+
 @pytest.fixture
 def producer(store_url: str, keys: Keys) -> Iterator[Producer]:
     """A producer on the test's log."""

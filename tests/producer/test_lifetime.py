@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import redis
@@ -290,3 +291,169 @@ if __name__ == "__main__":
     )
 
     assert sum(len(sizes) for sizes in emitted(client, keys).values()) == 600
+
+
+def test_the_workers_of_a_spawned_pool_deliver_at_their_end(
+    run_stage: RunStage, client: redis.Redis, keys: Keys
+) -> None:
+    """As `ProcessPoolExecutor` starts them where forking is not the default."""
+    run_stage(
+        HEAD
+        + """
+from concurrent.futures import ProcessPoolExecutor
+import multiprocessing
+
+def work(count):
+    emit(str(os.getpid()), count)
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(work, [100] * 4))
+"""
+    )
+
+    assert sum(len(sizes) for sizes in emitted(client, keys).values()) == 400
+
+
+def test_a_process_may_leave_at_once_after_a_flush(run_stage: RunStage, client: redis.Redis, keys: Keys) -> None:
+    """By `os._exit`, past everything that is registered for its end."""
+    run_stage(HEAD + "emit('script', 700)\nassert producer.flush(20)\nos._exit(0)")
+
+    assert emitted(client, keys) == {"script": list(range(700))}
+
+
+def test_the_workers_of_a_server_that_forks_before_it_serves(
+    run_stage: RunStage, client: redis.Redis, keys: Keys
+) -> None:
+    """As gunicorn does: the producer was made, and had events under way, in the parent, which goes on as well.
+
+    Workers end by SIGTERM, upon which they leave by `sys.exit`.
+    """
+    run_stage(
+        HEAD
+        + """
+import signal
+emit('master', 500)
+workers = []
+for number in range(3):
+    ready, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        for request in range(10):
+            emit(f'worker {number}', 20)
+        os.write(told, b'.')
+        while True:
+            signal.pause()
+    os.read(ready, 1)
+    workers.append(child)
+emit('master', 1)
+for child in workers:
+    os.kill(child, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    )
+
+    found = emitted(client, keys)
+    assert {who: len(sizes) for who, sizes in found.items()} == {
+        "master": 501,
+        "worker 0": 200,
+        "worker 1": 200,
+        "worker 2": 200,
+    }
+
+
+def test_threads_share_a_producer_until_the_end_of_the_script(
+    run_stage: RunStage, client: redis.Redis, keys: Keys
+) -> None:
+    """No event of theirs is missing, without a flush."""
+    run_stage(
+        HEAD
+        + """
+from threading import Thread
+threads = [Thread(target=emit, args=('script', 250)) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+    )
+
+    assert sorted(emitted(client, keys)["script"]) == sorted(list(range(250)) * 4)
+
+
+def test_coroutines_emit_without_blocking_the_loop(run_stage: RunStage, client: redis.Redis, keys: Keys) -> None:
+    """While the store is silent the loop ticks on, through `emit` and through `aflush`."""
+    run_stage(
+        """
+import asyncio, socket, sys, time
+from etlog_producer import Producer
+
+silent = socket.create_server(("127.0.0.1", 0))
+url, log = sys.argv[1:]
+window = ("2022-06-03T10:00:00Z", "2022-06-03T11:00:00Z")
+
+async def ticker(longest):
+    last = time.monotonic()
+    while True:
+        await asyncio.sleep(0.01)
+        now = time.monotonic()
+        longest[0] = max(longest[0], now - last)
+        last = now
+
+async def main():
+    longest = [0.0]
+    ticking = asyncio.create_task(ticker(longest))
+    stuck = Producer(f"redis://127.0.0.1:{silent.getsockname()[1]}/0", log="stuck")
+    producer = Producer(url, log=log)
+    for number in range(300):
+        for one in (stuck, producer):
+            one.emit("AssetSetSaved", size=number, window=window, who="script")
+        await asyncio.sleep(0)
+    assert not await stuck.aflush(0.5)
+    assert await producer.aflush(20)
+    ticking.cancel()
+    assert longest[0] < 0.4, longest
+    import logging
+    logging.disable()
+    await asyncio.to_thread(stuck.close, 0)
+
+asyncio.run(main())
+"""
+    )
+
+    assert emitted(client, keys) == {"script": list(range(300))}
+
+
+def test_a_child_does_not_keep_the_spool_of_its_parent(
+    run_stage: RunStage, client: redis.Redis, keys: Keys, spool_dir: Path
+) -> None:
+    """The parent is killed, the child lives on: what the parent left must not stay locked until the child ends."""
+    run_stage(
+        """
+import os, signal, sys
+from etlog_producer import Producer, sender
+
+url, log = sys.argv[1:]
+window = ("2022-06-03T10:00:00Z", "2022-06-03T11:00:00Z")
+ready, told = os.pipe()
+parent = os.fork()
+if parent == 0:
+    sender.LINGER = 60  # it never gets to send anything
+    producer = Producer(url, log=log, durable=True)
+    producer.emit("AssetSetSaved", size=1, window=window, who="parent")
+    if os.fork() == 0:
+        os.write(told, b"%d" % os.getpid())
+        signal.pause()
+    signal.pause()
+child = int(os.read(ready, 20))
+os.kill(parent, signal.SIGKILL)
+os.waitpid(parent, 0)
+with Producer(url, log=log) as producer:
+    producer.emit("AssetSetSaved", size=2, window=window, who="later")
+os.kill(child, signal.SIGKILL)
+"""
+    )
+
+    assert emitted(client, keys) == {"parent": [1], "later": [2]}
+    assert not list(spool_dir.rglob("*.spool"))

@@ -3,13 +3,17 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import redis
+from etlog_events import store
 from etlog_events.keys import Keys
 from etlog_events.store import connect
-from etlog_producer import Producer, backlog
+from etlog_producer import Producer, backlog, sender
 from proxy import Proxy
 from samples import WINDOW
 from servers import Server, free_port, wait_until
@@ -44,7 +48,8 @@ def test_connections_that_break_again_and_again_lose_nothing(proxy: Proxy, clien
     with Producer(proxy.url, log=keys.name) as producer:
         for first in range(0, 3000, 250):
             emit(producer, *range(first, first + 250))
-            wait_until(lambda: client.xlen(keys.events) > first, what="some of the events to arrive")  # noqa: B023
+            arrived = partial(lambda first: int(client.xlen(keys.events)) > first, first)
+            wait_until(arrived, what="some of the events to arrive")
             proxy.cut()
 
         assert producer.flush(20)
@@ -208,7 +213,10 @@ def test_close_gives_up_in_time_and_says_what_is_undelivered(caplog: pytest.LogC
     producer.close(timeout=0.2)
 
     assert time.monotonic() - started < 3
-    assert f"Closed with 2 events undelivered and 0 dropped; the store is redis://127.0.0.1:{port}/0" in caplog.messages
+    [closed] = [
+        message for message in caplog.messages if message.startswith("Closed with 2 events undelivered, kept in")
+    ]
+    assert closed.endswith(f"; 0 dropped, 0 lost; the store is redis://127.0.0.1:{port}/0")
     assert "hunter2" not in caplog.text
 
 
@@ -257,3 +265,120 @@ def test_a_refusing_store_gets_the_events_when_it_takes_them(server: Server, key
 def test_the_address_of_the_proxy_is_not_that_of_the_server(proxy: Proxy, store_url: str) -> None:
     """Else these tests would show nothing."""
     assert urlsplit(proxy.url).port != urlsplit(store_url).port
+
+
+def test_an_idle_producer_gives_the_store_its_tail_again(server: Server, keys: Keys) -> None:
+    """It notices by itself that the store lost its last second: nobody has to emit anything."""
+    with Producer(server.url, log=keys.name) as producer, connect(server.url, part="test") as client:
+        emit(producer, *range(10))
+        assert producer.flush(10)
+        client.flushall()
+
+        wait_until(lambda: client.xlen(keys.events) == 10, what="the tail to come back")
+        assert numbers(client, keys) == list(range(1, 11))
+
+
+def test_a_producer_that_was_idle_for_long_begins_anew(
+    producer: Producer, client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store forgets the numbers of those who are idle for a day; then the next event must not look like a loss."""
+    monkeypatch.setattr(backlog, "KEEP_SECONDS", 0.0)
+    emit(producer, 1, 2)
+    assert producer.flush(10)
+    before = producer.id
+    wait_until(lambda: producer._sender._backlog.kept == 0, what="the tail to be let go")
+    monkeypatch.setattr(sender, "IDLE", 0.0)
+    emit(producer, 3)
+
+    assert producer.flush(10)
+    assert producer.id != before
+    assert [(entry.producer, entry.seq) for entry in entries(client, keys)] == [
+        (before, 1),
+        (before, 2),
+        (producer.id, 1),
+    ]
+    stats = producer.stats()
+    assert (stats.emitted, stats.delivered, stats.waiting) == (3, 3, 0)
+
+
+def test_no_outage_makes_the_sender_spin(server: Server, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the store says: attempts become rare, with one log line for all of them."""
+    with connect(server.url, part="test") as client, Producer(server.url, log=keys.name) as producer:
+        client.config_set("maxmemory", "1")
+        emit(producer, *range(100))
+        wait_until(lambda: producer.stats().retries >= 5, what="some attempts")
+        started = time.monotonic()
+        before = producer.stats().retries
+        wait_until(lambda: producer.stats().retries > before, what="one more attempt")
+
+        assert time.monotonic() - started > 0.2
+        client.config_set("maxmemory", "0")
+        assert producer.flush(20)
+
+
+@pytest.mark.parametrize("outage", ["down", "full", "read-only", "password", "silent", "loading"])
+def test_in_every_outage_emit_goes_on_and_each_end_is_one_line(
+    server: Server, keys: Keys, outage: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And all that was emitted meanwhile arrives."""
+    caplog.set_level(logging.WARNING, "etlog.producer")
+    monkeypatch.setattr(store, "ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr(store.connect, "__kwdefaults__", {"answer_timeout": 0.3})
+    begin, end = outages(server, monkeypatch)[outage]
+    with Producer(server.url, log=keys.name) as producer:
+        emit(producer, 0)
+        assert producer.flush(10)
+        begin()
+        started = time.perf_counter()
+        emit(producer, *range(1, 500))
+        assert time.perf_counter() - started < 0.25
+        wait_until(lambda: producer.stats().retries >= 3, what="some attempts")
+        end()
+        assert producer.flush(20)
+        assert producer.last_error is None
+
+    assert [record.__dict__["action"] for record in caplog.records] == ["publish_failed", "publish_recovered"]
+    with connect(server.url, part="test") as client:
+        assert numbers(client, keys) == list(range(1, 501))
+
+
+def outages(server: Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
+    """How each begins and ends."""
+
+    def command(*words: str) -> Callable[[], Any]:
+        def run() -> None:
+            with connect(server.url, part="test") as client:
+                client.execute_command(*words)
+
+        return run
+
+    def lock() -> None:
+        command("CONFIG", "SET", "requirepass", "sesame")()
+        command_as("sesame", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    def command_as(password: str, *words: str) -> None:
+        with connect(server.url.replace("//", f"//:{password}@"), part="test") as client:
+            client.execute_command(*words)
+
+    def load() -> None:
+        """A restart that reads a long file: in between it answers LOADING."""
+        with connect(server.url, part="test") as client:
+            pipe = client.pipeline(transaction=False)
+            for number in range(1000):
+                pipe.set(f"filler-{number}", "x" * 2000)
+            pipe.execute()
+        server.kill()
+        slowly = "--key-load-delay", "1500", "--loading-process-events-interval-bytes", "1024"
+        monkeypatch.setattr(server, "_options", (*server._options, *slowly))
+        loading.append(threading.Thread(target=server.start))
+        loading[0].start()
+
+    loading: list[threading.Thread] = []
+    return {
+        "down": (server.kill, server.start),
+        "full": (command("CONFIG", "SET", "maxmemory", "1"), command("CONFIG", "SET", "maxmemory", "0")),
+        "read-only": (command("REPLICAOF", "127.0.0.1", str(free_port())), command("REPLICAOF", "NO", "ONE")),
+        "password": (lock, lambda: command_as("sesame", "CONFIG", "SET", "requirepass", "")),
+        "silent": (server.stop, server.resume),
+        "loading": (load, lambda: loading.pop().join()),
+    }

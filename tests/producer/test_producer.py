@@ -217,11 +217,13 @@ def test_the_settings_hold_where_nothing_is_given(
     ("arguments", "message"),
     [
         ({"url": "localhost:6379"}, "^url must be an address such as redis://"),
-        ({"url": "redis://host:port"}, "is no address of a store"),
+        ({"url": "redis://host:port"}, "^url .*address of a store"),
         ({"log": "a b"}, "^log must be up to 64 letters"),
+        ({"acks": "all"}, "^acks must be one of memory, fsync, replica, not 'all'$"),
+        ({"when_full": "wait"}, "^when_full must be one of drop_newest, block, raise, not 'wait'$"),
     ],
 )
-def test_a_wrong_argument_is_named(arguments: dict[str, str], message: str) -> None:
+def test_a_wrong_argument_is_named(arguments: dict[str, Any], message: str) -> None:
     """At once, not with the first event."""
     with pytest.raises(SettingsError, match=message):
         Producer(**arguments)
@@ -308,21 +310,4 @@ def test_emit_takes_microseconds(producer: Producer) -> None:
     for size in range(1000):
         producer.emit("AssetSetSaved", size=size, window=WINDOW)
 
-    assert time.perf_counter() - started < 1
-
-
-def test_events_without_room_in_memory_are_dropped_and_counted(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """One line when it begins, and the number at the end."""
-    monkeypatch.setattr(sender, "MAX_WAITING", 10)
-    producer = Producer(f"redis://127.0.0.1:{free_port()}", log="absent")
-    for size in range(15):
-        producer.emit("AssetSetSaved", size=size, window=WINDOW)
-    producer.close(timeout=0)
-
-    assert [record.message for record in caplog.records if record.__dict__.get("action") == "events_dropped"] == [
-        "10 events wait for the store and no more fit in memory; new ones are dropped and counted"
-    ]
-    [closed] = [record for record in caplog.records if record.__dict__.get("action") == "closed_undelivered"]
-    assert (closed.__dict__["undelivered"], closed.__dict__["dropped"]) == (10, 5)
+    assert time.perf_counter() - started < 0.25

@@ -1,0 +1,47 @@
+"""`@stage(...)`: a function that works on one set tells the log how it went."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from etlog_events.event import WindowPair
+
+from etlog_producer.producer import Producer
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Where a value comes from: itself, or worked out from the arguments of the call.
+WindowOf = WindowPair | Callable[..., WindowPair] | None
+
+
+def stage(
+    producer: Producer,
+    prefix: str,
+    *,
+    window: WindowOf = None,
+    done: str = "Saved",
+    size: Callable[[Any], int] = len,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Emit `prefix + done` when the function returns, `prefix + "ComputeError"` when it raises, which it still does.
+
+    `window` is the set's window, or a function that gets the arguments of the call and returns it; `size` gets what
+    the function returned. Raises `InvalidEvent` for a prefix that no kind begins with, when the function is called.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            span = window(*args, **kwargs) if callable(window) else window
+            with producer.stage(prefix, window=span):
+                result = function(*args, **kwargs)
+                producer.emit(prefix + done, window=span, size=size(result) if _has_size(done) else None)
+                return result
+
+        return call
+
+    return decorate
+
+
+def _has_size(done: str) -> bool:
+    return done in {"Loaded", "Saved", "Aggregated"}
