@@ -127,6 +127,9 @@ class Settings:
     )
     host: str = _setting(_host, "127.0.0.1", "Address the API listens on")
     port: int = _setting(_at_least(1, 65535), 9090, "Port the API listens on")
+    metrics_port: int = _setting(
+        _at_least(0, 65535), 0, "Port of the consumer's metrics and readiness, on the same address; 0: none"
+    )
     log_level: str = _setting(_one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "Least severity that is logged")
     log_format: str = _setting(_one_of("text", "json"), "text", "Shape of a log line")
 

@@ -96,6 +96,7 @@ BAD_VALUES = {
     "ETLOG_API_TOKEN": ["short", f"{TOKEN},", f"{TOKEN} {OTHER_TOKEN}", f"{TOKEN}\n{OTHER_TOKEN}", "ä" * 20],
     "ETLOG_HOST": ["a b", " ", "a\tb"],
     "ETLOG_PORT": ["0", "65536", "http", "-1"],
+    "ETLOG_METRICS_PORT": ["65536", "http", "-1"],
     "ETLOG_LOG_LEVEL": ["LOUD", "20"],
     "ETLOG_LOG_FORMAT": ["xml"],
 }
