@@ -1,20 +1,12 @@
 """The lease: one consumer is active, another one takes over soon after it is gone."""
 
-import signal
-import subprocess
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 import redis
 from etlog_consumer.lease import DURATION, RENEW_AFTER, Lease
 from etlog_events.keys import Keys
-from samples import saved
 from servers import wait_until
-from stream import counters
-
-StartConsumer = Callable[..., "subprocess.Popen[bytes]"]
-Publish = Callable[[Sequence[bytes]], None]
 
 
 class Clock:
@@ -143,69 +135,3 @@ def test_one_that_comes_back_under_its_name_need_not_wait(lease: Callable[[str],
     assert lease("a").hold()
 
     assert lease("a").hold()
-
-
-def test_a_standby_takes_over_at_once_after_a_clean_stop(
-    client: redis.Redis, keys: Keys, publish: Publish, start_consumer: StartConsumer
-) -> None:
-    """The one that stops releases the lease."""
-    active, _ = _active_and_standby(client, keys, start_consumer)
-
-    active.send_signal(signal.SIGTERM)
-    assert active.wait(10) == 0
-    stopped = time.monotonic()
-    publish([saved()])
-    wait_until(lambda: counters(client, keys), what="the standby to take over")
-
-    assert time.monotonic() - stopped < 1
-    assert client.get(keys.lease) == b"second"
-
-
-def test_a_standby_takes_over_from_a_killed_one_before_anyone_waits_long(
-    client: redis.Redis, keys: Keys, publish: Publish, start_consumer: StartConsumer
-) -> None:
-    """As soon as its lease has expired."""
-    active, _ = _active_and_standby(client, keys, start_consumer)
-
-    active.kill()
-    killed = time.monotonic()
-    publish([saved()])
-    wait_until(lambda: counters(client, keys), what="the standby to take over")
-
-    assert time.monotonic() - killed < 6
-    assert client.get(keys.lease) == b"second"
-
-
-def test_one_that_hung_does_no_harm_when_it_wakes(
-    client: redis.Redis, keys: Keys, publish: Publish, start_consumer: StartConsumer
-) -> None:
-    """Stopped in the middle of its work, it comes back to a log that another one has carried on."""
-    active, _ = _active_and_standby(client, keys, start_consumer)
-    publish([saved(size) for size in range(3000)])
-    active.send_signal(signal.SIGSTOP)
-    client.delete(keys.lease)
-    publish([saved(size) for size in range(3000)])
-    wait_until(lambda: counters(client, keys) == {"AllocationSetSaved": 6000}, what="the standby to take over")
-
-    active.send_signal(signal.SIGCONT)
-    publish([saved(size) for size in range(500)])
-
-    wait_until(lambda: counters(client, keys) == {"AllocationSetSaved": 6500}, what="all to be applied")
-    active.send_signal(signal.SIGTERM)
-    assert active.wait(10) == 0
-    assert counters(client, keys) == {"AllocationSetSaved": 6500}
-    assert client.get(keys.lease) == b"second"
-
-
-def _active_and_standby(
-    client: redis.Redis, keys: Keys, start_consumer: StartConsumer
-) -> tuple["subprocess.Popen[bytes]", "subprocess.Popen[bytes]"]:
-    active = start_consumer("--name", "first")
-    wait_until(lambda: client.get(keys.lease) == b"first", what="the first consumer to become active")
-    standby = start_consumer("--name", "second")
-    wait_until(lambda: _consumers(client) >= 2, what="the second consumer to stand by")
-    return active, standby
-
-
-def _consumers(client: redis.Redis) -> int:
-    return sum(connection["name"] == "etlog-consumer" for connection in client.client_list())
