@@ -40,6 +40,11 @@ class Load:
                 publish("load", self.published + 1, BATCH)
                 self.published += len(BATCH)
 
+    def go_on(self, events: int) -> None:
+        """Wait for so many more."""
+        target = self.published + events
+        wait_until(lambda: self.published >= target, what="the load to go on")
+
     def end(self) -> None:
         """Stop it."""
         self._stop.set()
@@ -123,9 +128,9 @@ def test_two_that_both_hold_themselves_active_do_no_harm(
 ) -> None:
     """The lease is lost again and again; the fenced cursor decides."""
     with loaded(store_url, keys, client) as load:
-        for round_ in range(1, 9):
+        for _ in range(8):
             client.delete(keys.lease)
-            wait_until(lambda at=round_: load.published > at * 400, what="the load to go on")
+            load.go_on(400)
 
 
 def _consumers(client: redis.Redis) -> int:

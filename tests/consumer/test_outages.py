@@ -1,16 +1,19 @@
 """The store goes away, or says no: the consumer waits, says so once, and goes on where it was."""
 
 import logging
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import redis
 from etlog.verify import verify
 from etlog_consumer import Consumer, Target, outage
 from etlog_consumer.outage import FIRST_RETRY, LAST_RETRY, Outage
@@ -105,7 +108,7 @@ TROUBLE: dict[str, tuple[Callable[[Server], Any], Callable[[Server], Any], str]]
     "another password": (
         change_password,
         command("CONFIG", "SET", "requirepass", "", url=_with_password),
-        "uthentication",
+        "uthentication|closed",  # that of the dropped connection comes first
     ),
     "a permission taken": (
         command("ACL", "SETUSER", "default", "-evalsha", "-eval"),
@@ -170,13 +173,12 @@ def test_a_store_that_cannot_write_its_file_is_waited_for(keys: Keys, caplog: py
         with connect(server.url, part="test") as client:
             publish = Publisher(client, keys)
             publish("p", 1, EVENTS)
-            server.folder.rename(server.folder.with_suffix(".away"))
+            shutil.rmtree(server.folder)
             client.bgsave()
             wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", what="it to fail")
             with consumer_at(server.url, keys):
                 wait_until(lambda: lines(caplog, "store_away"), what="it to be noticed")
                 assert "MISCONF" in lines(caplog, "store_away")[0]
-                server.folder.with_suffix(".away").rename(server.folder)
                 client.config_set("stop-writes-on-bgsave-error", "no")
                 wait_until(lambda: stats(client, keys).get("applied") == 100, what="all to be applied")
                 wait_until(lambda: lines(caplog, "store_back"), what="it to be over")
@@ -196,15 +198,13 @@ def test_a_bad_network_doubles_and_loses_nothing(server: Server, keys: Keys, cap
                 before = proxy.swallowed
                 proxy.swallow_replies(True)
                 publish("p", 101 + 300 * round_, EVENTS)
-                wait_until(lambda b=before: proxy.swallowed > b, what="a reply to be swallowed")
+                wait_until(partial(_more_swallowed, proxy, before), what="a reply to be swallowed")
                 proxy.cut()
                 proxy.swallow_replies(False)
                 proxy.delay_replies(0.05)
                 publish("p", 201 + 300 * round_, EVENTS)
                 proxy.delay_replies(0)
-                wait_until(
-                    lambda n=round_: stats(client, keys).get("applied") == 300 * (n + 1), what="all to be applied"
-                )
+                wait_until(partial(_applied, client, keys, 300 * (round_ + 1)), what="all to be applied")
             assert stats(client, keys) == {"applied": 900}
     finally:
         proxy.close()
@@ -233,13 +233,11 @@ def test_reading_alone_does_not_end_an_outage(server: Server, keys: Keys, caplog
         client.set(keys.log("allocation"), "not a list")
         Publisher(client, keys)("p", 1, EVENTS)
         with consumer_at(server.url, keys):
-            attempts = threading.Event()
             wait_until(lambda: lines(caplog, "store_away"), what="it to be noticed")
             before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
             wait_until(
                 lambda: client.info("commandstats")["cmdstat_evalsha"]["calls"] > before + 6, what="more attempts"
             )
-            assert not attempts.is_set()
             assert lines(caplog, "store_back") == []
             client.delete(keys.log("allocation"))
             wait_until(lambda: lines(caplog, "store_back"), what="it to be over")
@@ -300,3 +298,11 @@ def test_no_clock_that_somebody_sets_is_asked() -> None:
         if module.name != "metrics.py":  # an entry's age is the difference of two such clocks, and decides nothing
             assert "import monotonic, time" not in text
             assert "from time import time" not in text
+
+
+def _more_swallowed(proxy: Proxy, before: int) -> bool:
+    return proxy.swallowed > before
+
+
+def _applied(client: redis.Redis, keys: Keys, number: int) -> bool:
+    return stats(client, keys).get("applied") == number
