@@ -4,12 +4,15 @@ PYTHON ?= python3
 PARTS := events producer consumer api cli
 BIN := .venv/bin
 
+SECONDS ?= 60
+
 .DEFAULT_GOAL := help
-.PHONY: help dev test lint types lock install clean
+.PHONY: help dev test chaos lint types lock install clean
 
 help:
 	@echo "make dev     install into .venv and run etlog: store, consumer, API, page and sample ETL"
 	@echo "make test    install into .venv and run every test"
+	@echo "make chaos   kill, stop and cut off everything at random: SECONDS=600 SEED=7"
 	@echo "make lint    ruff: style, imports, formatting"
 	@echo "make types   mypy, strict"
 	@echo "make lock    renew the pinned, hashed requirements"
@@ -20,6 +23,9 @@ dev: install
 
 test: install
 	$(BIN)/pytest $(ARGS)
+
+chaos: install
+	@PYTHONPATH=tests $(BIN)/python -m chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 lint: install
 	$(BIN)/ruff check .

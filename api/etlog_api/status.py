@@ -4,6 +4,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import redis
+from etlog_events.durability import store_warnings
 from etlog_events.keys import GROUP, Keys
 
 #: Seconds without progress, although events wait, after which a replica calls itself not ready.
@@ -15,7 +17,7 @@ class Status:
     """What the store says of the log in one consistent read.
 
     `lag` counts the entries not applied yet, None where the store cannot tell; `oldest_unapplied` is the age of the
-    oldest of them in seconds, None when nothing waits.
+    oldest of them in seconds, None when nothing waits. `warnings` are sentences about what endangers the log.
     """
 
     cursor: str | None
@@ -26,6 +28,7 @@ class Status:
     stats: dict[str, int]
     active_consumer: str | None
     store: dict[str, str]
+    warnings: list[str]
 
 
 #: What `INFO` tells that a reader of the status wants to know.
@@ -65,7 +68,17 @@ async def read_status(client: Any, keys: Keys) -> Status:
         stats={name.decode(): int(number) for name, number in sorted(stats.items())},
         active_consumer=holder.decode() if holder else None,
         store={fact: str(info[fact]) for fact in _STORE_FACTS if fact in info},
+        warnings=store_warnings(info, await _save(client)),
     )
+
+
+async def _save(client: Any) -> str | None:
+    """When the store saves to disk; None where it does not tell everybody."""
+    try:
+        save: str | None = (await client.config_get("save")).get("save")
+    except redis.ResponseError:
+        return None
+    return save
 
 
 class Readiness:

@@ -3,7 +3,6 @@
 Each command imports what it needs itself: scripts start `etlog emit` again and again.
 """
 
-import os
 import re
 import sys
 from importlib import metadata
@@ -11,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from etlog_events.errors import EtlogError, SettingsError, StoreError
+from etlog_events.errors import EtlogError, StoreError
 from etlog_events.event import Event
-from etlog_events.settings import Settings, variable_of
 
 from etlog import logs
+from etlog.commands import dead, spool
 from etlog.errors import DONE, FAILED, MISUSED, CommandFailed
+from etlog.options import ApiUrl, LogName, RedisUrl, settings_of
 from etlog.stopping import until_stopped
 
 if TYPE_CHECKING:
@@ -24,17 +24,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-RedisUrl = Annotated[
-    str | None, typer.Option("--redis-url", metavar="URL", help="Address of the store.  [env: ETLOG_REDIS_URL]")
-]
-LogName = Annotated[str | None, typer.Option("--log", metavar="NAME", help="Name of the log.  [env: ETLOG_NAME]")]
-ApiUrl = Annotated[str, typer.Option("--url", metavar="URL", envvar="ETLOG_URL", help="Address of the API.")]
-
 #: Where the API is, if nothing else is said.
 API_URL = "http://127.0.0.1:9090"
 
 #: Events of each category with which `etlog log --follow` begins.
 FOLLOW_FROM = 10
+
+app.add_typer(dead.app, name="dead")
+app.add_typer(spool.app, name="spool")
 
 
 def main() -> None:
@@ -66,21 +63,6 @@ def run(arguments: list[str]) -> int:
 def _say(sentence: str, code: int) -> int:
     typer.echo(f"etlog: {sentence}", err=True)
     return code
-
-
-def _settings(**options: str | int | None) -> Settings:
-    """The settings of the environment, with the options that were given in their place."""
-    given = {variable_of(name): str(value) for name, value in options.items() if value is not None}
-    spelled = {variable_of(name): f"--{name.replace('_', '-')}" for name in options} | {"ETLOG_NAME": "--log"}
-    for variable, value in given.items():
-        if not value:
-            raise CommandFailed(f"{spelled[variable]} must not be empty")
-    os.environ.update(given)  # worker processes read them from there
-    try:
-        return Settings.from_environment()
-    except SettingsError as e:
-        variable, _, rest = str(e).partition(" ")
-        raise CommandFailed(f"{spelled[variable]} {rest}" if variable in given else str(e)) from e
 
 
 @app.callback(invoke_without_command=True)
@@ -145,7 +127,7 @@ def emit(
     """
     from etlog import emit as emitting  # noqa: PLC0415
 
-    settings = _settings(redis_url=redis_url, name=log)
+    settings = settings_of(redis_url=redis_url, name=log)
     if (kind is None) == (file is None):
         raise CommandFailed("give either a KIND or --file; see 'etlog emit --help'")
     if file is not None and any(option is not None for option in (size, start, end, error, time, meta or None)):
@@ -184,55 +166,6 @@ def _pairs(texts: list[str]) -> dict[str, str]:
     return pairs
 
 
-spool_commands = typer.Typer(no_args_is_help=True)
-app.add_typer(spool_commands, name="spool", help="Events that wait on this machine's disk, because no store took them.")
-
-
-@spool_commands.command("list")
-def spool_list(redis_url: RedisUrl = None, log: LogName = None) -> None:
-    """Show the spool files of the log: their events, their age, the store they are for.
-
-    \b
-    etlog spool list
-    """
-    from etlog import spool as spooling  # noqa: PLC0415
-
-    settings = _settings(redis_url=redis_url, name=log)
-    found = spooling.look(spooling.folder_of(settings))
-    if found:
-        typer.echo("\n".join(spooling.lines(found)))
-    else:
-        typer.echo(f"no spool files of log {settings.name} in {spooling.folder_of(settings).path}")
-
-
-@spool_commands.command("flush")
-def spool_flush(
-    any_store: Annotated[
-        bool, typer.Option("--any-store", help="Also files that were meant for a store at another address.")
-    ] = False,
-    redis_url: RedisUrl = None,
-    log: LogName = None,
-) -> None:
-    """Deliver the spool files of processes that are gone, each event once, under its original number.
-
-    \b
-    etlog spool flush --redis-url redis://127.0.0.1:6379/0
-    """
-    from etlog import spool as spooling  # noqa: PLC0415
-
-    settings = _settings(redis_url=redis_url, name=log)
-    logs.configure("ERROR", settings.log_format)
-    done = spooling.flush(settings, any_store=any_store)
-    events = sum(orphan.sent for orphan in done)
-    left = spooling.look(spooling.folder_of(settings))
-    typer.echo(f"{events} event{'' if events == 1 else 's'} delivered from the spool to log {settings.name}")
-    elsewhere = sum(not file.in_use for file in left)
-    if elsewhere:
-        raise CommandFailed(
-            f"{elsewhere} file(s) for another store are left; see 'etlog spool list', and --any-store", FAILED
-        )
-
-
 @app.command()
 def consume(redis_url: RedisUrl = None, log: LogName = None) -> None:
     """Apply the stream to the lists and counters, until stopped. Start as many as you like: one is active.
@@ -242,9 +175,34 @@ def consume(redis_url: RedisUrl = None, log: LogName = None) -> None:
     """
     from etlog.consume import consume as apply  # noqa: PLC0415
 
-    settings = _settings(redis_url=redis_url, name=log)
+    settings = settings_of(redis_url=redis_url, name=log)
     logs.configure(settings.log_level, settings.log_format)
     apply(settings)
+
+
+@app.command()
+def verify(
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    redis_url: RedisUrl = None,
+    log: LogName = None,
+) -> None:
+    """Prove that all that was published is accounted for; exit 1 when it is not.
+
+    \b
+    etlog verify --log nightly
+    """
+    from etlog_events import store  # noqa: PLC0415
+
+    from etlog import verify as verifying  # noqa: PLC0415
+
+    settings = settings_of(redis_url=redis_url, name=log)
+    with store.translated(settings.redis_url), store.connect(settings.redis_url, part="verify") as client:
+        found = verifying.verify(client, settings.keys)
+    if json:
+        typer.echo(verifying.as_json(found))
+    else:
+        verifying.show(found)
+    raise typer.Exit(FAILED if found.faults else DONE)
 
 
 @app.command()
@@ -269,7 +227,7 @@ def serve(
     """
     from etlog.serve import serve as answer  # noqa: PLC0415
 
-    settings = _settings(redis_url=redis_url, name=log, host=host, port=port)
+    settings = settings_of(redis_url=redis_url, name=log, host=host, port=port)
     logs.configure(settings.log_level, settings.log_format)
     answer(settings.host, settings.port, workers, _prefix(root_path))
 
@@ -357,7 +315,7 @@ def _client(url: str) -> "Client":
     """A client of the API, with the token of the settings."""
     from etlog.client import Client  # noqa: PLC0415
 
-    return Client(url, next(iter(_settings().api_token), None))
+    return Client(url, next(iter(settings_of().api_token), None))
 
 
 @app.command()
@@ -374,7 +332,7 @@ def sample(
     """
     from etlog.sample.run import run as run_sample  # noqa: PLC0415
 
-    settings = _settings(redis_url=redis_url, name=log)
+    settings = settings_of(redis_url=redis_url, name=log)
     logs.configure(settings.log_level, settings.log_format)
     raise typer.Exit(
         until_stopped(
@@ -407,7 +365,7 @@ def dev(
     """
     from etlog.dev.command import develop  # noqa: PLC0415
 
-    settings = _settings(port=port)
+    settings = settings_of(port=port)
     raise typer.Exit(develop(settings, data, etl=not no_etl, fail=fail, seconds=seconds))
 
 

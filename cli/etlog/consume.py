@@ -1,10 +1,20 @@
 """`etlog consume`: the consumer as a process."""
 
+import logging
+from contextlib import nullcontext
+
+import redis
 from etlog_consumer import Consumer, Target
+from etlog_consumer.endpoint import served
+from etlog_consumer.metrics import Metrics
 from etlog_events import store
+from etlog_events.durability import store_warnings
 from etlog_events.settings import Settings
 
+from etlog.errors import CommandFailed
 from etlog.stopping import until_stopped
+
+logger = logging.getLogger("etlog.consumer")
 
 
 def consume(settings: Settings) -> None:
@@ -12,6 +22,30 @@ def consume(settings: Settings) -> None:
     client = store.connect(settings.redis_url, part="consumer")
     with store.translated(settings.redis_url):
         client.ping()
+        _warn(client)
     target = Target(settings.keys, settings.kinds, settings.cap)
-    until_stopped(Consumer(client, target, retain=settings.retain).run)
+    metrics = Metrics()
+    consumer = Consumer(client, target, retain=settings.retain, metrics=metrics)
+    port = settings.metrics_port
+    try:
+        with served(metrics, settings.host, port) if port else nullcontext():
+            until_stopped(consumer.run)
+    except OSError as e:
+        raise CommandFailed(
+            f"{settings.host}:{port} cannot be listened on: {e.strerror}; name another in ETLOG_METRICS_PORT"
+        ) from e
     client.close()
+
+
+def _warn(client: redis.Redis) -> None:
+    """Say at the start what endangers the log. The store may forbid to ask; that is no reason not to start."""
+    try:
+        info = client.info()
+    except redis.ResponseError:  # loading, or not permitted
+        return
+    try:
+        save = client.config_get("save").get("save")
+    except redis.ResponseError:
+        save = None
+    for warning in store_warnings(info, save):
+        logger.warning("Beware: %s", warning, extra={"action": "store_warning"})

@@ -5,9 +5,10 @@
 --   events     stream  the entries; its group mirrors the cursor, and applied entries are trimmed
 --   cursor     string  id of the last applied entry
 --   counters   hash    kind -> events applied
---   stats      hash    applied, dead, duplicate, lost, dead_dropped
+--   stats      hash    applied, dead, duplicate, lost, unnumbered, dead_dropped
 --   dead       stream  refused entries: id, producer, seq, raw, reason
---   producers  hash    <producer>:applied -> last sequence number applied
+--   producers  hash    <producer>:applied -> last number accounted for, of those :dead and :lost -> how many,
+--                      :seen -> when, in milliseconds
 --   log        list    a category's newest events, oldest first
 --
 -- Arguments: from, to, group, entries_read, cap, dead_cap, trim, then four lists and one a log, each led by its length:
@@ -17,11 +18,13 @@
 --   trim          entries before this id go; "" keeps all
 --   kind, number          to add to the counters
 --   stat, number          to add to the stats
---   producer, number      last sequence number of each producer in the batch
+--   producer, before, after, dead, lost   last number of each producer, that the batch was worked out from and now
 --   id, producer, seq, raw, reason   of each refused entry
 --   event                 of each log, to append; at most 4000 a log and batch (a limit of Lua's stack)
 --
--- Returns {"applied", entries_read}, or {"moved", cursor} when another consumer has been here: nothing was changed.
+-- Returns {"applied", entries_read, entries_added, finding ...}: the entries of the stream up to `to` and all ever
+-- added, "" where unknown, and "stream-gone" or "group-gone" where somebody removed it. Or {"moved", cursor} when
+-- another consumer has been here, or a producer's last number is not `before`: nothing was changed.
 -- All that can fail is read before the first write: what a script has written before an error stays written.
 
 local events, cursor, counters, stats, dead, producers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -82,6 +85,25 @@ first, last = take_list(2)
 local new_stats = sums(stats, first, last)
 local dead_dropped = redis.call('HGET', stats, 'dead_dropped')
 
+local accounts_first, accounts_last = take_list(5)
+local new_accounts = {}
+for i = accounts_first, accounts_last, 5 do
+  local applied, died, vanished = ARGV[i] .. ':applied', ARGV[i] .. ':dead', ARGV[i] .. ':lost'
+  local held = redis.call('HMGET', producers, applied, died, vanished)
+  if (held[1] or '0') ~= ARGV[i + 1] then
+    return {'moved', at}
+  end
+  local account = {applied, ARGV[i + 2], ARGV[i] .. ':seen', to:match('^%d+')}
+  for j, field in ipairs({died, vanished}) do
+    local more = tonumber(ARGV[i + 2 + j])
+    if more > 0 then
+      account[#account + 1] = field
+      account[#account + 1] = string.format('%.0f', (tonumber(held[j + 1] or 0) or 0) + more)
+    end
+  end
+  new_accounts[#new_accounts + 1] = account
+end
+
 -- Write. The cursor goes first, for it is refused as a whole when the store is full, read-only or cannot save.
 
 redis.call('SET', cursor, to)
@@ -92,9 +114,8 @@ if #new_stats > 0 then
   redis.call('HSET', stats, unpack(new_stats))
 end
 
-first, last = take_list(2)
-for i = first, last, 2 do
-  redis.call('HSET', producers, ARGV[i] .. ':applied', ARGV[i + 1])
+for _, account in ipairs(new_accounts) do
+  redis.call('HSET', producers, unpack(account))
 end
 
 first, last = take_list(5)
@@ -113,12 +134,13 @@ for i = FIRST_LOG, #KEYS do
   first, last = take_list(1)
   if last >= first then
     redis.call('RPUSH', KEYS[i], unpack(ARGV, first, last))
-    redis.call('LTRIM', KEYS[i], -cap, -1)
   end
+  redis.call('LTRIM', KEYS[i], -cap, -1) -- without new events, too: the cap may be smaller than it was
 end
 
 -- The group mirrors the cursor. At the end of the stream all entries ever added are read, whatever was deleted.
 
+local answer = {'applied', '', ''}
 local stream = redis.call('EXISTS', events) == 1 and redis.call('XINFO', 'STREAM', events) or {}
 local info = {}
 for i = 1, #stream, 2 do
@@ -126,16 +148,25 @@ for i = 1, #stream, 2 do
 end
 if info['last-generated-id'] == to then
   entries_read = info['entries-added']
+elseif #stream == 0 or (entries_read ~= '' and tonumber(entries_read) > info['entries-added']) then
+  entries_read = ''
+  answer[#answer + 1] = 'stream-gone'
 end
 local mirror = {'XGROUP', 'SETID', events, group, to}
 if entries_read ~= '' then
   mirror[6], mirror[7] = 'ENTRIESREAD', entries_read
 end
-if redis.pcall(unpack(mirror)).err then -- somebody destroyed the group
+if redis.pcall(unpack(mirror)).err then
   redis.call('XGROUP', 'CREATE', events, group, to, 'MKSTREAM')
   redis.call(unpack(mirror))
+  if #stream == 0 then
+    redis.call('XSETID', events, to) -- the next id follows the cursor, whatever the clock says
+  else
+    answer[#answer + 1] = 'group-gone'
+  end
 end
 if trim ~= '' then
   redis.call('XTRIM', events, 'MINID', '~', trim)
 end
-return {'applied', tostring(entries_read)}
+answer[2], answer[3] = tostring(entries_read), tostring(info['entries-added'] or '')
+return answer

@@ -45,10 +45,13 @@ class Target:
             DEAD_CAP,
             trim or "",
         ]
-        for pairs in (batch.counters, batch.stats, batch.numbers):
+        for pairs in (batch.counters, batch.stats):
             arguments.append(len(pairs))
             for name, number in pairs.items():
                 arguments += (name, number)
+        arguments.append(len(batch.accounts))
+        for producer, account in batch.accounts.items():
+            arguments += (producer, account.before, account.after, account.dead, account.lost)
         arguments.append(len(batch.dead))
         for letter in batch.dead:
             arguments += (letter.id, letter.producer, letter.seq, letter.raw, letter.reason)

@@ -1,11 +1,11 @@
 """A batch: what a run of entries does to the log, worked out before anything is changed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
 from etlog_events.errors import InvalidEvent
-from etlog_events.kinds import Kinds
+from etlog_events.kinds import Kind, Kinds
 from etlog_events.validation import validator
 
 #: Bytes of a refused entry that its dead letter keeps. An event may not be longer, so more would mend nothing.
@@ -13,6 +13,9 @@ MAX_DEAD_BYTES = 64 * 1024
 
 #: The largest sequence number: what Lua's numbers hold exactly.
 MAX_SEQ = 2**53 - 1
+
+#: Bytes of a producer's id. Ours take some fifty; each is a field of a hash that is read as a whole.
+MAX_PRODUCER_BYTES = 256
 
 #: An entry as the store gives it: id, then field, value, field, value …
 Entry = tuple[bytes, Sequence[bytes]]
@@ -37,20 +40,46 @@ class Gap:
     first: int
     last: int
 
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+
+@dataclass(slots=True)
+class Account:
+    """What a batch does to one producer's record: its last number `before` and `after`, and how many of the numbers
+    between them are dead or lost. The others are applied."""
+
+    before: int
+    after: int
+    dead: int = 0
+    lost: int = 0
+
 
 @dataclass(slots=True)
 class Batch:
-    """The effects of `entries` entries up to the one with the id `last`."""
+    """The effects of the entries with these ids, in stream order.
 
-    entries: int
-    last: bytes
-    ids: list[bytes]
+    `unnumbered` counts the entries that came without a number and had an effect, as an event or a dead letter.
+    """
+
+    ids: list[bytes] = field(default_factory=list)
     logs: dict[str, list[bytes]] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
-    numbers: dict[bytes, int] = field(default_factory=dict)
+    accounts: dict[bytes, Account] = field(default_factory=dict)
     dead: list[DeadLetter] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     duplicates: int = 0
+    unnumbered: int = 0
+
+    @property
+    def last(self) -> bytes:
+        """Id of the last entry."""
+        return self.ids[-1]
+
+    @property
+    def numbers(self) -> dict[bytes, int]:
+        """The last number of each producer in the batch."""
+        return {producer: account.after for producer, account in self.accounts.items()}
 
     @property
     def stats(self) -> dict[str, int]:
@@ -59,64 +88,92 @@ class Batch:
             "applied": sum(self.counters.values()),
             "dead": len(self.dead),
             "duplicate": self.duplicates,
-            "lost": sum(gap.last - gap.first + 1 for gap in self.gaps),
+            "lost": sum(len(gap) for gap in self.gaps),
+            "unnumbered": self.unnumbered,
         }
         return {name: number for name, number in stats.items() if number}
 
 
-def collect(entries: Sequence[Entry], applied: Mapping[bytes, int], kinds: Kinds) -> Batch:
-    """The batch of `entries`, at least one, in stream order.
+def collect(  # noqa: PLR0912, PLR0915 - one loop without calls: every event of the log goes through it
+    entries: Iterable[Entry],
+    applied: Mapping[bytes, int],
+    kinds: Kinds,
+    validate: Callable[[bytes], tuple[Kind, bytes]] | None = None,
+    batch: Batch | None = None,
+) -> Batch:
+    """The batch of `entries`, in stream order, on top of `batch`, or a new one.
 
     `applied` holds the last applied number of each producer: what is not above it is a duplicate, what does not
-    follow on tells of a loss. Every entry is accounted for, and none raises.
+    follow on tells of a loss. Every entry is accounted for. Raises only what `validate` raises beside `InvalidEvent`.
     """
-    validate = validator(kinds)
-    batch = Batch(entries=len(entries), last=entries[-1][0], ids=[entry_id for entry_id, _ in entries])
-    logs: dict[str, list[bytes]] = {category: [] for category in kinds.categories}
-    counters: dict[str, int] = {}
-    numbers = batch.numbers
+    validate = validate or validator(kinds)
+    batch = batch or Batch(logs={category: [] for category in kinds.categories})
+    ids, logs, counters, accounts = batch.ids, batch.logs, batch.counters, batch.accounts
+    raw: bytes | None
     for entry_id, fields in entries:
         # What the publishing script writes is recognized at a glance, everything else is looked at in detail.
         if len(fields) == 6 and fields[0] == b"event" and fields[2] == b"producer" and fields[4] == b"seq":
             raw, producer, seq = fields[1], fields[3], fields[5]
         else:
             named = dict(zip(fields[::2], fields[1::2], strict=False))
-            producer, seq = named.get(b"producer", b""), named.get(b"seq", b"")
-            if b"event" not in named:
-                batch.dead.append(_without_event(entry_id, producer, seq, fields))
-                continue
-            raw = named[b"event"]
+            raw, producer, seq = named.get(b"event"), named.get(b"producer", b""), named.get(b"seq", b"")
+
+        account: Account | None = None
+        number = 0
+        reason = None
         if seq and producer:
             number = int(seq) if seq.isdigit() and len(seq) < 17 else 0
             if not 0 < number <= MAX_SEQ:
                 reason = f"seq must be a whole number from 1 to 2^53-1, not {_shown(seq)}"
-                batch.dead.append(_dead_letter(entry_id, producer, seq, raw, reason))
-                continue
-            last = numbers.get(producer)
-            if last is None:
-                last = applied.get(producer, 0)
-            if number != last + 1:
-                if number <= last:
+            elif len(producer) > MAX_PRODUCER_BYTES:
+                reason = f"the producer's id is {len(producer)} bytes long, the most is {MAX_PRODUCER_BYTES}"
+            else:
+                account = accounts.get(producer)
+                if account is None:
+                    last = applied.get(producer, 0)
+                    account = Account(last, last)
+                if number <= account.after:
+                    accounts[producer] = account
                     batch.duplicates += 1
+                    ids.append(entry_id)
                     continue
-                batch.gaps.append(Gap(producer.decode(errors="backslashreplace"), last + 1, number - 1))
-            numbers[producer] = number
-        try:
-            kind, text = validate(raw)
-        except InvalidEvent as e:
-            batch.dead.append(_dead_letter(entry_id, producer, seq, raw, e.reason))
-            continue
-        logs[kind.category].append(text)
-        counters[kind.name] = counters.get(kind.name, 0) + 1
-    batch.logs = logs
-    batch.counters = counters
+
+        # All that may raise comes before the first change.
+        if raw is None:
+            letter = _without_event(entry_id, producer, seq, fields)
+        elif reason is not None:
+            letter = _dead_letter(entry_id, producer, seq, raw, reason)
+        else:
+            try:
+                kind, text = validate(raw)
+                letter = None
+            except InvalidEvent as e:
+                letter = _dead_letter(entry_id, producer, seq, raw, e.reason)
+
+        ids.append(entry_id)
+        if account is None:
+            batch.unnumbered += 1
+        else:
+            accounts[producer] = account
+            if number != account.after + 1:
+                gap = Gap(producer.decode(errors="backslashreplace"), account.after + 1, number - 1)
+                batch.gaps.append(gap)
+                account.lost += len(gap)
+            account.after = number
+        if letter is None:
+            logs[kind.category].append(text)
+            counters[kind.name] = counters.get(kind.name, 0) + 1
+        else:
+            batch.dead.append(letter)
+            if account is not None:
+                account.dead += 1
     return batch
 
 
 def _dead_letter(entry_id: bytes, producer: bytes, seq: bytes, raw: bytes, reason: str) -> DeadLetter:
     if len(raw) > MAX_DEAD_BYTES:
         reason = f"{reason} (only the first {MAX_DEAD_BYTES} bytes are kept here)"
-    return DeadLetter(entry_id, producer[:256], seq[:64], raw[:MAX_DEAD_BYTES], reason)
+    return DeadLetter(entry_id, producer[:MAX_PRODUCER_BYTES], seq[:64], raw[:MAX_DEAD_BYTES], reason)
 
 
 def _without_event(entry_id: bytes, producer: bytes, seq: bytes, fields: Iterable[bytes]) -> DeadLetter:

@@ -2,37 +2,32 @@
 
 import logging
 import os
-import random
 import secrets
 import socket
 import threading
 from collections.abc import Sequence
-from time import monotonic
+from time import perf_counter
 from typing import Any
 
 import redis
 from etlog_events.store import BLOCK_MS
 
-from etlog_consumer import progress
+from etlog_consumer import progress, report
 from etlog_consumer.apply import SCRIPT, Target
-from etlog_consumer.batch import Batch, Entry, collect
+from etlog_consumer.batch import Batch, Entry
+from etlog_consumer.housekeeping import Housekeeping
+from etlog_consumer.intake import Intake
 from etlog_consumer.lease import Lease
-from etlog_consumer.progress import Progress
+from etlog_consumer.metrics import Metrics
+from etlog_consumer.outage import Outage
+from etlog_consumer.poison import collect_whatever_happens
+from etlog_consumer.progress import START, Progress
 from etlog_consumer.retention import Retention
 
 logger = logging.getLogger("etlog.consumer")
 
-#: Entries in one batch. The store does nothing else while it applies one: some milliseconds.
-BATCH_ENTRIES = 1000
-
 #: Seconds between two looks at the lease while another consumer is active.
 STANDBY_POLL = 0.25
-
-#: Seconds between attempts while the store says no: doubled from the first to the last, with jitter.
-FIRST_RETRY, LAST_RETRY = 0.1, 3.0
-
-#: Losses and dead letters of one batch that get a log line each.
-REPORTED = 10
 
 
 class Consumer:
@@ -41,14 +36,26 @@ class Consumer:
     `client` is this consumer's own; it must not retry by itself.
     """
 
-    def __init__(self, client: Any, target: Target, *, retain: int, name: str | None = None) -> None:
+    def __init__(
+        self,
+        client: Any,
+        target: Target,
+        *,
+        retain: int,
+        name: str | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._client = client
         self._target = target
+        self._metrics = metrics or Metrics()
         self._lease = Lease(client, target.keys.lease, self.name)
         self._retention = Retention(retain)
+        self._housekeeping = Housekeeping(client, target.keys)
+        self._intake = Intake()
         self._active: Progress | None = None  # where this consumer stands; None while it is not at work
         self._batch: Batch | None = None  # in hand: read, not yet applied
+        self._last_cursor = START  # where this consumer stood when it was last at work
         self._standing_by = False
         client.set_response_callback("XREAD", lambda answer, **_: answer)
 
@@ -58,23 +65,18 @@ class Consumer:
         The store may go away and come back meanwhile: errors of the driver are waited out, with one log line at the
         start and one at the end.
         """
-        retry = FIRST_RETRY
-        failing_since: float | None = None
+        outage = Outage()
         while not stop.is_set():
             try:
-                self._turn(stop)
+                complete = self._turn(stop)
             except (redis.RedisError, OSError) as e:
-                if failing_since is None:
-                    failing_since = monotonic()
-                    logger.warning("Cannot apply, will keep trying: %s", e, extra={"action": "store_away"})
+                self._metrics.store_errors.inc()
                 self._forget()
-                stop.wait(retry * random.uniform(0.5, 1.0))  # noqa: S311
-                retry = min(retry * 2, LAST_RETRY)
-                continue
-            if failing_since is not None:
-                seconds = monotonic() - failing_since
-                logger.warning("The store answers again after %.1f s", seconds, extra={"action": "store_back"})
-                failing_since, retry = None, FIRST_RETRY
+                stop.wait(outage.failed(e))
+            else:
+                if complete:
+                    outage.worked()
+                    self._metrics.progressed()
         try:
             if self._active is not None and self._batch is not None:
                 self._exchange(self._active, read=False)
@@ -82,27 +84,48 @@ class Consumer:
         except (redis.RedisError, OSError) as e:
             logger.warning("Stopped without the store: %s", e, extra={"action": "stopped_without_store"})
 
-    def _turn(self, stop: threading.Event) -> None:
-        """Apply what is in hand and read on, in one round trip; or stand by for a moment."""
+    def _turn(self, stop: threading.Event) -> bool:
+        """Apply what is in hand and read on, in one round trip; or stand by for a moment.
+
+        Returns whether the store did all that there was to do. Reading alone proves little: a store that is full
+        gives entries, and refuses to apply them.
+        """
         if not self._lease.hold():
             if not self._standing_by:
                 logger.info("Standing by, another consumer is active", extra={"action": "standing_by"})
             self._standing_by = True
+            self._metrics.standing_by()
             self._active = self._batch = None
             stop.wait(STANDBY_POLL)
-            return
+            return True
         if self._active is None:
             self._active = self._start()
+        had_work = self._batch is not None
         entries = self._exchange(self._active, read=True)
-        if entries and self._active is not None:
-            self._batch = collect(entries, self._active.numbers, self._target.kinds)
+        if self._active is None:  # another consumer has been here
+            return False
+        if entries:
+            self._intake.took(entries)
+            self._metrics.waiting(entries[0][0])
+            self._batch = collect_whatever_happens(entries, self._active.numbers, self._target.kinds)
+        else:
+            self._metrics.nothing_waits()
+        if self._housekeeping.is_due:
+            self._look(self._active)
+        return had_work or not entries
 
     def _start(self) -> Progress:
         keys = self._target.keys
         self._sha = self._client.script_load(SCRIPT)
-        found = progress.load(self._client, keys)
+        found, findings = progress.load(self._client, keys)
+        if found.cursor == START != self._last_cursor:
+            findings = [*findings, "log-gone"]
+        report.mended(findings, found.cursor)
         self._retention.start(self._client, keys.events, found.cursor)
+        self._housekeeping.soon()
         self._standing_by = False
+        self._last_cursor = found.cursor
+        self._metrics.active()
         logger.info(
             "Active: %s applies log %s from %s",
             self.name,
@@ -117,33 +140,55 @@ class Consumer:
         batch, target = self._batch, self._target
         pipe = self._client.pipeline(transaction=False)
         if batch is not None:
-            entries_read = None if active.entries_read is None else active.entries_read + batch.entries
+            entries_read = None if active.entries_read is None else active.entries_read + len(batch.ids)
             self._retention.applied(batch.ids)
             arguments = target.arguments(batch, active.cursor, entries_read, self._retention.trim())
             pipe.execute_command("EVALSHA", self._sha, len(target.key_names), *target.key_names, *arguments)
         if read:
-            after = active.cursor if batch is None else batch.last
-            pipe.execute_command(
-                "XREAD", "COUNT", BATCH_ENTRIES, "BLOCK", BLOCK_MS, "STREAMS", target.keys.events, after
-            )
+            # With a batch in hand the answer must not wait for the next entry.
+            after, block = (active.cursor, ("BLOCK", BLOCK_MS)) if batch is None else (batch.last, ())
+            pipe.execute_command("XREAD", "COUNT", self._intake.count, *block, "STREAMS", target.keys.events, after)
+        began = perf_counter()
         answers = pipe.execute()
         if batch is not None:
             self._batch = None
-            outcome, value = answers[0]
+            outcome, *rest = answers[0]
             if outcome != b"applied":
-                self._moved(value)
+                self._moved(rest[0])
                 return []
-            active.cursor = batch.last
-            active.entries_read = int(value) if value else None
-            active.numbers.update(batch.numbers)
-            _report(batch)
+            self._applied(active, batch, rest)
+            self._metrics.applied(batch, perf_counter() - began)
         streams = answers[-1] if read else None
         return streams[0][1] if streams else []
 
+    def _applied(self, active: Progress, batch: Batch, answer: Sequence[bytes]) -> None:
+        entries_read, entries_added, *findings = answer
+        active.cursor = self._last_cursor = batch.last
+        active.entries_read = int(entries_read) if entries_read else None
+        active.numbers.update(batch.numbers)
+        if entries_read and entries_added:
+            self._metrics.lag.set(int(entries_added) - int(entries_read))
+        report.losses(batch.gaps)
+        report.dead_letters(batch.dead)
+        report.mended([finding.decode() for finding in findings], batch.last)
+
+    def _look(self, active: Progress) -> None:
+        """Look after the log, between two batches."""
+        found = self._housekeeping.look(active)
+        report.losses(found.gaps)
+        self._metrics.lost.inc(sum(len(gap) for gap in found.gaps))
+        if found.cursor == active.cursor:
+            report.mended(found.mended, found.cursor)
+        else:  # not where this consumer left it: start over
+            findings = found.mended or (["log-gone"] if found.cursor == START else [])
+            report.mended(findings, found.cursor)
+            self._last_cursor = found.cursor
+            self._moved(found.cursor)
+
     def _moved(self, cursor: bytes) -> None:
-        """Another consumer has applied what this one had in hand: start over from where the log is."""
-        logger.info("Moved: the cursor is at %s already", cursor.decode(), extra={"action": "moved"})
-        self._active = None
+        """The log is not where this consumer left it: start over from where it is."""
+        logger.info("Moved: the log is at %s", cursor.decode(), extra={"action": "moved"})
+        self._active = self._batch = None
         self._lease.doubt()
 
     def _forget(self) -> None:
@@ -151,20 +196,3 @@ class Consumer:
         self._client.connection_pool.disconnect()
         self._active = self._batch = None
         self._lease.doubt()
-
-
-def _report(batch: Batch) -> None:
-    """Log what should not have happened."""
-    for gap in batch.gaps[:REPORTED]:
-        logger.error(
-            "Lost: events %d to %d of producer %s never arrived",
-            gap.first,
-            gap.last,
-            gap.producer,
-            extra={"action": "events_lost", "producer": gap.producer, "first": gap.first, "last": gap.last},
-        )
-    for letter in batch.dead[:REPORTED]:
-        logger.warning("Dead letter: entry %s: %s", letter.id.decode(), letter.reason, extra={"action": "dead_letter"})
-    unreported = len(batch.gaps[REPORTED:]) + len(batch.dead[REPORTED:])
-    if unreported:
-        logger.warning("%d more losses and dead letters in this batch", unreported, extra={"action": "more"})

@@ -1,10 +1,13 @@
 """How far a log is applied, as the store tells it: where the next batch begins and what it must follow on from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
-import redis
 from etlog_events.keys import GROUP, Keys
+
+MEND = files(__package__).joinpath("mend.lua").read_text()
 
 #: The cursor of a log to which nothing was applied yet.
 START = b"0-0"
@@ -20,25 +23,19 @@ class Progress:
     numbers: dict[bytes, int]
 
 
-def load(client: Any, keys: Keys) -> Progress:
-    """The progress of the log in one consistent read. The stream and its group are made where they are missing."""
-    try:
-        client.execute_command("XGROUP", "CREATE", keys.events, GROUP, "0", "MKSTREAM")
-    except redis.ResponseError as e:
-        if not str(e).startswith("BUSYGROUP"):
-            raise
+def load(client: Any, keys: Keys) -> tuple[Progress, Sequence[str]]:
+    """The progress of the log in one consistent read, and what had to be mended before, as `mend.lua` names it."""
     with client.pipeline(transaction=True) as pipe:
-        pipe.get(keys.cursor)
-        pipe.xinfo_groups(keys.events)
+        pipe.eval(MEND, 2, keys.events, keys.cursor, GROUP)
         pipe.hgetall(keys.producers)
-        cursor, groups, producers = pipe.execute()
-    group: dict[str, Any] = next((group for group in groups if group["name"] == GROUP.encode()), {})
-    return Progress(
-        cursor=cursor or START,
-        entries_read=group.get("entries-read") if cursor else 0,
+        (cursor, entries_read, *findings), producers = pipe.execute()
+    found = Progress(
+        cursor=cursor,
+        entries_read=int(entries_read) if entries_read else None,
         numbers={
             name.removesuffix(b":applied"): int(number)
             for name, number in producers.items()
             if name.endswith(b":applied")
         },
     )
+    return found, [finding.decode() for finding in findings]

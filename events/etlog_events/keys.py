@@ -44,7 +44,9 @@ class Keys:
 
     @property
     def stats(self) -> str:
-        """Hash: `applied`, `dead`, `duplicate`, `lost`, `dead_dropped`."""
+        """Hash: how many were `applied`, `dead`, `duplicate` (not applied again), `lost`, `unnumbered` (of the applied
+        and dead ones, those that came without a number), `dead_dropped` (by the cap of dead letters), and the sums of
+        the records of producers that were dropped: `pruned` (numbers), `pruned_dead`, `pruned_lost`."""
         return self._key("stats")
 
     @property
@@ -54,7 +56,8 @@ class Keys:
 
     @property
     def producers(self) -> str:
-        """Hash: `<producer>:published` and `<producer>:applied`, the last sequence number of each."""
+        """Hash: `<producer>:published`, the last number in the stream, and `:applied`, the last one accounted for; how
+        many of those are `:dead` and `:lost`; `:seen`, milliseconds since 1970 when one was last applied."""
         return self._key("producers")
 
     @property

@@ -144,6 +144,9 @@ class Settings:
     spool_dir: Path = _setting(  # noqa: RUF009
         _folder, _state_folder() / "etlog" / "spool", "Folder for events that wait for the store on disk"
     )
+    metrics_port: int = _setting(
+        _at_least(0, 65535), 0, "Port of the consumer's metrics and readiness, on the same address; 0: none"
+    )
     log_level: str = _setting(_one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "Least severity that is logged")
     log_format: str = _setting(_one_of("text", "json"), "text", "Shape of a log line")
 

@@ -13,7 +13,7 @@ from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from samples import saved
 from servers import Server
-from stream import counters, dead, group, listed, raw_entries, stats
+from stream import counters, dead, entries, group, listed, raw_entries, stats
 
 EVENTS = [saved(size) for size in range(10)]
 START = b"0-0"
@@ -27,7 +27,7 @@ def target(keys: Keys) -> Target:
     return Target(keys, KUBECOST_KINDS, cap=5)
 
 
-def everything(client: redis.Redis, keys: Keys) -> dict[bytes, bytes | None]:
+def everything(client: redis.Redis, keys: Keys) -> dict[bytes, Any]:
     """All that is stored of the log."""
     found = sorted(client.scan_iter(match=keys.events.replace("events", "*"), count=1000))
     return {key: client.dump(key) for key in found}
@@ -37,7 +37,7 @@ def read(client: redis.Redis, keys: Keys, after: bytes = START, count: int | Non
     """The batch that a consumer reads after the cursor `after`."""
     found = raw_entries(client, keys, after)[:count]
     entries = [(entry_id, [part for pair in fields.items() for part in pair]) for entry_id, fields in found]
-    return collect(entries, progress.load(client, keys).numbers, KUBECOST_KINDS)
+    return collect(entries, progress.load(client, keys)[0].numbers, KUBECOST_KINDS)
 
 
 def run(
@@ -58,7 +58,7 @@ def test_a_batch_has_all_of_its_effects(client: redis.Redis, keys: Keys, target:
     publish([EVENTS[0], b"{}", EVENTS[1], saved(7, "AssetSet")])
     batch = read(client, keys)
 
-    assert run(client, target, batch) == [b"applied", b"4"]
+    assert run(client, target, batch) == [b"applied", b"4", b"4"]
 
     assert listed(client, keys, "allocation") == EVENTS[:2]
     assert listed(client, keys, "asset") == [saved(7, "AssetSet")]
@@ -73,7 +73,12 @@ def test_a_batch_has_all_of_its_effects(client: redis.Redis, keys: Keys, target:
             b"reason": b"Object missing required field kind",
         }
     ]
-    assert client.hgetall(keys.producers) == {b"p:published": b"4", b"p:applied": b"4"}
+    assert client.hgetall(keys.producers) == {
+        b"p:published": b"4",
+        b"p:applied": b"4",
+        b"p:dead": b"1",
+        b"p:seen": batch.last.partition(b"-")[0],
+    }
     assert client.get(keys.cursor) == batch.last
     assert group(client, keys)["last-delivered-id"] == batch.last
     assert group(client, keys)["lag"] == 0
@@ -132,16 +137,50 @@ def test_a_list_holds_the_newest_events(client: redis.Redis, keys: Keys, target:
     assert counters(client, keys) == {"AllocationSetSaved": 10}
 
 
-def test_a_smaller_cap_shortens_a_list(client: redis.Redis, keys: Keys, publish: Publish) -> None:
-    """With the next event of its category."""
-    publish(EVENTS[:9])
+def test_a_smaller_cap_shortens_every_list(client: redis.Redis, keys: Keys, publish: Publish) -> None:
+    """With the next batch, whatever is in it; a larger one lets them grow from there."""
+    publish([*EVENTS[:9], *(saved(size, "AssetSet") for size in range(3))])
     first = read(client, keys)
     run(client, Target(keys, KUBECOST_KINDS, cap=100), first)
     publish(EVENTS[9:])
+    second = read(client, keys, after=first.last)
 
-    run(client, Target(keys, KUBECOST_KINDS, cap=2), read(client, keys, after=first.last), cursor=first.last)
+    run(client, Target(keys, KUBECOST_KINDS, cap=2), second, cursor=first.last)
 
     assert listed(client, keys, "allocation") == EVENTS[8:]
+    assert listed(client, keys, "asset") == [saved(1, "AssetSet"), saved(2, "AssetSet")]
+    publish(EVENTS[:2])
+    run(client, Target(keys, KUBECOST_KINDS, cap=9), read(client, keys, after=second.last), cursor=second.last)
+    assert listed(client, keys, "allocation") == EVENTS[8:] + EVENTS[:2]
+
+
+def test_numbers_that_are_not_what_they_were_change_nothing(
+    client: redis.Redis, keys: Keys, target: Target, publish: Publish
+) -> None:
+    """Somebody closed a producer's account, or lost it, after the batch was worked out."""
+    publish(EVENTS)
+    first = read(client, keys, count=5)
+    run(client, target, first)
+    second = read(client, keys, after=first.last)
+    client.hset(keys.producers, "p:applied", 10)
+
+    assert run(client, target, second, cursor=first.last) == [b"moved", first.last]
+
+
+def test_losses_and_dead_letters_are_counted_for_their_producer(
+    client: redis.Redis, keys: Keys, target: Target, publish: Publish
+) -> None:
+    """And add up over batches."""
+    publish([EVENTS[0], b"{}", EVENTS[1], EVENTS[2], b"{}", EVENTS[3]])
+    ids = [entry.id for entry in entries(client, keys)]
+    client.xdel(keys.events, ids[0], ids[2], ids[3])
+    first = read(client, keys, count=1)
+    run(client, target, first)
+    run(client, target, read(client, keys, after=first.last), cursor=first.last)
+
+    record = client.hgetall(keys.producers)
+    assert (record[b"p:applied"], record[b"p:dead"], record[b"p:lost"]) == (b"6", b"2", b"3")
+    assert stats(client, keys) == {"applied": 1, "dead": 2, "lost": 3}
 
 
 def test_the_largest_batch_fits(client: redis.Redis, keys: Keys, publish: Publish) -> None:
@@ -242,7 +281,7 @@ def test_a_store_that_takes_no_writes_changes_nothing(
         assert everything(client, keys) == before
         client.execute_command(*mended)
         assert run(client, target, batch)[0] == b"applied"
-        assert stats(client, keys) == {"applied": 10, "dead": 1}
+        assert stats(client, keys) == {"applied": 10, "dead": 1, "unnumbered": 11}
 
 
 def test_a_destroyed_group_is_made_again(client: redis.Redis, keys: Keys, target: Target, publish: Publish) -> None:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from etlog_consumer.batch import MAX_DEAD_BYTES, Batch, DeadLetter, Gap, collect
+from etlog_consumer.batch import MAX_DEAD_BYTES, Account, Batch, DeadLetter, Gap, collect
 from etlog_events.kinds import KUBECOST_KINDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,8 +33,8 @@ def test_events_go_to_the_list_of_their_category_in_order() -> None:
 
     assert batch.logs == DOCUMENTED
     assert batch.counters == {json.loads(text)["kind"]: 1 for text in texts}
-    assert batch.stats == {"applied": 6}
-    assert (batch.entries, batch.last) == (6, b"6-0")
+    assert batch.stats == {"applied": 6, "unnumbered": 6}
+    assert batch.ids == [b"%d-0" % place for place in range(1, 7)]
 
 
 def test_another_spelling_is_stored_canonically() -> None:
@@ -92,7 +92,7 @@ def test_a_dead_letter_keeps_what_there_is() -> None:
         DeadLetter(b"1-0", b"p", b"1", b"\xff", "not JSON: JSON is malformed: invalid character (byte 0)"),
         DeadLetter(b"2-0", b"", b"", b"{", "not JSON: Input data was truncated"),
     ]
-    assert batch.stats == {"dead": 2}
+    assert batch.stats == {"dead": 2, "unnumbered": 1}
 
 
 def test_a_dead_letter_without_an_event_keeps_all_fields() -> None:
@@ -128,7 +128,7 @@ def test_a_number_that_is_none_is_the_reason(seq: bytes) -> None:
     """It cannot tell of duplicates or losses."""
     batch = batch_of(numbered(seq))
 
-    assert batch.stats == {"dead": 1}
+    assert batch.stats == {"dead": 1, "unnumbered": 1}
     assert batch.dead[0].reason.startswith("seq must be a whole number from 1 to 2^53-1, not '")
     assert batch.numbers == {}
 
@@ -140,7 +140,7 @@ def test_an_event_without_producer_or_number_is_applied(fields: Fields) -> None:
     """Only the event is required; nothing is known of its neighbours then."""
     batch = batch_of([b"event", saved(), *fields], [*fields, b"event", saved()])
 
-    assert batch.stats == {"applied": 2}
+    assert batch.stats == {"applied": 2, "unnumbered": 2}
     assert batch.numbers == {}
 
 
@@ -172,3 +172,18 @@ def test_every_entry_is_accounted_for_once(entries: list[list[tuple[bytes, bytes
     counted: dict[str, Any] = {"applied": 0, "dead": 0, "duplicate": 0, **batch.stats}
     assert counted["applied"] + counted["dead"] + counted["duplicate"] == len(entries)
     assert batch.ids == [b"%d-0" % place for place in range(1, len(entries) + 1)]
+
+
+def test_a_producer_with_an_endless_id_is_refused() -> None:
+    """Its record would have to be read with all the others."""
+    batch = batch_of(numbered(1, producer=b"p" * 257))
+
+    assert batch.dead[0].reason == "the producer's id is 257 bytes long, the most is 256"
+    assert batch.accounts == {}
+
+
+def test_an_account_tells_what_became_of_the_numbers() -> None:
+    """Applied is what is neither dead nor lost."""
+    batch = batch_of(numbered(4), numbered(5, b"{}"), numbered(9), applied={b"p": 2})
+
+    assert batch.accounts == {b"p": Account(before=2, after=9, dead=1, lost=4)}

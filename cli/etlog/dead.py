@@ -1,0 +1,152 @@
+"""`etlog dead`: the entries that the consumer refused, to be looked at, mended, put back or dropped."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from etlog_events.errors import InvalidEvent
+from etlog_events.keys import Keys
+from etlog_events.kinds import Kinds
+from etlog_events.validation import validator
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from etlog.errors import FAILED, CommandFailed
+
+SCRIPT = files(__package__).joinpath("requeue.lua").read_text()
+
+#: Letters read or moved in one call; each holds 64 KiB at the most.
+PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter: its id, the id and the producer's number of the entry it was, its bytes and what was wrong."""
+
+    id: str
+    entry: str
+    producer: str
+    seq: str
+    raw: bytes
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """The bytes as text, what is no UTF-8 escaped."""
+        return self.raw.decode(errors="backslashreplace")
+
+    def json(self) -> dict[str, str]:
+        """As a value for JSON."""
+        names = ("id", "entry", "producer", "seq", "reason")
+        return {name: getattr(self, name) for name in names} | {"raw": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which letters are meant: those with these ids, those whose reason contains a text, or all."""
+
+    ids: Sequence[str] = ()
+    reason: str | None = None
+    all: bool = False
+
+    def check(self) -> None:
+        """Raise `CommandFailed` unless it is one of the three."""
+        if sum((bool(self.ids), self.reason is not None, self.all)) != 1:
+            raise CommandFailed("say which dead letters: by their ids, by --reason TEXT, or --all")
+
+
+def letters(client: Any, keys: Keys, choice: Choice) -> Iterator[Letter]:
+    """The letters that `choice` means, oldest first. Raises `CommandFailed` for an id that is none."""
+    if choice.ids:
+        for wanted in choice.ids:
+            try:
+                found = client.xrange(keys.dead, wanted, wanted)
+            except Exception as e:
+                if "Invalid stream ID" in str(e):
+                    raise CommandFailed(f"{wanted!r} is no id of a dead letter; see 'etlog dead list'") from e
+                raise
+            if not found:
+                raise CommandFailed(f"there is no dead letter {wanted}; see 'etlog dead list'", FAILED)
+            yield _letter(*found[0])
+        return
+    start = b"-"
+    # What arrives meanwhile is not meant: a letter that is put back unmended comes again.
+    newest = client.xrevrange(keys.dead, count=1)
+    while newest and (page := client.xrange(keys.dead, start, newest[0][0], count=PAGE)):
+        for entry_id, fields in page:
+            letter = _letter(entry_id, fields)
+            if choice.reason is None or choice.reason in letter.reason:
+                yield letter
+        start = b"(" + page[-1][0]
+
+
+def _letter(letter_id: bytes, fields: dict[bytes, bytes]) -> Letter:
+    def text(name: bytes) -> str:
+        return fields.get(name, b"").decode(errors="backslashreplace")
+
+    return Letter(
+        letter_id.decode(), text(b"id"), text(b"producer"), text(b"seq"), fields.get(b"raw", b""), text(b"reason")
+    )
+
+
+def requeue(client: Any, keys: Keys, choice: Choice, mended: bytes | None, kinds: Kinds, force: bool) -> int:
+    """Put letters back under new ids, with `mended` as their event where given. Returns their number.
+
+    Raises `CommandFailed` when an event would be refused again, unless `force`: no letter was moved then.
+    """
+    choice.check()
+    if mended is not None and len(choice.ids) != 1:
+        raise CommandFailed("a mended event takes the place of one letter: give exactly one id with it")
+    validate = validator(kinds)
+    if not force:
+        for letter in letters(client, keys, choice):
+            try:
+                validate(letter.raw if mended is None else mended)
+            except InvalidEvent as e:
+                raise CommandFailed(
+                    f"letter {letter.id} would be refused again: {e.reason}; mend it with --event or --file, "
+                    "or put it back as it is with --force",
+                    FAILED,
+                ) from e
+    chosen = letters(client, keys, choice)
+    return _move(client, keys, ((letter.id, "requeue", mended or letter.raw) for letter in chosen))
+
+
+def drop(client: Any, keys: Keys, choice: Choice) -> int:
+    """Remove letters. Returns their number."""
+    choice.check()
+    return _move(client, keys, ((letter.id, "drop", b"") for letter in letters(client, keys, choice)))
+
+
+def _move(client: Any, keys: Keys, moves: Iterator[tuple[str, str, bytes]]) -> int:
+    script = client.register_script(SCRIPT)
+    count = 0
+    arguments: list[str | bytes] = []
+
+    def send() -> int:
+        answers = script(keys=[keys.dead, keys.events], args=arguments) if arguments else []
+        arguments.clear()
+        return sum(answer is not None for answer in answers)
+
+    for move in moves:
+        arguments += move
+        if len(arguments) >= 3 * PAGE:
+            count += send()
+    return count + send()
+
+
+def table(found: Iterator[Letter], console: Console) -> int:
+    """Print letters for people. Returns their number."""
+    shown = Table("id", "producer", "seq", "reason", "event", box=None)
+    count = 0
+    for letter in found:
+        count += 1
+        cells = (letter.id, letter.producer, letter.seq, letter.reason, letter.text[:60])
+        shown.add_row(*(Text(cell) for cell in cells))  # as text: brackets in it are no markup
+    if count:
+        console.print(shown)
+    else:
+        console.print("no dead letters")
+    return count

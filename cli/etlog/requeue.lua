@@ -1,0 +1,27 @@
+-- Take dead letters out, and put their bytes, or mended ones, back into the stream.
+--
+-- EVALSHA <sha> 2 dead events  id mode event [id mode event ...]
+--
+--   dead    stream  refused entries
+--   events  stream  the entries that the consumer reads
+--   id              of the letter in `dead`
+--   mode            "requeue" or "drop"
+--   event           what to put back; unused for "drop"
+--
+-- Returns the ids in `events`, "" for a letter that was dropped, false for one that is not there any more.
+-- An entry that is put back has no number: that of the letter is accounted for already.
+
+local dead, events = KEYS[1], KEYS[2]
+local answers = {}
+
+for i = 1, #ARGV, 3 do
+  local id, mode, event = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local answer = false
+  if #redis.call('XRANGE', dead, id, id) > 0 then
+    -- The new entry comes first: if the store refuses it, the letter stays.
+    answer = mode == 'requeue' and redis.call('XADD', events, '*', 'event', event) or ''
+    redis.call('XDEL', dead, id)
+  end
+  answers[#answers + 1] = answer
+end
+return answers

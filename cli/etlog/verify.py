@@ -1,0 +1,205 @@
+"""`etlog verify`: whether all that was published is accounted for.
+
+For each producer: published = applied + dead + lost + in flight. The first is what publishing has noted; the middle
+ones are what the consumer has noted; what is in flight is counted anew, in the stream after the cursor. So the sides
+come from different hands, and an entry that is nowhere shows.
+
+For the sums the lists' side is asked, too: every number accounted for must have arrived in the stats, and every event
+in the stats in the counters.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import orjson
+from etlog_events.keys import Keys
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+#: Entries after the cursor that are counted one by one; with more, the numbers are trusted.
+MOST_COUNTED = 100_000
+
+#: Entries read at once.
+PAGE = 1000
+
+#: Readings that are tried while a consumer at work trims what is just being counted.
+READINGS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The account of one producer, or of several in sum. `in_flight` is what the stream holds after the cursor."""
+
+    producer: str
+    published: int
+    applied: int
+    dead: int
+    lost: int
+    in_flight: int
+
+    @property
+    def missing(self) -> int:
+        """Events that are nowhere; below 0, more than were published."""
+        return self.published - self.applied - self.dead - self.lost - self.in_flight
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The accounts of all producers, their `total`, and in `faults` a sentence for each thing that does not hold.
+
+    Records that were dropped after a long idle time are one account, `pruned`. `unnumbered` counts applied and dead
+    entries of clients without numbers, `unnumbered_in_flight` those that wait. `counted` tells whether what is in
+    flight was counted in the stream.
+    """
+
+    cursor: str
+    producers: list[Account]
+    pruned: Account
+    unnumbered: int
+    unnumbered_in_flight: int
+    duplicates: int
+    counted: bool
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> Account:
+        """The sum of all accounts."""
+        accounts = [*self.producers, self.pruned]
+        names = ("published", "applied", "dead", "lost", "in_flight")
+        return Account("total", *(sum(getattr(account, name) for account in accounts) for name in names))
+
+    def json(self) -> dict[str, Any]:
+        """As a value for JSON."""
+        return {"holds": not self.faults, "total": asdict(self.total)} | asdict(self)
+
+
+def verify(client: Any, keys: Keys) -> Verification:
+    """Read the log and check it. Raises the driver's errors."""
+    for _ in range(READINGS):
+        found, stable = _reading(client, keys)
+        if stable or not found.faults:
+            break
+    return found
+
+
+def _reading(client: Any, keys: Keys) -> tuple[Verification, bool]:
+    """One verification, and whether nothing was applied meanwhile."""
+    with client.pipeline(transaction=True) as pipe:
+        pipe.get(keys.cursor)
+        pipe.hgetall(keys.producers)
+        pipe.hgetall(keys.stats)
+        pipe.hgetall(keys.counters)
+        pipe.xrevrange(keys.events, count=1)
+        cursor, fields, stats, counters, newest = pipe.execute()
+    cursor = cursor or b"0-0"
+    stats = {name.decode(): int(number) for name, number in stats.items()}
+    records: dict[bytes, dict[str, int]] = {}
+    for name, number in fields.items():
+        producer, _, what = name.rpartition(b":")
+        records.setdefault(producer, {})[what.decode()] = int(number)
+
+    waiting, unnumbered, counted = _in_flight(client, keys, cursor, newest[0][0] if newest else cursor, records)
+    accounts = [_account(producer, record, waiting, counted) for producer, record in sorted(records.items())]
+    faults = [_fault(account) for account in accounts if account.missing]
+    faults += _faults_of_sums(records, stats, {name: int(number) for name, number in counters.items()})
+    pruned, pruned_dead, pruned_lost = (stats.get(name, 0) for name in ("pruned", "pruned_dead", "pruned_lost"))
+    found = Verification(
+        cursor=cursor.decode(),
+        producers=accounts,
+        pruned=Account("(pruned)", pruned, pruned - pruned_dead - pruned_lost, pruned_dead, pruned_lost, 0),
+        unnumbered=stats.get("unnumbered", 0),
+        unnumbered_in_flight=unnumbered,
+        duplicates=stats.get("duplicate", 0),
+        counted=counted,
+        faults=faults,
+    )
+    return found, client.get(keys.cursor) in {cursor, None}
+
+
+def _in_flight(
+    client: Any, keys: Keys, cursor: bytes, last: bytes, records: dict[bytes, dict[str, int]]
+) -> tuple[dict[bytes, int], int, bool]:
+    """Numbers above the last applied one after `cursor`, by producer, each once; entries without; whether all of them
+    were counted."""
+    highest = {producer: record.get("applied", 0) for producer, record in records.items()}
+    found: dict[bytes, int] = {}
+    unnumbered = seen = 0
+    after = cursor
+    while seen < MOST_COUNTED:
+        page = client.xrange(keys.events, b"(" + after, last, count=PAGE)
+        if not page:
+            return found, unnumbered, True
+        for after, entry in page:  # noqa: B007 - the last one is where the next page begins
+            producer, seq = entry.get(b"producer", b""), entry.get(b"seq", b"")
+            if producer in records and seq.isdigit() and len(seq) < 17:
+                if int(seq) > highest[producer]:
+                    highest[producer] = int(seq)
+                    found[producer] = found.get(producer, 0) + 1
+            else:
+                unnumbered += 1
+        seen += len(page)
+    return found, unnumbered, False
+
+
+def _account(producer: bytes, record: dict[str, int], waiting: dict[bytes, int], counted: bool) -> Account:
+    applied, dead, lost = (record.get(what, 0) for what in ("applied", "dead", "lost"))
+    in_flight = waiting.get(producer, 0)
+    # A client that numbers its entries by itself notes nowhere what it has published.
+    published = record["published"] if "published" in record else applied + in_flight
+    if not counted and published >= applied:
+        in_flight = published - applied
+    return Account(producer.decode(errors="backslashreplace"), published, applied - dead - lost, dead, lost, in_flight)
+
+
+def _fault(account: Account) -> str:
+    if account.missing > 0:
+        return f"{account.missing} events of {account.producer} are neither applied nor counted nor in the stream"
+    return f"{-account.missing} more events of {account.producer} are accounted for than it has published"
+
+
+def _faults_of_sums(
+    records: dict[bytes, dict[str, int]], stats: dict[str, int], counters: dict[bytes, int]
+) -> list[str]:
+    faults = []
+    applied, dead, lost, unnumbered, pruned = (
+        stats.get(name, 0) for name in ("applied", "dead", "lost", "unnumbered", "pruned")
+    )
+    numbered = sum(record.get("applied", 0) for record in records.values()) + pruned
+    if numbered + unnumbered != applied + dead + lost:
+        faults.append(
+            f"the producers' records account for {numbered} events and {unnumbered} came without a number, "
+            f"but the stats say {applied} applied, {dead} dead and {lost} lost"
+        )
+    if sum(counters.values()) != applied:
+        faults.append(f"the counters hold {sum(counters.values())} events, but the stats say {applied} applied")
+    lost_of_all = sum(record.get("lost", 0) for record in records.values()) + stats.get("pruned_lost", 0)
+    if lost_of_all != lost:
+        faults.append(f"the producers' records say {lost_of_all} lost, but the stats say {lost}")
+    return faults
+
+
+def as_json(found: Verification) -> str:
+    """`found` as JSON on one line."""
+    return orjson.dumps(found.json()).decode()
+
+
+def show(found: Verification) -> None:
+    """Print `found` for people."""
+    console = Console()
+    shown = Table("producer", "published", "applied", "dead", "lost", "in flight", box=None)
+    for column in shown.columns[1:]:
+        column.justify = "right"
+    pruned = [found.pruned] if found.pruned.published else []
+    for account in [*found.producers, *pruned, found.total]:
+        numbers = (account.published, account.applied, account.dead, account.lost, account.in_flight)
+        shown.add_row(Text(account.producer), *map(str, numbers))
+    console.print(shown)
+    rest = f"{found.unnumbered} entries without a number, and {found.unnumbered_in_flight} more in flight"
+    console.print(f"Beside these: {rest}; {found.duplicates} duplicates were not applied.", highlight=False)
+    if not found.counted:
+        console.print(f"More than {MOST_COUNTED} entries wait: what is in flight is taken from the numbers.")
+    for fault in found.faults:
+        console.print(f"Fault: {fault}", highlight=False)
+    if not found.faults:
+        console.print("published = applied + dead + lost + in flight, for each producer and in sum")

@@ -1,0 +1,276 @@
+"""What others did to the log's keys: it is recognized, named in one log line, counted, and work goes on."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import redis
+from etlog.verify import verify
+from etlog_consumer import Consumer, Target, housekeeping, progress
+from etlog_consumer.housekeeping import Findings, Housekeeping
+from etlog_events.keys import GROUP, Keys
+from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.store import connect
+from etlog_producer.publish import Publisher
+from samples import saved
+from servers import Server, wait_until
+from stream import counters, entries, group, listed, stats
+
+Publish = Callable[[Sequence[bytes]], None]
+Consuming = Callable[..., Any]
+EVENTS = [saved(size) for size in range(10)]
+
+
+@pytest.fixture(autouse=True)
+def quick_looks(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The log is looked after all the time."""
+    monkeypatch.setattr(housekeeping, "EVERY", 0.05)
+    caplog.set_level(logging.INFO, "etlog.consumer")
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[str]]:
+    """The log lines of an action."""
+    return lambda action: [r.getMessage() for r in caplog.records if getattr(r, "action", None) == action]
+
+
+def look(client: redis.Redis, keys: Keys, idle: float = 3600.0) -> Findings:
+    """One look after the log."""
+    active, _ = progress.load(client, keys)
+    return Housekeeping(client, keys).look(active, idle)
+
+
+def test_entries_that_others_deleted_are_lost(
+    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, logged: Callable[[str], list[str]]
+) -> None:
+    """Which ones, the numbers tell; the others are applied."""
+    publish(EVENTS)
+    ids = [entry.id for entry in entries(client, keys)]
+    client.xdel(keys.events, ids[0], ids[3], ids[4])
+
+    with consuming():
+        wait_until(lambda: stats(client, keys).get("applied") == 7, what="the rest to be applied")
+
+    assert stats(client, keys) == {"applied": 7, "lost": 3}
+    assert logged("events_lost") == [
+        "Lost: events 1 to 1 of producer p never arrived",
+        "Lost: events 4 to 5 of producer p never arrived",
+    ]
+    assert verify(client, keys).faults == []
+
+
+def test_entries_deleted_from_the_end_are_lost_without_waiting_for_more(
+    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, logged: Callable[[str], list[str]]
+) -> None:
+    """The producer may never publish again."""
+    publish(EVENTS)
+    for entry in entries(client, keys)[6:]:
+        client.xdel(keys.events, entry.id)
+    assert verify(client, keys).faults == ["4 events of p are neither applied nor counted nor in the stream"]
+
+    with consuming():
+        wait_until(lambda: "lost" in stats(client, keys), what="the loss to be counted")
+        publish(EVENTS[:2])
+        wait_until(lambda: stats(client, keys)["applied"] == 8, what="the log to go on")
+
+    assert stats(client, keys) == {"applied": 8, "lost": 4}
+    assert logged("events_lost") == ["Lost: events 7 to 10 of producer p never arrived"]
+    assert verify(client, keys).faults == []
+
+
+def test_a_stream_that_was_trimmed_by_others_has_lost_the_rest(
+    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming
+) -> None:
+    """While no consumer was there."""
+    publish(EVENTS * 10)
+    client.xtrim(keys.events, maxlen=30, approximate=False)
+
+    with consuming():
+        wait_until(lambda: stats(client, keys).get("applied") == 30, what="the rest to be applied")
+
+    assert stats(client, keys) == {"applied": 30, "lost": 70}
+
+
+@pytest.mark.parametrize("while_idle", [True, False])
+def test_an_emptied_store_is_a_new_log(
+    server: Server, keys: Keys, logged: Callable[[str], list[str]], while_idle: bool
+) -> None:
+    """FLUSHALL: what was is gone with its numbers, what comes is applied; the producer's past is lost."""
+    with connect(server.url, part="test") as client:
+        publish = Publisher(client, keys)
+        publish("p", 1, EVENTS)
+        consumer = Consumer(
+            connect(server.url, part="consumer"), Target(keys, KUBECOST_KINDS, 100), retain=10, name="first"
+        )
+        stop = threading.Event()
+        thread = threading.Thread(target=consumer.run, args=(stop,))
+        thread.start()
+        try:
+            wait_until(lambda: stats(client, keys).get("applied") == 10, what="all to be applied")
+            client.flushall()
+            if while_idle:
+                wait_until(lambda: logged("log_gone"), what="it to be noticed")
+            assert publish("p", 11, EVENTS[:3]).gap
+            publish("p", 11, EVENTS[:3], skip=True)
+            wait_until(lambda: stats(client, keys).get("applied") == 3, what="the log to go on")
+        finally:
+            stop.set()
+            thread.join()
+
+        assert stats(client, keys) == {"applied": 3, "lost": 10}
+        assert listed(client, keys, "allocation") == EVENTS[:3]
+        assert verify(client, keys).faults == []
+        assert len(logged("log_gone")) == 1
+
+
+def test_a_deleted_stream_goes_on(
+    client: redis.Redis,
+    keys: Keys,
+    publish: Publish,
+    consuming: Consuming,
+    caught_up: Callable[[], None],
+    logged: Callable[[str], list[str]],
+) -> None:
+    """With ids after the cursor, and what was not applied is lost."""
+    publish(EVENTS)
+    with consuming():
+        caught_up()
+        client.delete(keys.events)
+        wait_until(lambda: client.exists(keys.events), what="the stream to be made again")
+        publish(EVENTS)
+        wait_until(lambda: stats(client, keys)["applied"] == 20, what="the log to go on")
+
+    client.delete(keys.events)
+    publish(EVENTS)
+    client.delete(keys.events)
+    with consuming():
+        wait_until(lambda: "lost" in stats(client, keys), what="the loss to be counted")
+
+    assert stats(client, keys) == {"applied": 20, "lost": 10}
+    assert len(logged("stream_gone")) == 2
+    assert verify(client, keys).faults == []
+
+
+def test_a_destroyed_group_is_made_again(
+    client: redis.Redis,
+    keys: Keys,
+    publish: Publish,
+    consuming: Consuming,
+    caught_up: Callable[[], None],
+    logged: Callable[[str], list[str]],
+) -> None:
+    """Idle or at work."""
+    publish(EVENTS)
+    with consuming():
+        caught_up()
+        client.xgroup_destroy(keys.events, GROUP)
+        wait_until(lambda: logged("group_gone"), what="it to be noticed")
+        assert group(client, keys)["last-delivered-id"] == client.get(keys.cursor)
+        client.xgroup_destroy(keys.events, GROUP)
+        publish(EVENTS)
+        wait_until(lambda: stats(client, keys)["applied"] == 20, what="the log to go on")
+
+    assert group(client, keys)["lag"] == 0
+    assert len(logged("group_gone")) == 2
+
+
+@pytest.mark.parametrize("mirror", ["as it was restored", "ahead as well", "gone"])
+def test_a_cursor_ahead_of_the_stream_goes_back_and_doubles_nothing(
+    client: redis.Redis,
+    keys: Keys,
+    publish: Publish,
+    consuming: Consuming,
+    caught_up: Callable[[], None],
+    logged: Callable[[str], list[str]],
+    mirror: str,
+) -> None:
+    """The stream is of an older backup than the rest: what is in it again is recognized by its number."""
+    publish(EVENTS)
+    with consuming():
+        caught_up()
+    restored = client.dump(keys.events)
+    publish(EVENTS)
+    with consuming():
+        caught_up()
+    client.delete(keys.events)
+    client.restore(keys.events, 0, restored)  # type: ignore[arg-type]
+    if mirror == "ahead as well":
+        client.xgroup_setid(keys.events, GROUP, client.get(keys.cursor))  # type: ignore[arg-type]
+    elif mirror == "gone":
+        client.xgroup_destroy(keys.events, GROUP)
+
+    with consuming():
+        wait_until(lambda: logged("cursor_ahead"), what="it to be noticed")
+        publish(EVENTS[:5])
+        wait_until(lambda: stats(client, keys)["applied"] == 25, what="the log to go on")
+        caught_up()
+
+    assert counters(client, keys) == {"AllocationSetSaved": 25}
+    assert listed(client, keys, "allocation") == EVENTS + EVENTS + EVENTS[:5]
+    assert stats(client, keys).get("duplicate", 0) == (0 if mirror == "as it was restored" else 10)
+    assert len(logged("cursor_ahead")) == 1
+    assert verify(client, keys).faults == []
+
+
+def test_a_deleted_cursor_is_taken_from_its_mirror(
+    client: redis.Redis,
+    keys: Keys,
+    publish: Publish,
+    consuming: Consuming,
+    caught_up: Callable[[], None],
+    logged: Callable[[str], list[str]],
+) -> None:
+    """Entries without a number are not applied again, either."""
+    client.xadd(keys.events, {"event": EVENTS[0]})
+    publish(EVENTS)
+    with consuming():
+        caught_up()
+        client.delete(keys.cursor)
+        wait_until(lambda: logged("cursor_gone"), what="it to be noticed")
+        publish(EVENTS)
+        wait_until(lambda: stats(client, keys)["applied"] == 21, what="the log to go on")
+
+    assert stats(client, keys) == {"applied": 21, "unnumbered": 1}
+
+
+def test_the_records_of_idle_producers_go_and_stay_in_the_sums(
+    client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None]
+) -> None:
+    """Only when all that was published is applied."""
+    publish = Publisher(client, keys)
+    publish("idle", 1, [EVENTS[0], b"{}", EVENTS[1]])
+    publish("lossy", 3, EVENTS, skip=True)
+    with consuming():
+        caught_up()
+    publish("waiting", 1, EVENTS)
+    client.hset(keys.producers, "idle:seen", 1)
+    client.hset(keys.producers, "lossy:seen", 1)
+    client.hset(keys.producers, "waiting:seen", 1)
+
+    look(client, keys)
+
+    names: Any = client.hkeys(keys.producers)
+    assert {name.rpartition(b":")[0] for name in names} == {b"waiting"}
+    found = verify(client, keys)
+    assert found.faults == []
+    assert (found.pruned.published, found.pruned.applied, found.pruned.dead, found.pruned.lost) == (15, 12, 1, 2)
+    assert found.total.published == 25
+    with consuming():
+        caught_up()
+    assert verify(client, keys).faults == []
+
+
+def test_a_producer_that_is_not_idle_keeps_its_record(
+    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: Callable[[], None]
+) -> None:
+    """It may publish at any time."""
+    publish(EVENTS)
+    with consuming():
+        caught_up()
+    before = client.hgetall(keys.producers)
+
+    assert look(client, keys).mended == []
+
+    assert client.hgetall(keys.producers) == before

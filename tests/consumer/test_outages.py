@@ -1,0 +1,309 @@
+"""The store goes away, or says no: the consumer waits, says so once, and goes on where it was."""
+
+import logging
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import redis
+from etlog.verify import verify
+from etlog_consumer import Consumer, Target, outage
+from etlog_consumer.outage import FIRST_RETRY, LAST_RETRY, Outage
+from etlog_events.keys import Keys
+from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.store import connect
+from etlog_producer.publish import Publisher
+from proxy import Proxy
+from samples import saved
+from servers import Server, wait_until
+from stream import stats
+
+EVENTS = [saved(size) for size in range(100)]
+SCRIPT = Path(__file__).parent / "run_consumer.py"
+
+#: Seconds over which the use of the processor is measured.
+MEASURED = 4.0
+
+
+@pytest.fixture(autouse=True)
+def logs(caplog: pytest.LogCaptureFixture) -> None:
+    """Everything the consumer says is kept."""
+    caplog.set_level(logging.INFO, "etlog.consumer")
+
+
+@contextmanager
+def consumer_at(url: str, keys: Keys) -> Iterator[None]:
+    """A consumer in a thread."""
+    client = connect(url, part="consumer", answer_timeout=1.5)
+    consumer = Consumer(client, Target(keys, KUBECOST_KINDS, 100), retain=10)
+    stop = threading.Event()
+    thread = threading.Thread(target=consumer.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        client.close()
+
+
+def lines(caplog: pytest.LogCaptureFixture, action: str) -> list[str]:
+    """The log lines of an action."""
+    return [r.getMessage() for r in caplog.records if getattr(r, "action", None) == action]
+
+
+def by_config(name: str, bad: str, good: str) -> tuple[Callable[[Server], Any], Callable[[Server], Any]]:
+    """A setting of the store that makes it refuse, and one that mends it."""
+
+    def setting(value: str) -> Callable[[Server], Any]:
+        def set_it(server: Server) -> None:
+            with connect(server.url, part="test") as client:
+                client.config_set(name, value)
+
+        return set_it
+
+    return setting(bad), setting(good)
+
+
+def command(*arguments: str, url: Callable[[Server], str] = lambda server: server.url) -> Callable[[Server], Any]:
+    """A command to the store."""
+
+    def send(server: Server) -> None:
+        with connect(url(server), part="test") as client:
+            client.execute_command(*arguments)
+
+    return send
+
+
+def change_password(server: Server) -> None:
+    """Nobody who is connected stays."""
+    command("CONFIG", "SET", "requirepass", "hunter22")(server)
+    with connect(_with_password(server), part="test") as client:
+        client.client_kill_filter(_type="normal", skipme=True)
+
+
+def _with_password(server: Server) -> str:
+    return server.url.replace("redis://", "redis://:hunter22@")
+
+
+#: What goes wrong, how it is mended, and what the log line says of it.
+TROUBLE: dict[str, tuple[Callable[[Server], Any], Callable[[Server], Any], str]] = {
+    "restart": (Server.kill, Server.start, "onnect"),
+    "frozen": (Server.stop, Server.resume, "imeout"),
+    "out of memory": (*by_config("maxmemory", "1", "0"), "maxmemory"),
+    "cannot save": (*by_config("min-replicas-to-write", "3", "0"), "eplicas"),
+    "read-only": (
+        command("REPLICAOF", "127.0.0.1", "1"),
+        command("REPLICAOF", "NO", "ONE"),
+        "read only|aster",
+    ),
+    "another password": (
+        change_password,
+        command("CONFIG", "SET", "requirepass", "", url=_with_password),
+        "uthentication|closed",  # that of the dropped connection comes first
+    ),
+    "a permission taken": (
+        command("ACL", "SETUSER", "default", "-evalsha", "-eval"),
+        command("ACL", "SETUSER", "default", "+@all"),
+        "permission",
+    ),
+}
+
+
+@pytest.mark.parametrize(("break_it", "mend_it", "said"), TROUBLE.values(), ids=TROUBLE.keys())
+def test_it_waits_until_the_store_takes_events_again(
+    server: Server,
+    keys: Keys,
+    caplog: pytest.LogCaptureFixture,
+    break_it: Callable[[Server], Any],
+    mend_it: Callable[[Server], Any],
+    said: str,
+) -> None:
+    """One line when it goes, one when it is back, and every event applied once."""
+    with connect(server.url, part="test") as client, consumer_at(server.url, keys):
+        publish = Publisher(client, keys)
+        publish("p", 1, EVENTS)
+        wait_until(lambda: stats(client, keys).get("applied") == 100, what="the first events to be applied")
+
+        break_it(server)
+        wait_until(lambda: lines(caplog, "store_away"), what="it to be noticed")
+        mend_it(server)
+        wait_until(lambda: lines(caplog, "store_back"), what="it to be over")
+        client.connection_pool.disconnect()
+        held = int(client.hget(keys.producers, "p:published") or 0)
+        publish("p", held + 1, EVENTS)
+        wait_until(lambda: stats(client, keys).get("applied") == held + 100, what="the next events to be applied")
+        assert verify(client, keys).faults == []
+
+    assert len(lines(caplog, "store_away")) == len(lines(caplog, "store_back")) == 1
+    assert any(part in lines(caplog, "store_away")[0] for part in said.split("|")), lines(caplog, "store_away")
+
+
+def test_a_store_that_loads_is_waited_for(keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
+    """Its file is large; it answers, but not yet to this."""
+    server = Server("--appendonly", "yes", "--aof-use-rdb-preamble", "no", "--key-load-delay", "200")
+    try:
+        with connect(server.url, part="test") as client:
+            publish = Publisher(client, keys)
+            for first in range(0, 5000, 100):
+                publish("p", first + 1, EVENTS)
+            with consumer_at(server.url, keys):
+                wait_until(lambda: lines(caplog, "active"), what="the consumer to start")
+                server.kill()
+                server.start()
+                client.connection_pool.disconnect()
+                wait_until(lambda: stats(client, keys).get("applied") == 5000, what="all to be applied")
+    finally:
+        server.close()
+    assert len(lines(caplog, "store_away")) == 1
+
+
+def test_a_store_that_cannot_write_its_file_is_waited_for(keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
+    """MISCONF: a snapshot failed, and the store takes nothing until one succeeds."""
+    server = Server("--save", "3600 1000000", "--stop-writes-on-bgsave-error", "yes")
+    try:
+        with connect(server.url, part="test") as client:
+            publish = Publisher(client, keys)
+            publish("p", 1, EVENTS)
+            shutil.rmtree(server.folder)
+            client.bgsave()
+            wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", what="it to fail")
+            with consumer_at(server.url, keys):
+                wait_until(lambda: lines(caplog, "store_away"), what="it to be noticed")
+                assert "MISCONF" in lines(caplog, "store_away")[0]
+                client.config_set("stop-writes-on-bgsave-error", "no")
+                wait_until(lambda: stats(client, keys).get("applied") == 100, what="all to be applied")
+                wait_until(lambda: lines(caplog, "store_back"), what="it to be over")
+    finally:
+        server.close()
+    assert len(lines(caplog, "store_away")) == len(lines(caplog, "store_back")) == 1
+
+
+def test_a_bad_network_doubles_and_loses_nothing(server: Server, keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
+    """Replies swallowed, late, connections cut: what was applied without an answer is not applied again."""
+    proxy = Proxy(server.port)
+    try:
+        with connect(server.url, part="test") as client, consumer_at(proxy.url, keys):
+            publish = Publisher(client, keys)
+            for round_ in range(3):
+                publish("p", 1 + 300 * round_, EVENTS)
+                before = proxy.swallowed
+                proxy.swallow_replies(True)
+                publish("p", 101 + 300 * round_, EVENTS)
+                wait_until(partial(_more_swallowed, proxy, before), what="a reply to be swallowed")
+                proxy.cut()
+                proxy.swallow_replies(False)
+                proxy.delay_replies(0.05)
+                publish("p", 201 + 300 * round_, EVENTS)
+                proxy.delay_replies(0)
+                wait_until(partial(_applied, client, keys, 300 * (round_ + 1)), what="all to be applied")
+            assert stats(client, keys) == {"applied": 900}
+    finally:
+        proxy.close()
+
+
+def test_a_half_open_connection_is_given_up(server: Server, keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
+    """It takes requests, and nothing ever comes back."""
+    proxy = Proxy(server.port)
+    try:
+        with connect(server.url, part="test") as client, consumer_at(proxy.url, keys):
+            wait_until(lambda: lines(caplog, "active"), what="the consumer to start")
+            proxy.swallow_replies(True)
+            wait_until(lambda: lines(caplog, "store_away"), what="it to be noticed")
+            Publisher(client, keys)("p", 1, EVENTS)
+            proxy.swallow_replies(False)
+            wait_until(lambda: stats(client, keys).get("applied") == 100, what="all to be applied")
+            wait_until(lambda: lines(caplog, "store_back"), what="it to be over")
+    finally:
+        proxy.close()
+    assert len(lines(caplog, "store_away")) == len(lines(caplog, "store_back")) == 1
+
+
+def test_reading_alone_does_not_end_an_outage(server: Server, keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
+    """A list that is no list: entries can be read, and not applied."""
+    with connect(server.url, part="test") as client:
+        client.set(keys.log("allocation"), "not a list")
+        Publisher(client, keys)("p", 1, EVENTS)
+        with consumer_at(server.url, keys):
+            wait_until(lambda: lines(caplog, "store_away"), what="it to be noticed")
+            before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+            wait_until(
+                lambda: client.info("commandstats")["cmdstat_evalsha"]["calls"] > before + 6, what="more attempts"
+            )
+            assert lines(caplog, "store_back") == []
+            client.delete(keys.log("allocation"))
+            wait_until(lambda: lines(caplog, "store_back"), what="it to be over")
+        assert stats(client, keys) == {"applied": 100}
+    assert len(lines(caplog, "store_away")) == 1
+
+
+@pytest.mark.parametrize("state", ["idle", "standing by", "away", "refusing"])
+def test_waiting_costs_next_to_nothing(server: Server, keys: Keys, state: str) -> None:
+    """Less than 2 % of a core."""
+    with connect(server.url, part="test") as client:
+        if state == "standing by":
+            client.set(keys.lease, "another")
+        process = subprocess.Popen([sys.executable, str(SCRIPT), server.url, keys.name], stderr=subprocess.DEVNULL)
+        try:
+            wait_until(
+                lambda: any(c["name"] == "etlog-consumer" for c in client.client_list()), what="the consumer to start"
+            )
+            if state == "idle":
+                wait_until(lambda: client.get(keys.lease), what="the consumer to be active")
+            if state == "away":
+                server.kill()
+            if state == "refusing":
+                client.config_set("maxmemory", "1")
+            measured = psutil.Process(process.pid)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1)
+            before = sum(measured.cpu_times()[:2])
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(MEASURED)
+            used = sum(measured.cpu_times()[:2]) - before
+        finally:
+            process.kill()
+            process.wait()
+    assert before > 0  # it is measured at all
+    assert used / MEASURED < 0.02
+
+
+def test_pauses_grow_with_jitter_and_begin_anew() -> None:
+    """From the first to the last, by a clock that nobody sets."""
+    now = [0.0]
+    away = Outage(lambda: now[0])
+
+    pauses = [away.failed(OSError("gone")) for _ in range(10)]
+
+    assert FIRST_RETRY / 2 <= pauses[0] <= FIRST_RETRY
+    assert all(LAST_RETRY / 2 <= pause <= LAST_RETRY for pause in pauses[-3:])
+    assert len(set(pauses[-3:])) == 3
+    away.worked()
+    assert away.failed(OSError("gone")) <= FIRST_RETRY
+
+
+def test_no_clock_that_somebody_sets_is_asked() -> None:
+    """Lease, pauses and looks go by the monotonic clock; the lease's end is the store's affair."""
+    for module in Path(outage.__file__).parent.glob("*.py"):
+        text = module.read_text()
+        assert "time.time" not in text
+        assert "datetime" not in text
+        if module.name != "metrics.py":  # an entry's age is the difference of two such clocks, and decides nothing
+            assert "import monotonic, time" not in text
+            assert "from time import time" not in text
+
+
+def _more_swallowed(proxy: Proxy, before: int) -> bool:
+    return proxy.swallowed > before
+
+
+def _applied(client: redis.Redis, keys: Keys, number: int) -> bool:
+    return stats(client, keys).get("applied") == number
