@@ -3,7 +3,7 @@
 import http.client
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -24,22 +24,24 @@ def proxied(port: int, *, strip: bool) -> Iterator[str]:
             if not self.path.startswith(PREFIX):
                 self.send_error(404)
                 return
-            upstream = http.client.HTTPConnection("127.0.0.1", port)
-            path = self.path.removeprefix(PREFIX) or "/" if strip else self.path
+            with closing(http.client.HTTPConnection("127.0.0.1", port)) as upstream:
+                path = self.path.removeprefix(PREFIX) or "/" if strip else self.path
+                try:
+                    self._forward(upstream, path)
+                except OSError:
+                    self.close_connection = True  # either end has gone
+
+        def _forward(self, upstream: http.client.HTTPConnection, path: str) -> None:
             upstream.request("GET", path, headers={"Host": "inside", **_without_host(self.headers)})
-            answer = upstream.getresponse()
-            self.send_response(answer.status)
-            for name, value in answer.getheaders():
-                if name.lower() not in {"transfer-encoding", "connection"}:
-                    self.send_header(name, value)
-            self.end_headers()
-            try:
+            with upstream.getresponse() as answer:
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    if name.lower() not in {"transfer-encoding", "connection"}:
+                        self.send_header(name, value)
+                self.end_headers()
                 while data := answer.read1(65536):
                     self.wfile.write(data)
                     self.wfile.flush()
-            except OSError:
-                pass
-            upstream.close()
 
         def log_message(self, *_: object) -> None:
             """Nothing is printed."""

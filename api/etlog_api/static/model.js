@@ -27,6 +27,7 @@ export class Model {
     this.counters = {};
     this.warning = null;
     this.loaded = false;
+    this.known = new Set();
   }
 
   // Take an answer of the API, and the events that came live while it was on its way.
@@ -42,15 +43,15 @@ export class Model {
       return [name, events.map((event) => toItem(name, event))];
     }));
     this.loaded = true;
-    if (meanwhile.length) {
-      const known = new Set([...this.categories.values()].flat().map(({ event }) => text(event)));
-      this.add(meanwhile.filter((event) => !known.has(text(event))));
-    }
+    // The stream may be behind the answer: what it brings later can be in here already.
+    this.known = new Set([...this.categories.values()].flat().map(({ event }) => text(event)));
+    this.add(meanwhile);
   }
 
   // Take events that were applied after all others.
   add(events) {
     for (const event of events) {
+      if (this.known.delete(text(event))) continue;
       this.counters[event.kind] = (this.counters[event.kind] ?? 0) + 1;
       const category = this.prefixes.get(splitKind(event.kind)?.prefix);
       if (!category) continue;

@@ -84,6 +84,7 @@ export class Stream {
   }
 
   take({ id, event, data }) {
+    if (event !== "resync" && id && this.lastId && !isAfter(id, this.lastId)) return;  // was here already
     if (id) this.lastId = id;
     if (event === "resync") {
       this.lastId = null;
@@ -92,6 +93,12 @@ export class Stream {
       this.on.event(JSON.parse(data));
     }
   }
+}
+
+// Whether the entry with one id comes after that with another.
+function isAfter(one, other) {
+  const [[a, b], [c, d]] = [one, other].map((id) => id.split("-").map(Number));
+  return a > c || (a === c && b > d);
 }
 
 function pause(milliseconds, signal) {
