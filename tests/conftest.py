@@ -5,6 +5,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import pytest
 import redis
@@ -16,11 +17,12 @@ from servers import Server, wait_until
 
 
 @pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the machine reaches a test."""
+def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of the machine reaches a test, and no test its spool."""
     for name in os.environ:
         if name.startswith("ETLOG_") and not name.startswith("ETLOG_TEST_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("ETLOG_SPOOL_DIR", str(tmp_path / "spool"))
 
 
 @pytest.fixture(scope="session")

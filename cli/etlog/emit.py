@@ -62,7 +62,12 @@ class Place:
 
 
 def emit_one(event: Event, settings: Settings) -> int:
-    """Deliver `event`. Returns 1. Raises `CommandFailed` when the store does not take it; then it is in the spool."""
+    """Deliver `event`. Returns 1.
+
+    Raises `StoreError` when the store cannot be used, and `CommandFailed` when it goes away meanwhile; then the event
+    is in the spool.
+    """
+    _reach(settings.redis_url)
     with Producer() as producer:
         producer.publish(event)
         if producer.flush(TIMEOUT):
