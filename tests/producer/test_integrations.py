@@ -82,7 +82,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_airflow_listener_turns_task_instances_into_events(
-    airflow: None, producer: Producer, client: redis.Redis, keys: Keys, caplog: pytest.LogCaptureFixture
+    airflow: None, producer: Producer, client: redis.Redis, keys: Keys
 ) -> None:
     """As the mapping says; its own faults fail no task."""
     listener: Any = EtlogListener(producer, outcome)
@@ -96,7 +96,6 @@ def test_an_airflow_listener_turns_task_instances_into_events(
         ("AssetSetSaved", {"size": 3, "window": SPAN, "task": "save"}),
         ("AssetSetComputeError", {"window": SPAN, "error": "disk full"}),
     ]
-    assert "An event of a task was not emitted: 'a fault of the mapping'" in caplog.messages
 
 
 @pytest.fixture
@@ -144,8 +143,12 @@ def run_ops(*hooks: Any) -> None:
         raise ValueError("disk full")
 
     first, second = dagster.op(save), dagster.op(fail)
-    nightly = dagster.job(hooks=set(hooks), name="nightly")(lambda: second(first()))
-    assert not nightly.execute_in_process(raise_on_error=False).success
+
+    def nightly() -> None:
+        second(first())
+
+    job = dagster.job(hooks=set(hooks))(nightly)
+    assert not job.execute_in_process(raise_on_error=False).success
 
 
 def test_nothing_of_a_host_is_imported_unless_it_is_used() -> None:
