@@ -98,6 +98,8 @@ def _deliver(producer: Producer, url: str, held: int = 0) -> None:
 
 def _open(path: str) -> AbstractContextManager[BinaryIO]:
     if path == "-":
+        if sys.stdin is None:
+            raise CommandFailed("--file: standard input is closed")
         return nullcontext(sys.stdin.buffer)
     try:
         return Path(path).open("rb")
