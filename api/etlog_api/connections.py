@@ -1,15 +1,16 @@
 """The ways to the store: connections that stay, and one of its own for each question that need not be quick."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import redis
 from etlog_events import store
 
-#: Seconds in which a question must be answered; every answer of ours is promised within 2.
+#: Seconds that a request waits for the store; every answer of ours is promised within 2.
 QUESTION_TIMEOUT = 1.5
+
+T = TypeVar("T")
 
 
 class Connections:
@@ -22,15 +23,29 @@ class Connections:
         """A client that stays until its user closes it. Nothing is sent yet."""
         return store.connect_async(self._url, part="api", answer_timeout=QUESTION_TIMEOUT)
 
-    @asynccontextmanager
-    async def question(self) -> AsyncIterator[Any]:
-        """A client for one question. A new one each time, so that none is half open or leads to a demoted store.
+    async def ask(self, question: Callable[[Any], Awaitable[T]]) -> T:
+        """What `question` makes of a client. A new one each time, so that none is half open or leads to a demoted store.
 
         Raises `StoreError` when the store cannot be reached, does not answer in time or refuses.
         """
-        with store.translated(self._url):
-            try:
-                async with asyncio.timeout(QUESTION_TIMEOUT), self.open() as client:
-                    yield client
-            except TimeoutError as e:
-                raise redis.TimeoutError(f"no answer within {QUESTION_TIMEOUT} s") from e
+
+        async def asked() -> T:
+            async with self.open() as client:
+                return await question(client)
+
+        task = asyncio.create_task(asked())
+        task.add_done_callback(_look_at)
+        try:
+            await asyncio.wait({task}, timeout=QUESTION_TIMEOUT)
+            with store.translated(self._url):
+                if not task.done():
+                    raise redis.TimeoutError(f"no answer within {QUESTION_TIMEOUT} s")
+                return task.result()
+        finally:
+            task.cancel()  # and not waited for: before Python 3.12 the driver may swallow it
+
+
+def _look_at(task: "asyncio.Task[Any]") -> None:
+    """Keep asyncio from complaining that nobody looked at the error of a task that was given up."""
+    if not task.cancelled():
+        task.exception()

@@ -57,22 +57,22 @@ class Reader:
         """
         if self._next is None:
             self._next = asyncio.create_task(self._ask())
-        view = await asyncio.shield(self._next)  # a client that leaves must not take the question from the others
+        question = self._next
+        # A request that leaves takes the question from nobody, and one behind a question that hangs is in time, too.
+        await asyncio.wait({question}, timeout=QUESTION_TIMEOUT)
+        view = question.result() if question.done() else self._away(TimeoutError())
         if view is None:
             raise StoreUnavailable("the store cannot be reached, and nothing was read from it yet")
         return view
 
     async def _ask(self) -> View | None:
-        try:
-            # The time counts from the first request that waits, so one behind a question that hangs is in time too.
-            async with asyncio.timeout(QUESTION_TIMEOUT), self._asking:
-                self._next = None  # who comes from here on was not there when this question was asked
-                snapshot = await self._refreshed()
-        except (redis.RedisError, OSError) as e:  # a timeout is an OSError
-            return self._away(e)
-        finally:
-            if self._next is asyncio.current_task():
-                self._next = None
+        async with self._asking:
+            self._next = None  # who comes from here on was not there when this question was asked
+            try:
+                async with asyncio.timeout(QUESTION_TIMEOUT):
+                    snapshot = await self._refreshed()
+            except (redis.RedisError, OSError) as e:  # a timeout is an OSError
+                return self._away(e)
         if self._away_since is not None:
             logger.warning(
                 "The store answers again after %.1f s", time.time() - self._away_since, extra={"action": "store_back"}

@@ -60,5 +60,4 @@ class Service:
 
     async def status(self) -> Status:
         """The present status. Raises `StoreError` when the store does not give it in time."""
-        async with self.connections.question() as client:
-            return await read_status(client, self.settings.keys)
+        return await self.connections.ask(partial(read_status, keys=self.settings.keys))

@@ -6,6 +6,7 @@ Each command imports what it needs itself: scripts start `etlog emit` again and 
 import re
 import sys
 from importlib import metadata
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,7 +38,8 @@ app.add_typer(spool.app, name="spool")
 def main() -> None:
     """Run the command and leave with its exit code: 0 done, 1 failed, 2 misused."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # an event may hold any letter
+        if isinstance(stream, TextIOWrapper):  # it is None when it was closed by the one who started us
+            stream.reconfigure(errors="backslashreplace")  # an event may hold any letter
     sys.exit(run(sys.argv[1:]))
 
 
@@ -55,6 +57,8 @@ def run(arguments: list[str]) -> int:
         return _say(f"{str(e).rstrip('.')}; name another with --redis-url or ETLOG_REDIS_URL", MISUSED)
     except EtlogError as e:
         return _say(str(e), MISUSED)
+    except OSError as e:  # a full disk, a file that is gone
+        return _say(f"{e.strerror or e}{f': {e.filename}' if e.filename else ''}", FAILED)
     except (typer.Abort, KeyboardInterrupt):
         return 130
     return code if isinstance(code, int) else DONE

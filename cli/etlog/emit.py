@@ -227,6 +227,8 @@ def _reach(url: str) -> None:
 
 def _open(path: str) -> AbstractContextManager[BinaryIO]:
     if path == "-":
+        if sys.stdin is None:
+            raise CommandFailed("--file: standard input is closed")
         return nullcontext(sys.stdin.buffer)
     try:
         return Path(path).open("rb")

@@ -123,7 +123,7 @@ def _lines(row: tuple[str, str, str, str, str], widths: Sequence[int], width: in
     line.rstrip()
     yield line
     if not fits:
-        yield from (Text(f"    {part}") for part in wrap(details, width - 4))
+        yield from (Text(f"    {part}") for part in wrap(details, max(width - 4, 10)))
 
 
 def _to_seconds(time: str) -> str:

@@ -1,6 +1,9 @@
 """The command as a whole: help that teaches, and one sentence with exit code 2 for what is wrong."""
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from importlib import metadata
@@ -19,13 +22,15 @@ WINDOW = ("--start", "2022-06-03T10:00:00Z", "--end", "2022-06-03T11:00:00Z")
 
 
 @pytest.fixture(autouse=True)
-def own_root_logger() -> Iterator[None]:
-    """A command sets up the logging of its process, which is that of all tests here."""
+def own_process() -> Iterator[None]:
+    """A command sets up the logging and the environment of its process, which is that of all tests here."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, environment = root.handlers[:], root.level, dict(os.environ)
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -73,6 +78,20 @@ def test_the_version_is_that_of_the_package() -> None:
     ended = commands.run("--version")
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"etlog {metadata.version('etlog')}\n", "")
+
+
+def test_a_full_disk_is_one_sentence() -> None:
+    """Whatever the system says when it does not do what it was asked for is no traceback."""
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "etlog", "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert ended.returncode != 0
+    assert ended.stderr.startswith("etlog: No space left on device\n")
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_misuse_ends_the_process_with_2() -> None:

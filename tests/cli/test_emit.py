@@ -92,6 +92,15 @@ def test_a_dash_is_standard_input(client: redis.Redis, keys: Keys) -> None:
     assert list(stored(client, keys)) == [line(1), line(2)]
 
 
+def test_a_standard_input_that_is_closed_is_one_sentence() -> None:
+    """As a service may have it."""
+    shell = ["sh", "-c", '"$0" -m etlog emit --file - <&- >&-', sys.executable]
+
+    ended = subprocess.run(shell, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (2, "etlog: --file: standard input is closed\n")
+
+
 def test_an_empty_file_is_no_fault(keys: Keys) -> None:
     """Nothing happened, and that is said."""
     ended = commands.run("emit", "--file", "-", input="")

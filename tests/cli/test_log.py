@@ -133,6 +133,7 @@ def test_a_long_error_is_wrapped() -> None:
     assert len(shown(body, 80)) == 8
     assert max(map(len, shown(body, 80))) <= 80
     assert len(shown(body, ENDLESS)) == 2
+    assert shown(body, 1)
 
 
 def test_what_an_event_holds_cannot_touch_the_screen() -> None:

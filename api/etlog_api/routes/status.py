@@ -1,6 +1,7 @@
 """How the log and this process are: status, bug report, metrics, health."""
 
 import asyncio
+from functools import partial
 
 import orjson
 from etlog_events.errors import StoreError
@@ -32,8 +33,7 @@ def router(service: Service) -> APIRouter:
 
     async def evidence_or_none() -> Evidence | None:
         try:
-            async with service.connections.question() as client:
-                return await read_evidence(client, service.settings.keys)
+            return await service.connections.ask(partial(read_evidence, keys=service.settings.keys))
         except StoreError:
             return None
 

@@ -1,0 +1,108 @@
+"""The stream of one log, as the live log reads it: what was applied, in pages, without dead letters and duplicates."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import redis
+from etlog_events.errors import InvalidEvent
+from etlog_events.keys import Keys
+from etlog_events.kinds import Kinds
+from etlog_events.validation import validator
+
+from etlog_api.page import Page, Position, id_of, position_of
+
+#: Entries read at a time.
+ENTRIES = 500
+
+#: Bytes of one page, or one event: what a client that reads nothing makes us hold beyond what waits for it.
+PAGE_BYTES = 64 * 1024
+
+#: The largest sequence number; the consumer refuses a larger one.
+MAX_SEQ = 2**53 - 1
+
+Entry = tuple[bytes, dict[bytes, bytes]]
+
+
+class Stream:
+    """The stream of the log with these keys; what takes a client of the store raises the driver's errors."""
+
+    def __init__(self, keys: Keys, kinds: Kinds) -> None:
+        self.keys = keys
+        self._validate = validator(kinds)
+
+    async def cursor(self, store: Any) -> Position:
+        """Up to where the log is applied."""
+        return position_of(await store.get(self.keys.cursor))
+
+    async def now(self, store: Any) -> tuple[Position, dict[bytes, int]]:
+        """The cursor, and there the last applied number of each producer."""
+        async with store.pipeline(transaction=True) as pipe:
+            pipe.get(self.keys.cursor)
+            pipe.hgetall(self.keys.producers)
+            cursor, producers = await pipe.execute()
+        return position_of(cursor), {
+            name.removesuffix(b":applied"): int(number)
+            for name, number in producers.items()
+            if name.endswith(b":applied")
+        }
+
+    async def duplicates(self, store: Any) -> int:
+        """How many duplicates the log has seen since it began."""
+        return int(await store.hget(self.keys.stats, "duplicate") or 0)
+
+    async def entries(self, store: Any, after: Position, until: Position) -> list[Entry]:
+        """The first entries behind `after` up to `until` that the stream holds."""
+        found: list[Entry] = await store.xrange(self.keys.events, *_span(after, until), count=ENTRIES)
+        return found
+
+    async def complete_entries(self, store: Any, after: Position, until: Position) -> list[Entry] | None:
+        """The same, or None when some that were there may have left the stream."""
+        async with store.pipeline(transaction=True) as pipe:
+            pipe.xrange(self.keys.events, *_span(after, until), count=ENTRIES)
+            pipe.xinfo_stream(self.keys.events)
+            try:
+                entries, info = await pipe.execute()
+            except redis.ResponseError as e:
+                if "no such key" in str(e):
+                    return None
+                raise
+        return None if _has_lost(info, after) else entries
+
+    def pages(self, entries: Iterable[Entry], numbers: dict[bytes, int]) -> Iterator[Page]:
+        """The events of `entries` that the consumer applied, by its own rules; `numbers` is carried on."""
+        page = Page()
+        for entry_id, fields in without_duplicates(entries, numbers):
+            try:
+                kind, text = self._validate(fields.get(b"event", b""))
+            except InvalidEvent:
+                continue
+            if page.events and page.size + len(text) > PAGE_BYTES:
+                yield page
+                page = Page()
+            page.add(position_of(entry_id), kind.name, text)
+        if page.events:
+            yield page
+
+
+def without_duplicates(entries: Iterable[Entry], numbers: dict[bytes, int]) -> Iterator[Entry]:
+    """The entries whose number is new for its producer, or that have none; `numbers` is carried on."""
+    for entry_id, fields in entries:
+        producer, seq = fields.get(b"producer"), fields.get(b"seq")
+        if producer and seq:
+            number = int(seq) if seq.isdigit() and len(seq) < 17 else 0
+            if not numbers.get(producer, 0) < number <= MAX_SEQ:
+                continue
+            numbers[producer] = number
+        yield entry_id, fields
+
+
+def _span(after: Position, until: Position) -> tuple[str, str]:
+    return f"({id_of(after)}", id_of(until)
+
+
+def _has_lost(info: dict[str, Any], after: Position) -> bool:
+    """Whether entries behind `after` may have left the stream, by its `XINFO`."""
+    if info["entries-added"] == info["length"]:
+        return False
+    first = info["first-entry"]
+    return first is None or after < position_of(first[0])
