@@ -197,7 +197,7 @@ def test_a_slow_store_is_waited_for(
         monkeypatch.setenv("ETLOG_REDIS_URL", proxy.url)
         proxy.delay_replies(0.1)
 
-        assert emit_file(str(file), Settings.from_environment()) == 5000
+        assert emit_file(str(file), Settings.from_environment()).events == 5000
 
     with redis.Redis.from_url(server.url) as slow:
         assert list(stored(slow, keys)) == [line(number) for number in range(5000)]
@@ -220,7 +220,7 @@ def test_a_store_that_goes_away_for_good_is_given_up(
 
     monkeypatch.setattr(emit, "_open", lambda _: Pipe(lines()))
 
-    with pytest.raises(CommandFailed, match=r"takes nothing any more: .*first 10 events") as failed:
+    with pytest.raises(CommandFailed, match=r"takes nothing any more: .*; 10 events are delivered") as failed:
         emit_file("-", Settings.from_environment())
 
     assert failed.value.code == 1
@@ -245,7 +245,7 @@ def test_a_store_that_is_restarted_meanwhile_gets_everything(
 
     monkeypatch.setattr(emit, "_open", lambda _: Pipe(lines()))
 
-    assert emit_file("-", Settings.from_environment()) == 30
+    assert emit_file("-", Settings.from_environment()).events == 30
     with redis.Redis.from_url(server.url) as client:
         assert list(stored(client, keys)) == [line(number) for number in range(30)]
 

@@ -53,11 +53,12 @@ def test_one_event_is_delivered(options: list[str], client: redis.Redis, keys: K
     assert entry.metadata == {"size": 97, "window": WINDOW, "region": "eu-1"}
 
 
-def test_one_event_without_a_store_waits_in_the_spool(
+def test_one_event_that_the_store_did_not_take_waits_in_the_spool(
     spool_dir: Path, keys: Keys, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command fails, and says that nothing is lost."""
+    """When the store goes away between the first look and the delivery, the command fails and nothing is lost."""
     monkeypatch.setattr(emitting, "TIMEOUT", 0.1)
+    monkeypatch.setattr(emitting, "_reach", lambda _: None)
     monkeypatch.setenv("ETLOG_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
 
     assert run(["emit", "AssetSetComputeError", "--error", "no prices"]) == 1
