@@ -20,7 +20,7 @@ def store(monkeypatch: pytest.MonkeyPatch, store_url: str, keys: Keys) -> None:
     monkeypatch.setenv("ETLOG_NAME", keys.name)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_at_once(
     number: signal.Signals, store_url: str, keys: Keys, client: redis.Redis, caught_up: Callable[[], None]
 ) -> None:
@@ -67,14 +67,3 @@ def test_every_log_line_is_a_json_object_if_that_is_wanted(monkeypatch: pytest.M
     assert [line["action"] for line in lines] == ["active"]
     assert lines[0]["level"] == "INFO"
     assert lines[0]["logger"] == "etlog.consumer"
-
-
-def test_lines_below_the_level_are_left_out(monkeypatch: pytest.MonkeyPatch, client: redis.Redis, keys: Keys) -> None:
-    """`ETLOG_LOG_LEVEL` decides."""
-    monkeypatch.setenv("ETLOG_LOG_LEVEL", "WARNING")
-
-    with commands.running("consume") as command:
-        wait_until(lambda: client.exists(keys.lease), what="the consumer")
-        command.stop()
-
-    assert command.shown == ""
