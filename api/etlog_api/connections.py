@@ -24,7 +24,7 @@ class Connections:
         return store.connect_async(self._url, part="api", answer_timeout=QUESTION_TIMEOUT)
 
     async def ask(self, question: Callable[[Any], Awaitable[T]]) -> T:
-        """What `question` makes of a client. A new one each time, so that none is half open or leads to a demoted store.
+        """What `question` finds out with a client: a new one, so that none is half open or leads to a demoted store.
 
         Raises `StoreError` when the store cannot be reached, does not answer in time or refuses.
         """

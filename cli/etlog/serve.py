@@ -1,28 +1,33 @@
 """`etlog serve`: the API as one or more processes on one port."""
 
 import signal
-import socket
 import sys
+from typing import TYPE_CHECKING
 
 import uvicorn
-from etlog_api.app import create_app
 from etlog_events.settings import Settings
-from fastapi import FastAPI
 
 from etlog import logs
 from etlog.errors import CommandFailed
+from etlog.ports import why_taken
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 #: Seconds that a request, or a client of the live log, gets to end when the service is stopped.
 GRACE = 1
 
 
-def app() -> FastAPI:
+def app() -> "FastAPI":
     """What each worker process makes for itself, with its log lines in the shape of all others."""
+    from etlog_api.app import create_app  # noqa: PLC0415  # the parent of workers starts them sooner without it
+
     settings = Settings.from_environment()
     logs.configure(settings.log_level, settings.log_format)
     return create_app(settings)
 
 
+<<<<<<< HEAD
 def why_not(host: str, port: int) -> str | None:
     """Why `port` cannot be listened on; None if it can."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
@@ -35,8 +40,11 @@ def why_not(host: str, port: int) -> str | None:
 
 
 def serve(host: str, port: int, workers: int, root_path: str = "") -> None:
+=======
+def serve(host: str, port: int, workers: int) -> None:
+>>>>>>> main
     """Serve until SIGTERM or SIGINT. Raises `CommandFailed` when the port cannot be listened on."""
-    reason = why_not(host, port)
+    reason = why_taken(host, port)
     if reason is not None:
         raise CommandFailed(
             f"port {port} of {host} cannot be listened on: {reason}; name another with --port or ETLOG_PORT, "

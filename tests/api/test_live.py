@@ -270,7 +270,7 @@ class Deaf:
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._socket.connect((parts.hostname, parts.port))
-        self._socket.sendall(b"GET /model/etl/log/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        self._socket.sendall(b"GET /model/etl/log/stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 
     def read(self) -> bytes:
         """All that comes until the end."""

@@ -37,6 +37,12 @@ class Api:
         self.asked: list[tuple[str, dict[str, list[str]], str | None]] = []
 
 
+@pytest.fixture(autouse=True)
+def signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the tests stay as they are when a command runs in their process."""
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+
 @pytest.fixture
 def api() -> Iterator[Api]:
     """An API of the test's own."""
@@ -173,15 +179,16 @@ def test_a_terminal_is_filled_to_its_width_at_the_most(columns: int, api: Api) -
     assert "\x1b[32m" in command.printed
 
 
-def test_out_of_a_terminal_an_event_is_one_plain_line(api: Api) -> None:
+def test_out_of_a_terminal_an_event_is_one_plain_line(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     """For `grep` and its like."""
     api.body = answer(event(error="no prices " * 40), event(error="[red]alarm"))
 
-    ended = commands.run("log", "--url", api.url)
+    assert run(["log", "--url", api.url]) == 0
 
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.splitlines() == shown(api.body, ENDLESS)
-    assert len(ended.stdout.splitlines()) == 3
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == shown(api.body, ENDLESS)
+    assert len(printed.out.splitlines()) == 3
+    assert printed.err == ""
 
 
 def test_json_is_the_answer_to_the_byte(api: Api) -> None:
@@ -196,9 +203,7 @@ def test_json_is_the_answer_to_the_byte(api: Api) -> None:
 
 def test_the_filters_are_passed_on(api: Api) -> None:
     """As the API knows them; those that are not given are left out."""
-    commands.run(
-        "log", "--url", api.url, "--kind", "Saved,a&b", "--window", "2022-06-03T10:00:00Z,today", "--limit", "5"
-    )
+    run(["log", "--url", api.url, "--kind", "Saved,a&b", "--window", "2022-06-03T10:00:00Z,today", "--limit", "5"])
     Client(api.url + "/").get("/model/etl/log")
 
     assert api.asked == [
@@ -212,7 +217,7 @@ def test_the_token_of_the_environment_is_sent(api: Api, monkeypatch: pytest.Monk
     monkeypatch.setenv("ETLOG_API_TOKEN", "sesame-open-sesame,another-sesame-open")
     monkeypatch.setenv("ETLOG_URL", api.url)
 
-    assert commands.run("log").returncode == 0
+    assert run(["log"]) == 0
     assert api.asked[0][2] == "Bearer sesame-open-sesame"
 
 

@@ -46,8 +46,10 @@ def clients() -> Iterator[list[httpx.Client]]:
         client.close()
 
 
-def test_one_process_answers_until_it_is_told_to_stop(port: int) -> None:
+def test_one_process_answers_until_it_is_told_to_stop(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The end is a success, and is not held up by a client of the live log."""
+    monkeypatch.setenv("ETLOG_LOG_FORMAT", "json")
+
     with commands.running("serve", "--port", str(port)) as command:
         command.wait_for(ready(1))
         with httpx.stream("GET", f"http://127.0.0.1:{port}/model/etl/log/stream") as live:
@@ -55,12 +57,13 @@ def test_one_process_answers_until_it_is_told_to_stop(port: int) -> None:
 
             assert command.stop() < 3
         assert command.wait() == 0
+    assert_json_lines(command, workers=1)
 
-    assert "Traceback" not in command.shown
 
-
-def test_two_processes_share_the_port(port: int, clients: list[httpx.Client]) -> None:
+def test_two_processes_share_the_port(port: int, clients: list[httpx.Client], monkeypatch: pytest.MonkeyPatch) -> None:
     """Both answer, and both are gone in the end."""
+    monkeypatch.setenv("ETLOG_LOG_FORMAT", "json")
+
     with commands.running("serve", "--port", str(port), "--workers", "2") as command:
         command.wait_for(ready(2))
         workers = [each for each in command.family() if "spawn_main" in " ".join(each.cmdline())]
@@ -78,22 +81,14 @@ def test_two_processes_share_the_port(port: int, clients: list[httpx.Client]) ->
         assert command.stop() < 3
         assert command.wait() == 0
     assert commands.alive(family) == []
+    assert_json_lines(command, workers=2)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_every_log_line_is_a_json_object_if_that_is_wanted(
-    workers: str, port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Those of the worker processes too."""
-    monkeypatch.setenv("ETLOG_LOG_FORMAT", "json")
-
-    with commands.running("serve", "--port", str(port), "--workers", workers) as command:
-        command.wait_for(ready(int(workers)))
-        command.stop()
-
+def assert_json_lines(command: commands.Command, *, workers: int) -> None:
+    """Every line that any of the processes printed is a JSON object."""
     lines = [json.loads(line) for line in command.shown.splitlines()]
     assert {"time", "level", "logger", "message"} <= set.intersection(*map(set, lines))
-    assert sum("Started server process" in line["message"] for line in lines) == int(workers)
+    assert sum("Started server process" in line["message"] for line in lines) == workers
 
 
 def test_ctrl_c_stops_it(port: int) -> None:

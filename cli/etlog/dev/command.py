@@ -19,7 +19,7 @@ from etlog.dev.embedded import sole_use, start_store
 from etlog.dev.parts import Part
 from etlog.dev.summary import Summarizer
 from etlog.errors import DONE, FAILED, CommandFailed
-from etlog.serve import why_not
+from etlog.ports import why_taken
 from etlog.stopping import until_stopped
 
 #: Where the embedded store listens, if nobody else does.
@@ -89,8 +89,8 @@ def _run(
 
 def _port(what: str, wanted: int, host: str, console: Console) -> int:
     """The wanted port, or the next free one, and a word about it."""
-    reason = why_not(host, wanted)
-    port = next((port for port in range(wanted, min(wanted + 100, 65536)) if why_not(host, port) is None), None)
+    reason = why_taken(host, wanted)
+    port = next((port for port in range(wanted, min(wanted + 100, 65536)) if why_taken(host, port) is None), None)
     if port is None:
         raise CommandFailed(f"no port from {wanted} to {wanted + 99} is free for the {what} ({reason})")
     if port != wanted:
