@@ -27,22 +27,7 @@ def app() -> "FastAPI":
     return create_app(settings)
 
 
-<<<<<<< HEAD
-def why_not(host: str, port: int) -> str | None:
-    """Why `port` cannot be listened on; None if it can."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as e:
-            return e.strerror
-        return None
-
-
 def serve(host: str, port: int, workers: int, root_path: str = "") -> None:
-=======
-def serve(host: str, port: int, workers: int) -> None:
->>>>>>> main
     """Serve until SIGTERM or SIGINT. Raises `CommandFailed` when the port cannot be listened on."""
     reason = why_taken(host, port)
     if reason is not None:

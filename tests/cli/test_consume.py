@@ -64,7 +64,6 @@ def test_every_log_line_is_a_json_object_if_that_is_wanted(monkeypatch: pytest.M
         command.stop()
 
     lines = [json.loads(line) for line in command.shown.splitlines()]
-<<<<<<< HEAD
     [active] = [line for line in lines if line["action"] == "active"]
     assert active["level"] == "INFO"
     assert active["logger"] == "etlog.consumer"
@@ -79,8 +78,3 @@ def test_lines_below_the_level_are_left_out(monkeypatch: pytest.MonkeyPatch, cli
         command.stop()
 
     assert command.shown == ""
-=======
-    assert [line["action"] for line in lines] == ["active"]
-    assert lines[0]["level"] == "INFO"
-    assert lines[0]["logger"] == "etlog.consumer"
->>>>>>> main
