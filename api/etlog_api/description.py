@@ -1,99 +1,96 @@
-"""The description of the API: its OpenAPI document, and the same as a page without a script."""
+"""The description of the API: its OpenAPI document."""
 
-from html import escape
 from typing import Any
 
-import orjson
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from etlog_api.guard import GUARDED
 
-_EVENT = {
-    "type": "object",
-    "required": ["kind", "metadata", "time"],
-    "additionalProperties": False,
-    "properties": {
-        "kind": {"type": "string", "examples": ["AllocationSetSaved"]},
-        "metadata": {
-            "type": "object",
-            "properties": {
-                "size": {"type": "integer", "minimum": 0, "description": "Number of records in the set."},
-                "window": {
-                    "type": "object",
-                    "description": "The set's window.",
-                    "required": ["start", "end"],
-                    "properties": {
-                        "start": {"type": "string", "format": "date-time"},
-                        "end": {"type": "string", "format": "date-time"},
-                    },
-                },
-                "error": {"type": "string", "description": "What failed, on the two kinds of errors."},
-            },
-        },
-        "time": {"type": "string", "format": "date-time", "description": "When it happened, to the nanosecond."},
-    },
-}
+_TIME = {"type": "string", "format": "date-time"}
+_COUNT = {"type": "integer", "minimum": 0}
+_ENTRY_ID = {"type": ["string", "null"], "pattern": "^[0-9]+-[0-9]+$"}
 
-_EXAMPLE = {
-    "code": 200,
-    "data": {
-        "allocation": [
-            {
-                "kind": "AllocationSetSaved",
-                "metadata": {
-                    "size": 97,
-                    "window": {"start": "2022-06-03T10:00:00Z", "end": "2022-06-03T11:00:00Z"},
-                },
-                "time": "2022-06-03T17:07:54.092619416Z",
-            }
-        ],
-        "asset": [
-            {
-                "kind": "AssetSetSaved",
-                "metadata": {
-                    "size": 29,
-                    "window": {"start": "2022-06-03T10:00:00Z", "end": "2022-06-03T11:00:00Z"},
-                },
-                "time": "2022-06-03T17:07:54.3346484Z",
-            }
-        ],
-        "counters": {"AllocationSetSaved": 8240, "AssetSetSaved": 8212},
-    },
-}
 
-SCHEMAS: dict[str, Any] = {
-    "Event": _EVENT,
-    "Log": {
+def _envelope(data: dict[str, Any]) -> dict[str, Any]:
+    return {
         "type": "object",
         "required": ["code", "data"],
         "additionalProperties": False,
         "properties": {
             "code": {"const": 200},
-            "data": {
-                "type": "object",
-                "required": ["allocation", "asset", "counters"],
-                "properties": {
-                    "counters": {
-                        "type": "object",
-                        "description": "Events of each kind since the log began.",
-                        "additionalProperties": {"type": "integer", "minimum": 0},
-                    }
-                },
-                "additionalProperties": {
-                    "type": "array",
-                    "description": "The newest events of one category, oldest first.",
-                    "items": {"$ref": "#/components/schemas/Event"},
-                },
-            },
+            "data": data,
             "warning": {"type": "string", "description": "There when the answer may mislead, and says how."},
         },
-    },
-    "Answer": {
+    }
+
+
+SCHEMAS: dict[str, Any] = {
+    "Event": {
         "type": "object",
-        "required": ["code", "data"],
-        "properties": {"code": {"const": 200}, "data": {}},
+        "required": ["kind", "metadata", "time"],
+        "additionalProperties": False,
+        "properties": {
+            "kind": {"type": "string", "examples": ["AllocationSetSaved"]},
+            "metadata": {
+                "type": "object",
+                "description": "Further keys are the stage's own.",
+                "properties": {
+                    "size": {**_COUNT, "description": "Number of records in the set."},
+                    "window": {
+                        "type": "object",
+                        "description": "The set's window.",
+                        "required": ["start", "end"],
+                        "properties": {"start": _TIME, "end": _TIME},
+                    },
+                    "error": {"type": "string", "description": "What failed, on the two kinds of errors."},
+                },
+            },
+            "time": {**_TIME, "description": "When it happened, to the nanosecond."},
+        },
     },
+    "Log": _envelope(
+        {
+            "type": "object",
+            "required": ["allocation", "asset", "counters"],
+            "properties": {
+                "counters": {
+                    "type": "object",
+                    "description": "Events of each kind since the log began.",
+                    "additionalProperties": _COUNT,
+                }
+            },
+            "additionalProperties": {
+                "type": "array",
+                "description": "The newest events of one category, oldest first.",
+                "items": {"$ref": "#/components/schemas/Event"},
+            },
+        }
+    ),
+    "Status": _envelope(
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "cursor": {**_ENTRY_ID, "description": "The last applied entry of the stream."},
+                "last_entry": {**_ENTRY_ID, "description": "The last entry of the stream."},
+                "entries": {**_COUNT, "description": "Entries that the stream holds."},
+                "lag": {"type": ["integer", "null"], "description": "Entries not applied yet; null where unknown."},
+                "oldest_unapplied": {
+                    "type": ["number", "null"],
+                    "description": "Age of the oldest of them in seconds; null when nothing waits.",
+                },
+                "stats": {
+                    "type": "object",
+                    "description": "applied, dead, duplicate, lost: events since the log began.",
+                    "additionalProperties": _COUNT,
+                },
+                "active_consumer": {"type": ["string", "null"], "description": "Who holds the lease."},
+                "store": {"type": "object", "additionalProperties": {"type": "string"}},
+            },
+        }
+    ),
+    "Health": _envelope({"type": "string"}),
     "Error": {
         "type": "object",
         "required": ["code", "message"],
@@ -102,15 +99,53 @@ SCHEMAS: dict[str, Any] = {
     },
 }
 
+
+def _example_event(kind: str, time: str, start: str, end: str, **size: int) -> dict[str, Any]:
+    return {"kind": kind, "metadata": {**size, "window": {"start": start, "end": end}}, "time": time}
+
+
+_DAY = ("2022-06-03T00:00:00Z", "2022-06-04T00:00:00Z")
+_HOUR = ("2022-06-03T10:00:00Z", "2022-06-03T11:00:00Z")
+
+#: The one in Kubecost's documentation of its Events API.
+_LOG_EXAMPLE = {
+    "code": 200,
+    "data": {
+        "allocation": [
+            _example_event("AllocationSetAggregated", "2022-06-03T16:58:41.289194368Z", *_DAY, size=35),
+            _example_event("AllocationSetTotaled", "2022-06-03T16:58:41.285759258Z", *_DAY),
+            _example_event("AllocationSetSaved", "2022-06-03T17:07:54.092619416Z", *_HOUR, size=97),
+        ],
+        "asset": [
+            _example_event("AssetSetTotaled", "2022-06-03T16:58:18.340435496Z", *_DAY),
+            _example_event("AssetSetAggregated", "2022-06-03T16:58:18.341095359Z", *_DAY, size=4),
+            _example_event("AssetSetSaved", "2022-06-03T17:07:54.3346484Z", *_HOUR, size=29),
+        ],
+        "counters": {
+            "AllocationSetAggregated": 8348,
+            "AllocationSetLoaded": 108,
+            "AllocationSetSaved": 8240,
+            "AllocationSetTotaled": 8348,
+            "AssetSetAggregated": 8320,
+            "AssetSetLoaded": 108,
+            "AssetSetSaved": 8212,
+            "AssetSetTotaled": 8320,
+        },
+    },
+}
+
 _ERRORS = {
-    400: "A parameter cannot be understood; the message says which and why.",
-    401: "A token is needed, or the one given is not valid.",
-    503: "The store cannot be reached, or the log makes no progress.",
+    400: ("A parameter cannot be understood; the message says which and why.", "illegal window: 7y"),
+    401: ("A token is needed, or the one given is not valid.", "this token is not valid"),
+    503: (
+        "The store cannot be reached, or the log makes no progress.",
+        "the store cannot be reached, and nothing was read from it yet",
+    ),
 }
 
 
 def answers(
-    success: str, *errors: int, schema: str | None = "Answer", media: str = "application/json", example: Any = None
+    success: str, *errors: int, schema: str | None = None, media: str = "application/json", example: Any = None
 ) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: what it answers when all is well, and which errors."""
     content: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{schema}"} if schema else {"type": "string"}}
@@ -118,15 +153,59 @@ def answers(
         content["example"] = example
     described: dict[int | str, dict[str, Any]] = {200: {"description": success, "content": {media: content}}}
     for code in errors:
-        error_content = {"schema": {"$ref": "#/components/schemas/Error"}}
-        described[code] = {"description": _ERRORS[code], "content": {"application/json": error_content}}
+        about, message = _ERRORS[code]
+        error = {"schema": {"$ref": "#/components/schemas/Error"}, "example": {"code": code, "message": message}}
+        described[code] = {"description": about, "content": {"application/json": error}}
     return described
 
 
 LOG_ANSWERS: dict[int | str, dict[str, Any]] = {
-    **answers("The log.", 400, 401, 503, schema="Log", example=_EXAMPLE),
+    **answers("The log.", 400, 401, 503, schema="Log", example=_LOG_EXAMPLE),
     304: {"description": "What was answered before, with the `ETag` in `If-None-Match`, still holds."},
 }
+
+_RFC3339 = r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})"
+
+
+def parameter(name: str, about: str, *, place: str = "query", **schema: Any) -> dict[str, Any]:
+    """A parameter that may be left out."""
+    return {"name": name, "in": place, "required": False, "description": about, "schema": schema}
+
+
+KIND = parameter(
+    "kind",
+    "Only kinds that contain this text, such as AssetSet or Saved; several by comma.",
+    type="string",
+    examples=["AssetSet"],
+)
+WINDOW = parameter(
+    "window",
+    "Only events that happened in this window: today, yesterday, week, lastweek, month, lastmonth, 15m, 24h, 7d, 2w, "
+    "'24h offset 14h', two Unix times, or two RFC 3339 times (write + as %2B) of which one may be missing.",
+    anyOf=[
+        {"enum": ["", "today", "yesterday", "week", "lastweek", "month", "lastmonth"]},
+        {"type": "string", "pattern": "^[0-9]*[1-9][0-9]*[mhdw]( offset [0-9]+[mhdw])?$"},
+        {"type": "string", "pattern": "^[0-9]+[-,|][0-9]+$"},
+        {"type": "string", "pattern": f"^({_RFC3339},({_RFC3339})?|,{_RFC3339})$"},
+    ],
+    examples=["24h"],
+)
+LIMIT = parameter(
+    "limit",
+    "Only the newest so many events of each category.",
+    type="integer",
+    minimum=1,
+    maximum=999_999_999,
+    examples=[100],
+)
+LAST_EVENT_ID = parameter(
+    "Last-Event-ID",
+    "Resume after the entry with this id.",
+    place="header",
+    type="string",
+    pattern="^[0-9]{1,19}-[0-9]{1,19}$",
+    examples=["1654276074092-0"],
+)
 
 
 def openapi(app: FastAPI, *, tokens: bool) -> dict[str, Any]:
@@ -134,7 +213,6 @@ def openapi(app: FastAPI, *, tokens: bool) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     for path, operations in document["paths"].items():
         for operation in operations.values():
-            operation["responses"].pop("422", None)  # parameters are checked by us, and answered with 400
             if tokens and path.startswith(GUARDED):
                 operation["security"] = [{"token": []}]
             elif not tokens:
@@ -144,39 +222,3 @@ def openapi(app: FastAPI, *, tokens: bool) -> dict[str, Any]:
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     document["components"] = components
     return document
-
-
-STYLE = b"""\
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h2 { border-top: 1px solid #8886; padding-top: 1rem; font-size: 1.1rem; }
-code, pre { font-family: ui-monospace, monospace; font-size: .9em; }
-pre { overflow-x: auto; padding: .8rem; background: #8882; }
-td, th { text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; }
-"""
-
-
-def page(document: dict[str, Any], style_url: str, document_url: str) -> str:
-    """The OpenAPI document for people."""
-    parts = [
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>{escape(document['info']['title'])} API</title><link rel=stylesheet href='{escape(style_url)}'>"
-        f"<h1>{escape(document['info']['title'])} API</h1><p>{escape(document['info']['description'])} "
-        f"The same as <a href='{escape(document_url)}'>OpenAPI</a>.</p>"
-    ]
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            parts.append(f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(operation['summary'])}.</p>")
-            if operation.get("description"):
-                parts.append(f"<p>{escape(operation['description'])}</p>")
-            rows = [
-                (f"<code>{escape(parameter['name'])}</code>", escape(parameter.get("description", "")))
-                for parameter in operation.get("parameters", [])
-            ]
-            rows += [(code, escape(answer["description"])) for code, answer in operation["responses"].items()]
-            parts.append("<table>" + "".join(f"<tr><th>{name}<td>{about}" for name, about in rows) + "</table>")
-            for content in operation["responses"]["200"].get("content", {}).values():
-                if "example" in content:
-                    example = orjson.dumps(content["example"], option=orjson.OPT_INDENT_2).decode()
-                    parts.append(f"<pre>{escape(example)}</pre>")
-    return "".join(parts)

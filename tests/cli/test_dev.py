@@ -1,5 +1,6 @@
 """`etlog dev`: everything in one terminal, and nothing left behind when it ends."""
 
+import os
 import re
 import shlex
 import shutil
@@ -122,20 +123,26 @@ def test_a_second_start_on_the_same_folder_is_refused(everything: Command) -> No
     assert ended.stderr == f"etlog: another 'etlog dev' uses {data}; name another folder with --data\n"
 
 
-def test_a_taken_port_is_said_and_the_next_free_one_is_taken(tmp_path: Path) -> None:
-    """That of the API and that of the store; and after its time it stops by itself."""
+def test_ctrl_c_stops_everything_and_leaves_the_terminal_tidy(tmp_path: Path) -> None:
+    """It reaches only the first process, which ends the parts in their order. Ports that were taken had been said."""
     with ExitStack() as taken:
         port = taken.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
         with suppress(OSError):  # another store may have it, which is as good
             taken.enter_context(socket.create_server(("127.0.0.1", 6379)))
-        with commands.running("dev", "--no-etl", "--data", str(tmp_path), "--port", str(port), "--for", "1") as command:
+        with commands.running("dev", "--no-etl", "--data", str(tmp_path), "--port", str(port), columns=80) as command:
             other = int(command.wait_for(rf"Port {port} is taken \(.*\), the api uses (\d+)\.").group(1))
             assert port < other < port + 100
             assert int(command.wait_for(r"Port 6379 is taken \(.*\), the store uses (\d+)\.").group(1)) > 6379
             assert api_of(command) == f"http://127.0.0.1:{other}"
             command.wait_for("applied 0 ")
+            family = command.family()
+            assert command.process.pid not in [os.getpgid(each.pid) for each in family[1:]]
+            assert not [each for each in family if "sample" in each.cmdline()]
+
+            command.type("\x03")
 
             assert command.wait() == 0
+    assert commands.alive(family) == []
     assert command.shown.splitlines()[-5:] == [
         "",
         "Stopping",
@@ -143,25 +150,35 @@ def test_a_taken_port_is_said_and_the_next_free_one_is_taken(tmp_path: Path) -> 
         "  consumer stopped",
         "  store stopped",
     ]
+    assert command.printed.rindex("\x1b[?25h") > command.printed.rindex("\x1b[?25l"), "the cursor is shown again"
+    assert "Traceback" not in command.shown
+    assert not [path.name for path in (tmp_path / "logs").iterdir() if "Traceback" in path.read_text()]
 
 
-def test_a_signal_to_it_alone_stops_everything_and_the_next_start_goes_on(tmp_path: Path) -> None:
-    """As `kill` and process managers do it. The log is in the folder."""
-    for count, number in enumerate((signal.SIGINT, signal.SIGTERM), start=1):
-        with commands.running("dev", "--no-etl", "--data", str(tmp_path), "--port", str(free_port())) as command:
-            command.wait_for("^applied ")
-            family = command.family()
-            assert not [each for each in family if "sample" in each.cmdline()]
-            with redis.Redis.from_url(store_of(command)) as client:
-                client.xadd(Keys("default").events, {"event": DOCUMENTED["asset"][0]})
-            expected = {"AssetSetTotaled": count}
-            wait_until(partial(is_counted, command, expected), what="the event")
-            assert len(log_of(command)["asset"]) == count
+def test_a_start_on_the_same_folder_goes_on_with_its_log(tmp_path: Path) -> None:
+    """After the first has stopped by itself; the second is stopped as `kill` and process managers do it."""
+    event: dict[Any, Any] = {"event": DOCUMENTED["asset"][0]}
+    options = ("dev", "--no-etl", "--data", str(tmp_path))
 
-            assert command.stop(number) < 10
-            assert command.wait() == 0
-        assert "Traceback" not in command.shown
-        assert commands.alive(family) == []
+    with commands.running(*options, "--port", str(free_port()), "--for", "0.5") as command:
+        with redis.Redis.from_url(store_of(command)) as client:
+            client.xadd(Keys("default").events, event)
+
+        assert command.wait() == 0
+        assert "Stopping" in command.shown
+    with commands.running(*options, "--port", str(free_port())) as command:
+        command.wait_for("^applied ")
+        wait_until(partial(is_counted, command, {"AssetSetTotaled": 1}), what="the event of the first")
+        with redis.Redis.from_url(store_of(command)) as client:
+            client.xadd(Keys("default").events, event)
+        wait_until(partial(is_counted, command, {"AssetSetTotaled": 2}), what="the event of the second")
+        assert len(log_of(command)["asset"]) == 2
+        family = command.family()
+
+        assert command.stop(signal.SIGTERM) < 10
+        assert command.wait() == 0
+    assert "Traceback" not in command.shown
+    assert commands.alive(family) == []
 
 
 def test_a_part_that_dies_ends_everything(tmp_path: Path) -> None:
@@ -177,19 +194,6 @@ def test_a_part_that_dies_ends_everything(tmp_path: Path) -> None:
     assert end[0] == f"etlog: the consumer ended with exit code -9; the end of {tmp_path}/logs/consumer.log:"
     assert "etlog.consumer: Active" in end[1]
     assert "Traceback" not in command.shown
-
-
-def test_a_killed_one_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Nobody can catch SIGKILL, but the kernel tells the parts, where there is a tool to ask it to."""
-    if not shutil.which("setpriv"):
-        pytest.skip("needs setpriv")
-    with commands.running("dev", "--data", str(tmp_path), "--port", str(free_port())) as command:
-        command.wait_for("^applied ")
-        family = command.family()
-        assert len(family) > 8
-        command.process.kill()
-
-        wait_until(lambda: not commands.alive(family), timeout=10, what="all parts to end")
 
 
 def test_a_closed_terminal_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -216,23 +220,13 @@ def test_within_a_minute_the_log_tells_of_every_stage(everything: Command, start
     assert wanted <= set(log_of(everything)["counters"])
 
 
-def test_ctrl_c_stops_everything(everything: Command) -> None:
-    """It reaches every process in the foreground; the parts end in their order, and the terminal is left tidy."""
+def test_a_killed_one_leaves_nothing_behind(everything: Command) -> None:
+    """Nobody can catch SIGKILL, but the kernel tells the parts, where there is a tool to ask it to."""
+    if not shutil.which("setpriv"):
+        pytest.skip("needs setpriv")
     family = everything.family()
-    output = Path(everything.wait_for(r"data in (.*)/store").group(1)) / "logs"
+    assert len(family) > 8
 
-    everything.type("\x03")
+    everything.process.kill()
 
-    assert everything.wait() == 0
-    assert commands.alive(family) == []
-    assert everything.shown.splitlines()[-6:] == [
-        "",
-        "Stopping",
-        "  etl stopped",
-        "  api stopped",
-        "  consumer stopped",
-        "  store stopped",
-    ]
-    assert everything.printed.rindex("\x1b[?25h") > everything.printed.rindex("\x1b[?25l"), "the cursor is shown again"
-    assert "Traceback" not in everything.shown
-    assert not [path.name for path in output.iterdir() if "Traceback" in path.read_text()]
+    wait_until(lambda: not commands.alive(family), timeout=15, what="all parts to end")

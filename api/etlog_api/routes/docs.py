@@ -3,7 +3,8 @@
 import orjson
 from fastapi import APIRouter, FastAPI, Response
 
-from etlog_api import description
+from etlog_api.description import openapi
+from etlog_api.docs import STYLE, page
 from etlog_api.response import json_response
 
 
@@ -13,15 +14,15 @@ def router(app: FastAPI, *, tokens: bool) -> APIRouter:
 
     @routes.get("/openapi.json")
     async def document() -> Response:
-        return json_response(orjson.dumps(description.openapi(app, tokens=tokens)))
+        return json_response(orjson.dumps(openapi(app, tokens=tokens)))
 
     @routes.get("/docs")
     async def docs() -> Response:
-        page = description.page(description.openapi(app, tokens=tokens), "docs.css", "openapi.json")
-        return Response(page, media_type="text/html; charset=utf-8")
+        text = page(openapi(app, tokens=tokens), "docs.css", "openapi.json")
+        return Response(text, media_type="text/html; charset=utf-8")
 
     @routes.get("/docs.css")
     async def style() -> Response:
-        return Response(description.STYLE, media_type="text/css; charset=utf-8")
+        return Response(STYLE, media_type="text/css; charset=utf-8")
 
     return routes

@@ -3,15 +3,13 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
-from fastapi import Query as Parameter
+from fastapi import APIRouter, Request, Response
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
-from etlog_api.description import LOG_ANSWERS, answers
+from etlog_api.description import KIND, LAST_EVENT_ID, LIMIT, LOG_ANSWERS, WINDOW, answers
 from etlog_api.page import parse_position
 from etlog_api.query import BadQuery, parse_kinds, parse_query
 from etlog_api.service import Service
@@ -23,21 +21,6 @@ HEARTBEAT = 15
 
 #: Seconds in which a live client must take what it is sent.
 SEND_TIMEOUT = 30
-
-# The parameters are declared for the description alone; what they mean is decided in `query`.
-Kind = Annotated[
-    str, Parameter(description="Only kinds that contain this text, such as AssetSet or Saved; several by comma.")
-]
-Window = Annotated[
-    str,
-    Parameter(
-        description="Only events that happened in this window: today, yesterday, week, lastweek, month, lastmonth, "
-        "15m, 24h, 7d, 2w, '24h offset 14h', two Unix times, or two RFC 3339 times (write + as %2B) of which one may "
-        "be missing."
-    ),
-]
-Limit = Annotated[str, Parameter(description="Only the newest so many events of each category.")]
-LastEventId = Annotated[str, Header(alias="Last-Event-ID", description="Resume after the entry with this id.")]
 
 
 class LiveResponse(EventSourceResponse):
@@ -57,8 +40,13 @@ def router(service: Service) -> APIRouter:
     kinds, zone = service.settings.kinds, service.settings.timezone
 
     @routes.head("/log", include_in_schema=False)
-    @routes.get("/log", summary="The log, as in Kubecost's Events API", responses=LOG_ANSWERS)
-    async def log(request: Request, kind: Kind = "", window: Window = "", limit: Limit = "") -> Response:
+    @routes.get(
+        "/log",
+        summary="The log, as in Kubecost's Events API",
+        responses=LOG_ANSWERS,
+        openapi_extra={"parameters": [KIND, WINDOW, LIMIT]},
+    )
+    async def log(request: Request) -> Response:
         query = parse_query(request.query_params, kinds, zone, service.clock)
         return await service.cache.body(await service.reader.view(), query).respond(request)
 
@@ -67,12 +55,15 @@ def router(service: Service) -> APIRouter:
         summary="The log, live, as Server-Sent Events",
         description="The id of each is that of its entry in the stream, the data is the event. An event 'resync' says "
         "that some events will not come here, and that the log should be read anew.",
-        responses=answers("Events as they are applied.", 400, 401, 503, schema=None, media="text/event-stream"),
+        responses=answers("Events as they are applied.", 400, 401, 503, media="text/event-stream"),
+        response_class=Response,
+        openapi_extra={"parameters": [KIND, LAST_EVENT_ID]},
     )
-    async def stream(request: Request, kind: Kind = "", last_event_id: LastEventId = "") -> Response:
+    async def stream(request: Request) -> Response:
         wanted, _ = parse_kinds(request.query_params, kinds)
+        last = request.headers.get("last-event-id")
         try:
-            after = parse_position(last_event_id) if last_event_id else None
+            after = parse_position(last) if last else None
         except ValueError as e:
             raise BadQuery(str(e)) from e
         chunks = service.live.listen(after, wanted)

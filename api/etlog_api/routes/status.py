@@ -40,7 +40,7 @@ def router(service: Service) -> APIRouter:
     @routes.get(
         "/model/etl/status",
         summary="How far the log is applied, what waits, and who is at work",
-        responses=answers("The status.", 401, 503),
+        responses=answers("The status.", 401, 503, schema="Status"),
     )
     async def status() -> Response:
         return json_response(b'{"code":200,"data":%b}' % orjson.dumps(await service.status()))
@@ -48,7 +48,8 @@ def router(service: Service) -> APIRouter:
     @routes.get(
         "/model/etl/bugreport",
         summary="A zip of the log, the status, the settings without secrets, and what the store says of itself",
-        responses=answers("The report.", 401, schema=None, media="application/zip"),
+        responses=answers("The report.", 401, media="application/zip"),
+        response_class=Response,
     )
     async def report() -> Response:
         log, found, evidence = await asyncio.gather(log_or_none(), status_or_none(), evidence_or_none())
@@ -60,14 +61,15 @@ def router(service: Service) -> APIRouter:
     @routes.get(
         "/metrics",
         summary="Metrics for Prometheus",
-        responses=answers("The metrics.", 401, schema=None, media="text/plain"),
+        responses=answers("The metrics.", 401, media="text/plain"),
+        response_class=Response,
     )
     async def metrics() -> Response:
         text = service.metrics.text(await status_or_none(), service.reader.age)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @routes.head("/healthz", include_in_schema=False)
-    @routes.get("/healthz", summary="Whether this process serves", responses=answers("It does."))
+    @routes.get("/healthz", summary="Whether this process serves", responses=answers("It does.", schema="Health"))
     async def healthz() -> Response:
         return json_response(b'{"code":200,"data":"ok"}')
 
@@ -75,7 +77,7 @@ def router(service: Service) -> APIRouter:
     @routes.get(
         "/readyz",
         summary="Whether this replica can answer: the store is there, and the log makes progress",
-        responses=answers("It can.", 503),
+        responses=answers("It can.", 503, schema="Health"),
     )
     async def readyz() -> Response:
         problem = service.readiness.problem(await service.status())

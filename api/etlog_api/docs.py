@@ -1,0 +1,41 @@
+"""The description of the API as a page for people, without a script and without a word from elsewhere."""
+
+from html import escape
+from typing import Any
+
+import orjson
+
+STYLE = b"""\
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h2 { border-top: 1px solid #8886; padding-top: 1rem; font-size: 1.1rem; }
+code, pre { font-family: ui-monospace, monospace; font-size: .9em; }
+pre { overflow-x: auto; padding: .8rem; background: #8882; }
+td, th { text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; }
+"""
+
+
+def page(document: dict[str, Any], style_url: str, document_url: str) -> str:
+    """The OpenAPI document for people."""
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>{escape(document['info']['title'])} API</title><link rel=stylesheet href='{escape(style_url)}'>"
+        f"<h1>{escape(document['info']['title'])} API</h1><p>{escape(document['info']['description'])} "
+        f"The same as <a href='{escape(document_url)}'>OpenAPI</a>.</p>"
+    ]
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            parts.append(f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(operation['summary'])}.</p>")
+            if operation.get("description"):
+                parts.append(f"<p>{escape(operation['description'])}</p>")
+            rows = [
+                (f"<code>{escape(parameter['name'])}</code>", escape(parameter.get("description", "")))
+                for parameter in operation.get("parameters", [])
+            ]
+            rows += [(code, escape(answer["description"])) for code, answer in operation["responses"].items()]
+            parts.append("<table>" + "".join(f"<tr><th>{name}<td>{about}" for name, about in rows) + "</table>")
+            for content in operation["responses"]["200"].get("content", {}).values():
+                if "example" in content:
+                    example = orjson.dumps(content["example"], option=orjson.OPT_INDENT_2).decode()
+                    parts.append(f"<pre>{escape(example)}</pre>")
+    return "".join(parts)
