@@ -93,9 +93,9 @@ def test_no_way_leads_past_the_guard(store_url: str, keys: Keys, fill: Fill, way
     """Whatever path the router takes for the log is one that is guarded."""
     fill([saved()])
     app: Any = create_app(Settings(redis_url=store_url, name=keys.name, api_token=TOKENS))
-    prefix, root_path = "", "/model" if "proxy" in way else ""
+    prefix, root_path = "", "/prefix" if "proxy" in way else ""
     if "mounted" in way:
-        prefix = "/model"
+        prefix = "/prefix"
         app = Starlette(routes=[Mount(prefix, app)])
     with serve(app, root_path=root_path) as api:
         seen = {trick: exchange(api, trick.replace("{}", prefix)) for trick in TRICKS}
