@@ -87,6 +87,11 @@ SCHEMAS: dict[str, Any] = {
                 },
                 "active_consumer": {"type": ["string", "null"], "description": "Who holds the lease."},
                 "store": {"type": "object", "additionalProperties": {"type": "string"}},
+                "warnings": {
+                    "type": "array",
+                    "description": "What endangers the log, a sentence each.",
+                    "items": {"type": "string"},
+                },
             },
         }
     ),
