@@ -12,7 +12,7 @@ import termios
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
@@ -128,9 +128,15 @@ def running(*arguments: str, columns: int | None = None) -> Iterator[Command]:
         command.close()
 
 
-def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that still run."""
-    return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+def wait_for_end(processes: list[psutil.Process]) -> None:
+    """Wait until none of them runs any more."""
+
+    def runs(process: psutil.Process) -> bool:
+        with suppress(psutil.NoSuchProcess):
+            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return False
+
+    wait_until(lambda: not any(map(runs, processes)), timeout=15, what="all processes to end")
 
 
 def _take_terminal() -> None:

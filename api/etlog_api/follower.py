@@ -5,6 +5,7 @@ import logging
 import time
 from typing import Any
 
+import anyio
 import redis
 from etlog_events.store import BLOCK_MS
 
@@ -23,12 +24,12 @@ RETRY = 0.5
 
 
 class Follower:
-    """Gives each page to all of `listeners`, from where the log stands when it starts until it is stopped.
+    """Gives each page to all of `listeners`, from where the log stands when it starts, until it is stopped.
 
     `at` is up to where they were served. It counts once `started` is set, which takes the store to answer.
     """
 
-    def __init__(self, connections: Connections, stream: Stream) -> None:
+    def __init__(self, connections: Connections, stream: Stream, leaving: anyio.Event) -> None:
         self._connections = connections
         self._stream = stream
         self._numbers: dict[bytes, int] = {}  # last applied number of each producer, at `at`
@@ -36,12 +37,19 @@ class Follower:
         self.at: Position = (0, 0)
         self.started = asyncio.Event()
         self.listeners: set[Listener] = set()
-        self.task = asyncio.create_task(self._follow(), name="live log")
+        self.tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._end(leaving))]
 
     def stop(self) -> None:
         """End soon. A cancellation alone may be swallowed by the driver."""
         self._stopped = True
-        self.task.cancel()
+        for task in self.tasks:
+            task.cancel()
+
+    async def _end(self, leaving: anyio.Event) -> None:
+        """Let the listeners go when the service stops."""
+        await leaving.wait()
+        for listener in self.listeners:
+            listener.end()
 
     async def _follow(self) -> None:
         away_since: float | None = None

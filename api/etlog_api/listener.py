@@ -16,11 +16,12 @@ class Listener:
         self._pages: deque[Page] = deque()
         self._events = self._bytes = 0
         self._filled = asyncio.Event()
+        self._ended = False
         self.cut_off: str | None = None
 
     def give(self, page: Page) -> None:
         """Let a page wait for the listener, or cut it off when too much does."""
-        if self.cut_off is not None:
+        if self._ended:
             return
         self._pages.append(page)
         self._events += len(page.events)
@@ -30,17 +31,22 @@ class Listener:
         self._filled.set()
 
     def cut(self, reason: str) -> None:
-        """End the listener; what waited is let go. The first reason stands."""
+        """End the listener for a reason that it must know. The first one stands."""
         self.cut_off = self.cut_off or reason
+        self.end()
+
+    def end(self) -> None:
+        """End the listener; what waited is let go."""
+        self._ended = True
         self._pages.clear()
         self._filled.set()
 
     async def take(self) -> Page | None:
-        """The next page, or None when the listener was cut off."""
-        while not self._pages and self.cut_off is None:
+        """The next page, or None when the listener has ended."""
+        while not self._pages and not self._ended:
             self._filled.clear()
             await self._filled.wait()
-        if self.cut_off is not None:
+        if self._ended:
             return None
         page = self._pages.popleft()
         self._events -= len(page.events)

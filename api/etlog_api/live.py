@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 
+import anyio
 from etlog_events.errors import StoreError, StoreUnavailable
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
@@ -32,14 +33,15 @@ class Live:
         self._stream = Stream(keys, kinds)
         self._replays = asyncio.Semaphore(REPLAYS)
         self._follower: Follower | None = None
+        self.leaving = anyio.Event()  # set when the service stops, while clients are still there
 
     async def listen(self, after: Position | None, kinds: frozenset[str] | None) -> AsyncGenerator[bytes, None]:
         """Everything of `kinds` that is applied after the entry `after`, or from now on, as Server-Sent Events.
 
         Raises `StoreUnavailable` when there is nothing to begin from. Ends when the client must connect anew: it was
-        cut off, or the store went away while the stream was read again for it.
+        cut off, the store went away while the stream was read again for it, or the service stops.
         """
-        follower = self._follower = self._follower or Follower(self._connections, self._stream)
+        follower = self._follower = self._follower or Follower(self._connections, self._stream, self.leaving)
         listener = Listener()
         follower.listeners.add(listener)
         try:
@@ -59,7 +61,8 @@ class Live:
                 return
             while page := await listener.take():
                 yield page.spell(kinds, joined)
-            yield resync(listener.cut_off or "", follower.at)
+            if listener.cut_off is not None:
+                yield resync(listener.cut_off, follower.at)
         finally:
             follower.listeners.discard(listener)
             if not follower.listeners:
@@ -70,7 +73,7 @@ class Live:
         """Stop following."""
         if self._follower is not None:
             self._follower.stop()
-            await asyncio.wait([self._follower.task])
+            await asyncio.wait(self._follower.tasks)
 
     async def _is_known(self, position: Position) -> bool:
         """Whether the log is applied as far as `position`."""

@@ -142,7 +142,7 @@ def test_ctrl_c_stops_everything_and_leaves_the_terminal_tidy(tmp_path: Path) ->
             command.type("\x03")
 
             assert command.wait() == 0
-    assert commands.alive(family) == []
+    commands.wait_for_end(family)
     assert command.shown.splitlines()[-5:] == [
         "",
         "Stopping",
@@ -178,7 +178,7 @@ def test_a_start_on_the_same_folder_goes_on_with_its_log(tmp_path: Path) -> None
         assert command.stop(signal.SIGTERM) < 10
         assert command.wait() == 0
     assert "Traceback" not in command.shown
-    assert commands.alive(family) == []
+    commands.wait_for_end(family)
 
 
 def test_a_part_that_dies_ends_everything(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_part_that_dies_ends_everything(tmp_path: Path) -> None:
         part(command, "consume").kill()
 
         assert command.wait() == 1
-    assert commands.alive(family) == []
+    commands.wait_for_end(family)
     end = command.shown[command.shown.index("etlog: ") :].splitlines()
     assert end[0] == f"etlog: the consumer ended with exit code -9; the end of {tmp_path}/logs/consumer.log:"
     assert "etlog.consumer: Active" in end[1]
@@ -205,7 +205,7 @@ def test_a_closed_terminal_leaves_nothing_behind(tmp_path: Path) -> None:
         family = command.family()
         command.hang_up()
 
-        wait_until(lambda: not commands.alive(family), timeout=15, what="all parts to end")
+        commands.wait_for_end(family)
 
 
 def test_within_a_minute_the_log_tells_of_every_stage(everything: Command, started: float) -> None:
@@ -229,4 +229,4 @@ def test_a_killed_one_leaves_nothing_behind(everything: Command) -> None:
 
     everything.process.kill()
 
-    wait_until(lambda: not commands.alive(family), timeout=15, what="all parts to end")
+    commands.wait_for_end(family)

@@ -183,7 +183,7 @@ def test_a_large_file_is_delivered_whole_in_bounded_memory(client: redis.Redis, 
         assert (process.returncode, out.read()) == (0, f"{count} events delivered to log {keys.name}\n")
     assert all(text == line(number) for number, text in enumerate(stored(client, keys)))
     assert client.xlen(keys.events) == count
-    assert usage.ru_maxrss < 600 * 1024  # KiB
+    assert usage.ru_maxrss < 200 * 1024  # KiB
 
 
 def test_a_slow_store_is_waited_for(

@@ -80,7 +80,7 @@ def test_two_processes_share_the_port(port: int, clients: list[httpx.Client], mo
 
         assert command.stop() < 3
         assert command.wait() == 0
-    assert commands.alive(family) == []
+    commands.wait_for_end(family)
     assert_json_lines(command, workers=2)
 
 
@@ -100,7 +100,7 @@ def test_ctrl_c_stops_it(port: int) -> None:
 
         assert command.wait() == 0
     assert "Traceback" not in command.shown
-    assert commands.alive(family) == []
+    commands.wait_for_end(family)
 
 
 def test_a_port_that_is_taken_is_one_sentence() -> None:

@@ -22,6 +22,9 @@ HEARTBEAT = 15
 #: Seconds in which a live client must take what it is sent.
 SEND_TIMEOUT = 30
 
+#: Seconds in which a live connection is ended properly when the service stops; uvicorn gives it one.
+FAREWELL = 0.5
+
 
 class LiveResponse(EventSourceResponse):
     """Server-Sent Events; a client that takes nothing any more is let go without much ado."""
@@ -76,7 +79,11 @@ def router(service: Service) -> APIRouter:
                     yield chunk
 
         return LiveResponse(
-            from_first(), ping=HEARTBEAT, send_timeout=SEND_TIMEOUT, headers={"Cache-Control": "no-store"}
+            from_first(),
+            ping=HEARTBEAT,
+            send_timeout=SEND_TIMEOUT,
+            shutdown_event=service.live.leaving,
+            shutdown_grace_period=FAREWELL,
         )
 
     return routes
