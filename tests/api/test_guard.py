@@ -96,7 +96,8 @@ def test_no_way_leads_past_the_guard(store_url: str, keys: Keys, fill: Fill, way
     prefix, root_path = "", "/prefix" if "proxy" in way else ""
     if "mounted" in way:
         prefix = "/prefix"
-        app = Starlette(routes=[Mount(prefix, app)])
+        inner = app
+        app = Starlette(routes=[Mount(prefix, inner)], lifespan=lambda _: inner.router.lifespan_context(inner))
     with serve(app, root_path=root_path) as api:
         seen = {trick: exchange(api, trick.replace("{}", prefix)) for trick in TRICKS}
         assert api.get(f"{prefix}/model/etl/log", headers=bearer(TOKENS[0])).status_code == 200
