@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
+from etlog_events import contract
 from etlog_events.durability import store_warnings
 from etlog_events.keys import GROUP, Keys
 
@@ -36,15 +37,17 @@ _STORE_FACTS = ("redis_version", "valkey_version", "role", "aof_enabled", "maxme
 
 
 async def read_status(client: Any, keys: Keys) -> Status:
-    """The present status. Raises the driver's errors."""
+    """The present status. Raises the driver's errors, and `NewerContract` for a log that is not understood."""
     async with client.pipeline(transaction=True) as pipe:
+        pipe.get(keys.contract)
         pipe.get(keys.cursor)
         pipe.hgetall(keys.stats)
         pipe.get(keys.lease)
         pipe.exists(keys.events)
         pipe.time()
         pipe.info()
-        cursor, stats, holder, exists, (seconds, microseconds), info = await pipe.execute()
+        version, cursor, stats, holder, exists, (seconds, microseconds), info = await pipe.execute()
+    contract.check(version, keys.name, "etlog-api")
     entries, last, oldest = 0, None, None
     lag: int | None = 0
     if exists:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from etlog_events.errors import EtlogError, StoreError
+from etlog_events.errors import EtlogError, NewerContract, StoreError
 from etlog_events.event import Event
 
 from etlog import logs
@@ -53,6 +53,8 @@ def run(arguments: list[str]) -> int:
         return _say(f"{e.format_message().rstrip('.')}; see '{command} --help'", MISUSED)
     except CommandFailed as e:
         return _say(str(e), e.code)
+    except NewerContract as e:
+        return _say(str(e), FAILED)
     except StoreError as e:
         return _say(f"{str(e).rstrip('.')}; name another with --redis-url or ETLOG_REDIS_URL", MISUSED)
     except EtlogError as e:
@@ -195,12 +197,11 @@ def verify(
     \b
     etlog verify --log nightly
     """
-    from etlog_events import store  # noqa: PLC0415
-
     from etlog import verify as verifying  # noqa: PLC0415
+    from etlog.connection import connected  # noqa: PLC0415
 
     settings = settings_of(redis_url=redis_url, name=log)
-    with store.translated(settings.redis_url), store.connect(settings.redis_url, part="verify") as client:
+    with connected(settings, "verify") as client:
         found = verifying.verify(client, settings.keys)
     if json:
         typer.echo(verifying.as_json(found))
