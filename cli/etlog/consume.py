@@ -47,9 +47,5 @@ def _warn(client: redis.Redis) -> None:
         info = client.info()
     except redis.ResponseError:  # loading, or not permitted
         return
-    try:
-        save = client.config_get("save").get("save")
-    except redis.ResponseError:
-        save = None
-    for warning in store_warnings(info, save):
+    for warning in store_warnings(info):
         logger.warning("Beware: %s", warning, extra={"action": "store_warning"})
