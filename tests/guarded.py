@@ -4,9 +4,10 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
+from certificates import Authority, Signed
 from servers import Server
 
 #: The folder that a deployment takes its users from.
@@ -49,3 +50,29 @@ class GuardedServer(Server):
         """The address with the user's name and password in it."""
         secret = PASSWORDS[user] if password is None else password
         return f"redis://{user}:{quote(secret, safe='')}@127.0.0.1:{self.port}/0"
+
+
+class TlsServer(Server):
+    """A server that speaks TLS alone, and only to those with a certificate of its authority."""
+
+    def __init__(self, authority: Authority) -> None:
+        self._authority = authority
+        self._own, self._client = authority.sign("store"), authority.sign("client")
+        super().__init__(binary=redis_server())
+
+    def start(self) -> None:
+        """Start with the certificates."""
+        self._options = (
+            *("--port", "0", "--tls-port", str(self.port), "--appendonly", "yes"),
+            *("--tls-ca-cert-file", str(self._authority.certificate)),
+            *("--tls-cert-file", str(self._own.certificate), "--tls-key-file", str(self._own.key)),
+        )
+        self.url = self.url_of(self._client)
+        super().start()
+
+    def url_of(self, client: Signed | None, authority: Authority | None = None) -> str:
+        """The address for who has the certificate `client`, or none, and trusts `authority`, or the right one."""
+        options = {"ssl_ca_certs": str((authority or self._authority).certificate)}
+        if client is not None:
+            options |= {"ssl_certfile": str(client.certificate), "ssl_keyfile": str(client.key)}
+        return f"rediss://127.0.0.1:{self.port}/0?{urlencode(options)}"

@@ -221,6 +221,10 @@ def serve(
             metavar="PATH", help="Path under which a proxy offers the service, such as /etl.", show_default=False
         ),
     ] = "",
+    ssl_certfile: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Answer by HTTPS, with this certificate (PEM).")
+    ] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(metavar="FILE", help="Private key of the certificate.")] = None,
     redis_url: RedisUrl = None,
     log: LogName = None,
 ) -> None:
@@ -228,13 +232,18 @@ def serve(
 
     \b
     etlog serve --port 9090 --workers 2
+    etlog serve --ssl-certfile api.pem --ssl-keyfile api.key
     curl 'http://127.0.0.1:9090/model/etl/log?kind=Saved&window=today'
     """
+    from etlog.serve import Certificate  # noqa: PLC0415
     from etlog.serve import serve as answer  # noqa: PLC0415
 
+    if (ssl_certfile is None) != (ssl_keyfile is None):
+        raise CommandFailed("give --ssl-certfile and --ssl-keyfile together; see 'etlog serve --help'")
+    tls = Certificate(ssl_certfile, ssl_keyfile) if ssl_certfile and ssl_keyfile else None
     settings = settings_of(redis_url=redis_url, name=log, host=host, port=port)
     logs.configure(settings.log_level, settings.log_format)
-    answer(settings.host, settings.port, workers, _prefix(root_path))
+    answer(settings.host, settings.port, workers, _prefix(root_path), tls)
 
 
 def _prefix(root_path: str) -> str:
