@@ -347,8 +347,3 @@ def test_a_short_password_is_refused(tmp_path: Path) -> None:
 
     assert (made.returncode, made.stdout) == (1, "")
     assert made.stderr == f"make-users: the password in {tmp_path}/etlog-api has less than 16 characters\n"
-
-
-def test_a_consumer_may_be_asked_whether_the_log_is_applied(root: Any) -> None:
-    """Its container's health check looks for the lease, under the same user."""
-    assert root.execute_command("ACL", "DRYRUN", "etlog-consumer", "EXISTS", KEYS.lease) == b"OK"
