@@ -112,9 +112,12 @@ class Log:
         return data
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """The distribution's Chromium; missing, it skips on a laptop and fails in CI."""
+    """The distribution's Chromium; missing, it skips on a laptop and fails in CI.
+
+    It leaves with the tests of the page: while Playwright is there, no other event loop can run in this thread.
+    """
     if not Path(CHROMIUM).exists():
         message = f"no Chromium at {CHROMIUM}; install the package chromium, or name one in ETLOG_TEST_CHROMIUM"
         if os.environ.get("CI"):
