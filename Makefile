@@ -22,7 +22,7 @@ dev: install
 	@exec $(BIN)/etlog dev $(ARGS)
 
 test: install
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses logical --dist loadfile $(ARGS)
 
 chaos: install
 	@PYTHONPATH=tests $(BIN)/python -m chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
