@@ -4,9 +4,10 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from browser.conftest import Api, Log, NewPage
 from playwright.sync_api import Page, expect
 from servers import Server
+
+from browser.conftest import Api, Log, NewPage
 
 HOUR = timedelta(hours=1)
 

@@ -6,8 +6,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from browser.conftest import Log, NewPage
 from playwright.sync_api import Page, expect
+
+from browser.conftest import Log, NewPage
 
 HOUR = timedelta(hours=1)
 
