@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from compose.deployment import LOG, PATIENCE, PROMETHEUS, Deployment
+from compose.deployment import LOG, PATIENCE, ROOT, Deployment
 from compose.load import KINDS, Emitting, asking
 
 
@@ -142,20 +142,23 @@ def scaled(here: Deployment) -> None:
 
 
 def watched(here: Deployment) -> None:
-    """Prometheus scrapes every replica and every consumer, and knows the alerts."""
+    """Prometheus scrapes every replica and every consumer, every panel of the dashboard has data, and alerts fire."""
     print("\nmonitoring", flush=True)
     here.up("--no-recreate", "--scale", "api=3", "redis", "consumer", "api", "balancer", "prometheus")
 
     def up() -> dict[str, int]:
-        found = json.loads(here.fetch(f"{PROMETHEUS}/api/v1/query?query=sum%20by%20(job)(up)"))["data"]["result"]
-        return {sample["metric"]["job"]: int(sample["value"][1]) for sample in found}
+        return {sample["metric"]["job"]: int(sample["value"][1]) for sample in here.queried("sum by (job) (up)")}
 
     until(lambda: up() == {"etlog-api": 3, "etlog-consumer": 2}, "Prometheus scrapes three replicas and two consumers")
-    groups = json.loads(here.fetch(f"{PROMETHEUS}/api/v1/rules"))["data"]["groups"]
-    rules = [rule for group in groups for rule in group["rules"]]
-    require(bool(rules), f"it knows {len(rules)} alerts")
-    firing = [rule["name"] for rule in rules if rule["state"] != "inactive"]
-    require(not firing, "none of them is pending or fires")
+    panels = json.loads((ROOT / "deploy" / "grafana" / "etlog.json").read_text())["panels"]
+    asked = [target["expr"] for panel in panels for target in panel.get("targets", [])]
+    until(lambda: all(map(here.queried, asked)), f"all {len(asked)} questions of the dashboard have an answer")
+    require(not here.firing(), "no alert fires")
+
+    here.compose("run", "--rm", "--no-deps", "sample", "emit", "AssetSetComputeError", "--error", "no prices")
+    here.inside(here.containers("redis")[0], "redis-cli", "XADD", "etlog:{default}:events", "*", "event", "no event")
+    expected = {"EtlogComputeErrors", "EtlogDeadLettersRising"}
+    until(lambda: here.firing() == expected, f"an event of an error and one that is none: {sorted(expected)} fire")
 
 
 def main() -> int:

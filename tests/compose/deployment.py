@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = "etlog-compose-test"
@@ -111,6 +112,17 @@ class Deployment:
             "print(urlopen(Request('http://127.0.0.1:9090' + sys.argv[1], headers=headers)).read().decode(), end='')"
         )
         return self.inside(replica, "python", "-c", ask, path).encode()
+
+    def queried(self, question: str) -> list[Any]:
+        """What Prometheus answers, with a minute wherever Grafana would decide on a span."""
+        question = question.replace("$__rate_interval", "1m")
+        answer = json.loads(self.fetch(f"{PROMETHEUS}/api/v1/query?{urlencode({'query': question})}"))
+        found: list[Any] = answer["data"]["result"]
+        return found
+
+    def firing(self) -> set[str]:
+        """The alerts that fire."""
+        return {sample["metric"]["alertname"] for sample in self.queried('ALERTS{alertstate="firing"}')}
 
     def refuses_strangers(self) -> bool:
         """Whether the API wants the token."""
