@@ -13,7 +13,7 @@ help:
 	@echo "make dev     install into .venv and run etlog: store, consumer, API, page and sample ETL"
 	@echo "make test    install into .venv and run every test"
 	@echo "make chaos   kill, stop and cut off everything at random: SECONDS=600 SEED=7"
-	@echo "make compose-test  build docker-compose.yml, run it, kill its parts under load; needs Docker and Compose 2.24"
+	@echo "make compose-test  build docker-compose.yml, run it, kill its parts under load; needs Docker and Compose 2.21"
 	@echo "make lint    ruff: style, imports, formatting"
 	@echo "make types   mypy, strict"
 	@echo "make lock    renew the pinned, hashed requirements"

@@ -1,4 +1,4 @@
-"""The Compose file, run for real: `make compose-test`, where Docker's engine runs with Compose 2.24 or newer.
+"""The Compose file, run for real: `make compose-test`, where Docker's engine runs with Compose 2.21 or newer.
 
 Everything is built and brought up, asked through the load balancer, killed part by part under load, taken down and
 brought up again. Prints what it sees; exit 1 when a count is not exact or an answer is missing. It is a project of its
