@@ -87,7 +87,7 @@ def test_a_client_that_comes_and_goes_misses_nothing(
 def test_a_replica_stops_at_once(store_url: str, keys: Keys) -> None:
     """With clients of the live log attached, which see a proper end."""
     apply(store_url, keys, [saved()])
-    seconds = []
+    seconds: list[float] = []
     while len(seconds) < 3 and min(seconds, default=2) >= 2:  # a busy machine may hold up one, but not three
         with replicas(1, store_url, keys.name) as [replica], ExitStack() as stack:
             clients = [stack.enter_context(tail(replica.url)) for _ in range(20)]
