@@ -33,7 +33,7 @@ class AnswerCache:
         key = (query, view.away_since)
         body = self._bodies.get(key)
         if body is None:
-            body = self._bodies[key] = Body(answer(view, query, self._kinds))
+            body = self._bodies[key] = Body(answer(view, query, self._kinds), view.snapshot.cursor)
             self._bytes += len(body.text)
             while len(self._bodies) > 1 and (len(self._bodies) > MAX_ANSWERS or self._bytes > MAX_BYTES):
                 self._bytes -= len(self._bodies.popitem(last=False)[1].text)

@@ -47,7 +47,7 @@ export async function ask(path, { again = false } = {}) {
   });
   tags.clear();
   tags.set(path, response.headers.get("ETag"));
-  return answer;
+  return { ...answer, cursor: response.headers.get("Etlog-Cursor") };
 }
 
 // The address of the log with the filters that the server knows.
