@@ -200,7 +200,8 @@ def verify(
     from etlog import verify as verifying  # noqa: PLC0415
 
     settings = settings_of(redis_url=redis_url, name=log)
-    with store.translated(settings.redis_url), store.connect(settings.redis_url, part="verify") as client:
+    url = settings.redis_url
+    with store.translated(url), store.connect(url, part="verify", log=settings.name) as client:
         found = verifying.verify(client, settings.keys)
     if json:
         typer.echo(verifying.as_json(found))

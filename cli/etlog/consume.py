@@ -19,7 +19,7 @@ logger = logging.getLogger("etlog.consumer")
 
 def consume(settings: Settings) -> None:
     """Apply the log until stopped. Raises `StoreError` when the store cannot be reached at the start."""
-    client = store.connect(settings.redis_url, part="consumer")
+    client = store.connect(settings.redis_url, part="consumer", log=settings.name)
     with store.translated(settings.redis_url):
         client.ping()
         _warn(client)

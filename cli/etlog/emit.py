@@ -67,7 +67,7 @@ def emit_one(event: Event, settings: Settings) -> int:
     Raises `StoreError` when the store cannot be used, and `CommandFailed` when it goes away meanwhile; then the event
     is in the spool.
     """
-    _reach(settings.redis_url)
+    _reach(settings)
     with Producer() as producer:
         producer.publish(event)
         if producer.flush(TIMEOUT):
@@ -92,7 +92,7 @@ def emit_file(path: str, settings: Settings, *, on_error: OnError = "stop", resu
     if resume and path == "-":
         raise CommandFailed("--resume needs a file: what came through standard input is gone")
     with _open(path) as lines, _progress() as progress:
-        _reach(settings.redis_url)
+        _reach(settings)
         bookmark = None if path == "-" else Bookmark(path, settings, lines)
         place = bookmark.load() if bookmark and resume else None
         with Producer(resume=(place.producer, place.number) if place else None) as producer:
@@ -219,9 +219,10 @@ class _Run:
                 )
 
 
-def _reach(url: str) -> None:
-    """Raise `StoreError` unless the store at `url` can be used, which a producer would not say before long."""
-    with store.connect(url, part="emit") as client, store.translated(url):
+def _reach(settings: Settings) -> None:
+    """Raise `StoreError` unless the store can be used, which a producer would not say before long."""
+    url = settings.redis_url
+    with store.connect(url, part="emit", log=settings.name) as client, store.translated(url):
         client.ping()
 
 

@@ -1,11 +1,14 @@
 """`etlog dead …`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
 from etlog_events import store
+from etlog_events.settings import Settings
 from rich.console import Console
 
 from etlog import dead as dead_letters
@@ -28,7 +31,7 @@ def dead_list(
 ) -> None:
     """List dead letters, oldest first."""
     settings = settings_of(redis_url=redis_url, name=log)
-    with store.translated(settings.redis_url), store.connect(settings.redis_url, part="dead") as client:
+    with _connected(settings) as client:
         found = dead_letters.letters(client, settings.keys, dead_letters.Choice(reason=reason))
         if json:
             for letter in found:
@@ -41,7 +44,7 @@ def dead_list(
 def dead_show(ids: Ids, redis_url: RedisUrl = None, log: LogName = None) -> None:
     """Show dead letters with all that was kept of them."""
     settings = settings_of(redis_url=redis_url, name=log)
-    with store.translated(settings.redis_url), store.connect(settings.redis_url, part="dead") as client:
+    with _connected(settings) as client:
         for letter in dead_letters.letters(client, settings.keys, dead_letters.Choice(ids or ())):
             typer.echo(_dump(letter.json()))
 
@@ -63,7 +66,7 @@ def dead_requeue(
         raise CommandFailed("give either --event or --file")
     mended = file.read_bytes().strip() if file is not None else event.encode() if event is not None else None
     choice = dead_letters.Choice(ids or (), reason, every)
-    with store.translated(settings.redis_url), store.connect(settings.redis_url, part="dead") as client:
+    with _connected(settings) as client:
         count = dead_letters.requeue(client, settings.keys, choice, mended, settings.kinds, force)
     typer.echo(f"{count} put back into log {settings.name}")
 
@@ -74,9 +77,16 @@ def dead_drop(
 ) -> None:
     """Remove dead letters for good. They stay counted."""
     settings = settings_of(redis_url=redis_url, name=log)
-    with store.translated(settings.redis_url), store.connect(settings.redis_url, part="dead") as client:
+    with _connected(settings) as client:
         count = dead_letters.drop(client, settings.keys, dead_letters.Choice(ids or (), reason, every))
     typer.echo(f"{count} dropped from log {settings.name}")
+
+
+@contextmanager
+def _connected(settings: Settings) -> Iterator[Any]:
+    url = settings.redis_url
+    with store.translated(url), store.connect(url, part="dead", log=settings.name) as client:
+        yield client
 
 
 def _dump(value: Any) -> str:
