@@ -8,6 +8,8 @@ import redis
 from etlog_events.durability import store_warnings
 from etlog_events.keys import GROUP, Keys
 
+from etlog_api.link import down_since, staleness
+
 #: Seconds without progress, although events wait, after which a replica calls itself not ready.
 STUCK_AFTER = 30.0
 
@@ -45,6 +47,7 @@ async def read_status(client: Any, keys: Keys) -> Status:
         pipe.time()
         pipe.info()
         cursor, stats, holder, exists, (seconds, microseconds), info = await pipe.execute()
+    behind = down_since(info)
     entries, last, oldest = 0, None, None
     lag: int | None = 0
     if exists:
@@ -68,7 +71,7 @@ async def read_status(client: Any, keys: Keys) -> Status:
         stats={name.decode(): int(number) for name, number in sorted(stats.items())},
         active_consumer=holder.decode() if holder else None,
         store={fact: str(info[fact]) for fact in _STORE_FACTS if fact in info},
-        warnings=store_warnings(info, await _save(client)),
+        warnings=[*store_warnings(info, await _save(client)), *([] if behind is None else [staleness(behind)])],
     )
 
 

@@ -38,7 +38,7 @@ class Sentinel:
 
     def ask(self, command: str) -> Any:
         """Its raw answer."""
-        connection = redis.Connection(port=self.port, socket_timeout=PATIENCE, protocol=3)
+        connection: Any = redis.Connection(port=self.port, socket_timeout=PATIENCE, protocol=3)  # type: ignore[no-untyped-call]
         try:
             connection.send_command("SENTINEL", command, NAME)
             return connection.read_response()
@@ -82,16 +82,17 @@ class Replicated:
         """All servers."""
         return [self.primary, *self.replicas]
 
-    def promoted(self) -> Server:
-        """Wait for a failover to be done: the sentinels agree on another primary, which takes writes."""
+    def promoted(self) -> Server | None:
+        """The server that a failover has made the primary: all sentinels say so, and it takes writes."""
+        ports = {sentinel.primary() for sentinel in self.sentinels}
+        node = next(node for node in self.nodes if node.port in ports)
+        return node if len(ports) == 1 and node is not self.primary and _is_primary(node) else None
 
-        def found() -> Server | None:
-            ports = {sentinel.primary() for sentinel in self.sentinels}
-            node = next(node for node in self.nodes if node.port in ports)
-            return node if len(ports) == 1 and node is not self.primary and _is_primary(node) else None
-
-        node: Server = wait_until(found, what="the failover")
-        return node
+    def cut_replication(self) -> None:
+        """No write reaches a replica any more."""
+        with connect(self.primary.url, part="test") as client:
+            client.execute_command("ACL", "SETUSER", "default", "-psync", "-sync")
+            client.execute_command("CLIENT", "KILL", "TYPE", "REPLICA")
 
     def close(self) -> None:
         """End everything."""
