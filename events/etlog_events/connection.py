@@ -7,7 +7,7 @@ from redis.connection import Connection, ConnectionPool, SSLConnection
 from redis.exceptions import NoPermissionError
 
 from etlog_events.seeds import Node
-from etlog_events.way import Way, leads_elsewhere
+from etlog_events.way import ELSEWHERE, Way, elsewhere
 
 
 class FoundConnection(Connection):
@@ -58,12 +58,10 @@ class FoundConnection(Connection):
         """An answer. Raises `redis.ConnectionError` when the log is elsewhere."""
         try:
             return super().read_response(*arguments, **options)
-        except redis.ResponseError as e:
-            if not leads_elsewhere(e):
-                raise
+        except ELSEWHERE as e:
             self.disconnect()  # type: ignore[no-untyped-call]
             self._doubt()
-            raise redis.ConnectionError(f"the log is not at {self.host}:{self.port} now: {e}") from e
+            raise redis.ConnectionError(elsewhere(self.host, self.port, e)) from e
 
     def _doubt(self) -> None:
         if self._seed is not None:

@@ -15,6 +15,7 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import MovedError
 from redis.retry import Retry
 
 from etlog_events import address, connection, connection_async
@@ -145,6 +146,10 @@ def translated(url: str) -> Iterator[None]:
         raise StoreRefused(f"the store at {shown(url)} refused: {e}") from e
     except _UNAVAILABLE as e:
         raise StoreUnavailable(f"the store at {shown(url)} cannot be reached: {e}") from e
+    except MovedError as e:
+        raise StoreRefused(
+            f"the store at {shown(url)} is a node of a cluster, whose address is redis+cluster://host:port,host:port"
+        ) from e
     except redis.RedisError as e:
         raise StoreRefused(f"the store at {shown(url)} refused: {e}") from e
 

@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 
 import redis
 from redis.connection import parse_url
+from redis.exceptions import AskError, ClusterDownError, ReadOnlyError, TryAgainError
 
 from etlog_events import address
 from etlog_events.cluster import Cluster
@@ -18,9 +19,9 @@ ReadFrom = Literal["primary", "replica"]
 #: a request enough of its time.
 ASK_TIMEOUT = 0.4
 
-#: What a node says that does not hold the log, or not now: while a slot moves, when a primary was demoted, when
-#: a replica has lost its primary and may not serve without.
-_ELSEWHERE = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN")
+#: What a node says that does not hold the log, or not now: it was demoted (`READONLY`), the slot has moved (`MOVED`) or
+#: moves (`ASK`, `TRYAGAIN`), too few nodes are there (`CLUSTERDOWN`), a replica may not serve alone (`MASTERDOWN`).
+ELSEWHERE = (ReadOnlyError, AskError, TryAgainError, ClusterDownError)
 
 
 class Topology(Protocol):
@@ -96,6 +97,7 @@ class Way:
         return redis.ConnectionError(f"none of {len(failures)} nodes can tell where the log is; the last: {last}")
 
 
-def leads_elsewhere(error: redis.ResponseError) -> bool:
-    """Whether by `error` the node does not hold the log, or not now: it is to be looked for again."""
-    return isinstance(error, redis.ReadOnlyError) or str(error).partition(" ")[0] in _ELSEWHERE
+def elsewhere(host: str, port: int, error: Exception) -> str:
+    """What such an answer of a node means, in words; the driver keeps the first one of it as the type."""
+    said = type(error).__name__.removesuffix("Error").upper()
+    return f"the log is not at {host}:{port} now: {said} {error}"

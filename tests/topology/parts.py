@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,8 @@ class Parts:
         self.api.wait()
         for stage in stages:
             stage.go_on()
-            wait_until(lambda stage=stage: self.answered(stage.name), what="the API to answer")
-            wait_until(lambda stage=stage: self.followed(stage.name), what="a client to follow")
+            wait_until(partial(self.answered, stage.name), what="the API to answer")
+            wait_until(partial(self.followed, stage.name), what="a client to follow")
 
     def answered(self, stage: str) -> int:
         """The last number of `stage` in the API's answer, which must come within two seconds; 0 while it is from before

@@ -31,6 +31,7 @@ class Sentinel:
         self.process = subprocess.Popen(
             [str(get_binary_path()), str(self._config), "--sentinel"], stdout=subprocess.DEVNULL
         )
+        wait_until(self._answers, what="a sentinel to start")
 
     def primary(self) -> int:
         """The port of the primary, as this sentinel sees it."""
@@ -44,6 +45,11 @@ class Sentinel:
             return connection.read_response()
         finally:
             connection.disconnect()
+
+    def _answers(self) -> bool:
+        with suppress(redis.RedisError):
+            return bool(self.primary())
+        return False
 
     def sees(self) -> tuple[int, int]:
         """How many replicas are in step and how many other sentinels there are, in its eyes."""
@@ -68,10 +74,11 @@ class Replicated:
         self.replicas = [Server(*quick, *follow) for _ in range(replicas)]
         self.sentinels = [Sentinel(self.primary) for _ in range(3)]
         self.url = self.address_by(*(sentinel.port for sentinel in self.sentinels))
-        wait_until(
-            lambda: all(sentinel.sees() == (replicas, 2) for sentinel in self.sentinels),
-            what="the sentinels to see everything",
-        )
+
+    def settle(self) -> None:
+        """Wait until the sentinels know of each other, and of all replicas that they are in step."""
+        everything = len(self.replicas), len(self.sentinels) - 1
+        wait_until(lambda: all(sentinel.sees() == everything for sentinel in self.sentinels), what="the sentinels")
 
     def address_by(self, *ports: int) -> str:
         """The address by sentinels on these ports."""
@@ -96,8 +103,10 @@ class Replicated:
 
     def close(self) -> None:
         """End everything."""
-        for each in (*self.sentinels, *self.replicas, self.primary):
-            each.close()
+        for sentinel in self.sentinels:
+            sentinel.close()
+        for node in self.nodes:
+            node.close()
 
 
 def _is_primary(node: Server) -> bool:

@@ -27,6 +27,7 @@ def test_nothing_that_a_replica_has_acknowledged_is_lost(store: Replicated) -> N
     with closing(Parts(store.url, KEYS.name)) as parts:
         staying, dying = parts.stage("staying", acks="replica"), parts.stage("dying", acks="replica")
         parts.wait(staying, dying)
+        store.settle()
 
         store.primary.kill()
         acknowledged = dying.kill()
@@ -58,6 +59,7 @@ def test_what_is_lost_without_acknowledgement_is_counted(store: Replicated) -> N
     with closing(Parts(store.url, KEYS.name)) as parts:
         keeping, forgetting = parts.stage("keeping"), parts.stage("forgetting", keep=0)
         parts.wait(keeping, forgetting)
+        store.settle()
 
         store.cut_replication()
         keeping.go_on(50)
