@@ -39,29 +39,27 @@ class Clustered:
 
     def __init__(self, keys: Keys, *, replica: bool = False) -> None:
         self.slot = key_slot(keys.events.encode())
-        self.primaries = [Node() for _ in range(3)]
-        bounds = [0, SLOTS // 3, 2 * SLOTS // 3, SLOTS]
+        self.nodes = [Node() for _ in range(4 if replica else 3)]
+        self.primaries = self.nodes[:3]
+        self.replica = self.nodes[3] if replica else None
         first = self.primaries[0]
+        bounds = [0, SLOTS // 3, 2 * SLOTS // 3, SLOTS]
         for epoch, node in enumerate(self.primaries, start=1):
             node.ask("ADDSLOTSRANGE", bounds[epoch - 1], bounds[epoch] - 1)
             node.ask("SET-CONFIG-EPOCH", epoch)
+        for node in self.nodes[1:]:
             node.ask("MEET", "127.0.0.1", first.port, first.bus)
-        self.nodes = list(self.primaries)
-        self._until_all(lambda node: b"cluster_state:ok" in node.ask("INFO"))
-        self.replica: Node | None = None
-        if replica:
-            self.replica = node = Node()
-            self.nodes.append(node)
-            node.ask("MEET", "127.0.0.1", first.port, first.bus)
-            holder = self.holder()
-            wait_until(lambda: holder.id.encode() in node.ask("NODES"), what="the replica to be met")
+        if self.replica is not None:
+            node, holder = self.replica, self.holder()
+            wait_until(lambda: holder.id.encode() in node.ask("NODES"), what="the replica to meet the others")
             node.ask("REPLICATE", holder.id)
-            self._until_all(lambda each: len(self._row(each)) == 4)
+            self._until_all(lambda each: len(self._rows(each)) == 1 and len(self._rows(each)[0]) == 4)
+        self._until_all(lambda node: b"cluster_state:ok" in node.ask("INFO"))
         self.url = f"redis+cluster://127.0.0.1:{first.port},127.0.0.1:{self.primaries[1].port}"
 
     def holder(self) -> Node:
         """The primary that holds the log."""
-        return self._by_port(self._row(self.primaries[0])[2][1])
+        return next(node for node in self.primaries if any(row[2][1] == node.port for row in self._rows(node)))
 
     def others(self) -> list[Node]:
         """The primaries that do not."""
@@ -78,7 +76,7 @@ class Clustered:
             meanwhile()
         for node in (target, source, *self.primaries):
             node.ask("SETSLOT", self.slot, "NODE", target.id)
-        self._until_all(lambda node: self._by_port(self._row(node)[2][1]) is target)
+        self._until_all(lambda node: [row[2][1] for row in self._rows(node)] == [target.port])
 
     def move_at_once(self, target: Node) -> bool:
         """The same, as Valkey does from version 9 on: in one piece. Returns whether the server can."""
@@ -87,15 +85,11 @@ class Clustered:
             source.ask("MIGRATESLOTS", "SLOTSRANGE", self.slot, self.slot, "NODE", target.id)
         except redis.ResponseError:
             return False
-        self._until_all(lambda node: self._by_port(self._row(node)[2][1]) is target)
+        self._until_all(lambda node: [row[2][1] for row in self._rows(node)] == [target.port])
         return True
 
-    def _row(self, node: Node) -> Any:
-        rows = node.ask("SLOTS")
-        return next(row for row in rows if row[0] <= self.slot <= row[1])
-
-    def _by_port(self, port: int) -> Node:
-        return next(node for node in self.nodes if node.port == port)
+    def _rows(self, node: Node) -> list[Any]:
+        return [row for row in node.ask("SLOTS") if row[0] <= self.slot <= row[1]]
 
     def _until_all(self, condition: Callable[[Node], bool]) -> None:
         wait_until(lambda: all(map(condition, self.nodes)), what="the cluster")

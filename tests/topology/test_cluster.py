@@ -96,7 +96,7 @@ def test_every_command_reaches_the_log(
 ) -> None:
     """Those that write, and those that look after it; and what waits in the spool for the cluster is sent there."""
     applied = stats(client, KEYS).get("applied", 0)
-    etlog("emit", "AssetSetSaved", "--size", "1", "--window", "/".join(WINDOW))
+    etlog("emit", "AssetSetSaved", "--size", "1", "--start", WINDOW[0], "--end", WINDOW[1])
     client.xadd(KEYS.events, {"event": "no event"})
     wait_until(lambda: stats(client, KEYS).get("dead"), what="a dead letter")
     letter = etlog("dead", "list", "--json")
