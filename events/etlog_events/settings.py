@@ -144,7 +144,7 @@ class Settings:
     host: str = _setting(_host, "127.0.0.1", "Address the API listens on")
     port: int = _setting(_at_least(1, 65535), 9090, "Port the API listens on")
     read_from: ReadFrom = _setting(  # noqa: RUF009
-        _one_of("primary", "replica"), "primary", "Node of the store that the API reads from, if there are several"
+        _one_of("primary", "replica"), "primary", "Whether the API reads from the primary or a replica of the store"
     )
     spool_dir: Path = _setting(  # noqa: RUF009
         _folder, _state_folder() / "etlog" / "spool", "Folder for events that wait for the store on disk"
