@@ -87,7 +87,7 @@ def _find(way: Way) -> tuple[Node, list[Node]]:
     """The first seed that tells where the log is, and what it tells. Raises the driver's errors."""
     failures: list[Exception] = []
     for seed in way.seeds.nodes:
-        connection = (SSLConnection if way.tls else Connection)(*seed, **way.asking)
+        connection = (SSLConnection if way.tls else Connection)(host=seed[0], port=seed[1], **way.asking)
         try:
             connection.connect()  # type: ignore[no-untyped-call]
             for question in way.topology.questions:
