@@ -60,7 +60,11 @@ class Stream:
         return found
 
     async def complete_entries(self, store: Any, after: Position, until: Position) -> list[Entry] | None:
-        """The same, or None when some that were there may have left the stream."""
+        """The same, or None when some that were there may have left the stream.
+
+        Raises `redis.ConnectionError` when the store has not come as far as `until`: another replica than before, or
+        one that was promoted without the last entries.
+        """
         async with store.pipeline(transaction=True) as pipe:
             pipe.get(self.keys.contract)
             pipe.xrange(self.keys.events, *_span(after, until), count=ENTRIES)
@@ -72,6 +76,8 @@ class Stream:
                     return None
                 raise
         contract.check(version, self.keys.name, "etlog-api")
+        if position_of(info["last-generated-id"]) < until:
+            raise redis.ConnectionError("this replica of the store is behind another one")
         return None if _has_lost(info, after) else entries
 
     def pages(self, entries: Iterable[Entry], numbers: dict[bytes, int]) -> Iterator[Page]:

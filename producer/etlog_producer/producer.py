@@ -99,7 +99,7 @@ class Producer:
             self._begin()
 
     def _begin(self, resume: tuple[str, int] | None = None) -> None:
-        client = store.connect(self._url, part="producer")
+        client = store.connect(self._url, part="producer", log=self._keys.name)
         self._publisher = Publisher(client, self._keys, self._acks)
 
         def publish(producer: str, first: int, events: Sequence[bytes], skip: bool) -> Published:
