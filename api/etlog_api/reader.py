@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import redis
-from etlog_events.errors import StoreUnavailable
+from etlog_events.errors import NewerContract, StoreUnavailable
 
 from etlog_api.connections import QUESTION_TIMEOUT
 from etlog_api.snapshot import Snapshot
@@ -44,6 +44,7 @@ class Reader:
         self._snapshot: Snapshot | None = None
         self._read_at = 0.0
         self._away_since: float | None = None
+        self._refused = False
 
     @property
     def age(self) -> float | None:
@@ -53,7 +54,8 @@ class Reader:
     async def view(self) -> View:
         """The log as it stands now, or as it last stood while the store is away.
 
-        Raises `StoreUnavailable` when it is away and there is nothing to answer from.
+        Raises `StoreUnavailable` when it is away and there is nothing to answer from; `NewerContract` when the log is
+        not understood.
         """
         if self._next is None:
             self._next = asyncio.create_task(self._ask())
@@ -71,6 +73,11 @@ class Reader:
             try:
                 async with asyncio.timeout(QUESTION_TIMEOUT):
                     snapshot = await self._refreshed()
+            except NewerContract as e:
+                if not self._refused:
+                    logger.error("Cannot answer: %s", e, extra={"action": "newer_contract"})
+                self._refused = True
+                raise
             except (redis.RedisError, OSError) as e:  # a timeout is an OSError
                 return self._away(e)
         if self._away_since is not None:
@@ -78,6 +85,7 @@ class Reader:
                 "The store answers again after %.1f s", time.time() - self._away_since, extra={"action": "store_back"}
             )
             self._away_since = None
+        self._refused = False
         self._snapshot, self._read_at = snapshot, time.monotonic()
         return View(snapshot)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from etlog_events import contract
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
 
@@ -27,13 +28,15 @@ async def read_cursor(client: Any, keys: Keys) -> bytes | None:
 
 
 async def read_snapshot(client: Any, keys: Keys, kinds: Kinds) -> Snapshot:
-    """All of the log in one consistent read."""
+    """All of the log in one consistent read. Raises `NewerContract` for a log that is not understood."""
     async with client.pipeline(transaction=True) as pipe:
+        pipe.get(keys.contract)
         pipe.get(keys.cursor)
         pipe.hgetall(keys.counters)
         for key in keys.logs(kinds.categories):
             pipe.lrange(key, 0, -1)
-        cursor, counters, *logs = await pipe.execute()
+        version, cursor, counters, *logs = await pipe.execute()
+    contract.check(version, keys.name, "etlog-api")
     return Snapshot(
         cursor=cursor,
         logs=dict(zip(kinds.categories, logs, strict=True)),
