@@ -121,7 +121,7 @@ class Producer:
     def id(self) -> str:
         """This producer's id: host, process and a random part. Its events are numbered under it.
 
-        After an hour without events it takes another.
+        After a week without events it takes another.
         """
         return self._sender.id
 
