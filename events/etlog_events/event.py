@@ -8,24 +8,25 @@ stage's own keys in the stage's order), `time`. Fields and kinds are those of Ku
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import orjson
 
 from etlog_events import times
 from etlog_events.errors import InvalidEvent
 from etlog_events.kinds import KUBECOST_KINDS, Kinds
-from etlog_events.validation import MAX_BYTES, MAX_SIZE, set_window, validator
+from etlog_events.rules import MAX_BYTES, MAX_SIZE, set_window
 
 #: What `emit` takes for a set's window: start and end, each an aware datetime or an RFC 3339 text.
 WindowPair = tuple[datetime | str, datetime | str]
 
 
-class Event(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Event:
     """What a stage did to a set.
 
     `kind` is the full name of the kind, `metadata` the JSON object as Python values, `time` canonical RFC 3339 text.
@@ -78,6 +79,10 @@ class Event(msgspec.Struct, frozen=True):
     @classmethod
     def decode(cls, raw: bytes, kinds: Kinds = KUBECOST_KINDS) -> "Event":
         """The event that `raw` spells, in canonical spelling or another. Raises `InvalidEvent(reason, raw)`."""
+        import msgspec  # noqa: PLC0415 - a stage only makes events, and need not pay for their validation
+
+        from etlog_events.validation import validator  # noqa: PLC0415
+
         kind, text = validator(kinds)(raw)
         fields = msgspec.json.decode(text)
         return cls(kind.name, fields["metadata"], fields["time"])
