@@ -96,8 +96,8 @@ class Consumer:
     def _turn(self, stop: threading.Event) -> bool:
         """Apply what is in hand and read on, in one round trip; or stand by for a moment.
 
-        Returns whether the store did all that there was to do. Reading alone proves little: a store that is full
-        gives entries, and refuses to apply them.
+        Returns whether the store did all that there was to do. Reading alone proves little: a store that cannot
+        save gives entries, and refuses to apply them.
         """
         if not self._lease.hold():
             if not self._standing_by:
