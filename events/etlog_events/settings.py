@@ -17,7 +17,6 @@ from etlog_events.errors import SettingsError
 from etlog_events.keys import Keys
 from etlog_events.kinds import CATEGORIES, Kinds
 from etlog_events.way import ReadFrom
-from etlog_events.windows import parse_timezone
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SCHEMES = ("redis://", "rediss://", "unix://", *address.SCHEMES)
@@ -92,6 +91,12 @@ def _host(value: str) -> str:
     return value
 
 
+def _timezone(value: str) -> tzinfo:
+    from etlog_events.windows import parse_timezone  # noqa: PLC0415 - a stage that names no zone need not pay for it
+
+    return parse_timezone(value)
+
+
 def _tokens(value: str) -> tuple[str, ...]:
     tokens = tuple(token.strip() for token in value.split(","))
     if any(not re.fullmatch(r"[A-Za-z0-9._~+/=-]{16,}", token) for token in tokens):
@@ -136,7 +141,7 @@ class Settings:
         "Categories beside allocation and asset, as name=Prefix,name=Prefix",
     )
     timezone: tzinfo = _setting(  # noqa: RUF009
-        parse_timezone, UTC, "Zone that decides what 'today' is: an IANA name or +05:30"
+        _timezone, UTC, "Zone that decides what 'today' is: an IANA name or +05:30"
     )
     api_token: tuple[str, ...] = _setting(
         _tokens, (), "Bearer tokens of which the API wants one, by comma; none: everybody may ask", secret=True
