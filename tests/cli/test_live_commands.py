@@ -5,7 +5,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import orjson
@@ -83,19 +83,18 @@ def test_what_comes_while_the_api_is_away_is_shown_after_it(
     def shown() -> list[str]:
         return [orjson.loads(line)["metadata"]["error"] for line in output.read_bytes().splitlines()]
 
-    with consuming():
+    with consuming(), ExitStack() as stack:
         emit("before")
         with serving(store_url, keys, port) as url, output.open("wb") as file:
             command = [sys.executable, "-m", "etlog", "log", "--follow", "--kind", "Error", "--json", "--url", url]
-            following = subprocess.Popen(command, stdout=file)
+            following = stack.enter_context(subprocess.Popen(command, stdout=file))
+            stack.callback(following.kill)
             wait_until(lambda: shown() == ["before"], what="what was there")
         emit("meanwhile")
         with serving(store_url, keys, port):
             wait_until(lambda: len(shown()) == 2, what="what came while the API was away")
             emit("after")
             wait_until(lambda: len(shown()) == 3, what="what came after it")
-            following.send_signal(signal.SIGINT)
-            following.wait(PATIENCE)
 
     assert shown() == ["before", "meanwhile", "after"]
 
