@@ -50,6 +50,11 @@ def select(events: Sequence[bytes], query: Query) -> Sequence[bytes]:
     return events
 
 
+def time_of(event: bytes) -> str:
+    """The time in canonical text; it stands last."""
+    return event[event.rindex(_TIME) + len(_TIME) : -2].decode()
+
+
 def _within(events: Sequence[bytes], window: Window) -> list[bytes]:
     """Without the `Z` at their end, canonical times order as their texts do: no event's time needs to be parsed."""
     start = b"" if window.start_ns is None else times.from_nanoseconds(window.start_ns)[:-1].encode()
@@ -102,6 +107,5 @@ def _doubtful_until(events: Sequence[bytes]) -> str:
     time of the half, so one in time is enough there. Only more late events in a row than that, or a stage whose clock
     is ahead, can hide that a later one is missing.
     """
-    skipped = len(_TIME)
     half = events[: (len(events) + 1) // 2]
-    return max(event[event.rindex(_TIME) + skipped : -3] for event in half).decode() + "Z"
+    return max((time_of(event) for event in half), key=lambda time: time.rstrip("Z"))

@@ -20,8 +20,8 @@ ENTRIES = 500
 #: Bytes of one page, or one event: what a client that reads nothing makes us hold beyond what waits for it.
 PAGE_BYTES = 64 * 1024
 
-#: The largest sequence number, and bytes of a producer's id; the consumer refuses what is beyond.
-MAX_SEQ, MAX_PRODUCER_BYTES = 2**53 - 1, 256
+#: The largest sequence number; the consumer refuses a larger one.
+MAX_SEQ = 2**53 - 1
 
 Entry = tuple[bytes, dict[bytes, bytes]]
 
@@ -103,7 +103,7 @@ def without_duplicates(entries: Iterable[Entry], numbers: dict[bytes, int]) -> I
         producer, seq = fields.get(b"producer"), fields.get(b"seq")
         if producer and seq:
             number = int(seq) if seq.isdigit() and len(seq) < 17 else 0
-            if not numbers.get(producer, 0) < number <= MAX_SEQ or len(producer) > MAX_PRODUCER_BYTES:
+            if not numbers.get(producer, 0) < number <= MAX_SEQ:
                 continue
             numbers[producer] = number
         yield entry_id, fields

@@ -117,7 +117,6 @@ def test_dead_letters_and_duplicates_are_not_shown(
             ("4", saved(4)),
         ):
             add(client, keys, [text], producer="p", seq=seq)
-        add(client, keys, [saved(666)], producer="p" * 257, seq="1")
         client.xadd(keys.events, {"evnt": b"nothing"})
         add(client, keys, [saved(5)])
         caught_up()
