@@ -1,5 +1,6 @@
 """Metrics for Prometheus: of this process's requests, and of the log, asked of the store when scraped."""
 
+from collections.abc import Mapping
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -28,15 +29,17 @@ class Metrics:
         self._lag = Gauge("etlog_lag_entries", "Entries not applied yet; NaN where unknown", registry=on)
         self._oldest = Gauge("etlog_oldest_unapplied_seconds", "Age of the oldest unapplied entry", registry=on)
         self._stats = Gauge("etlog_stats", "The log's stats since it began", ["stat"], registry=on)
+        self._counters = Gauge("etlog_counters", "Events applied since the log began", ["kind"], registry=on)
         self._active = Gauge("etlog_active_consumer", "1 for the holder of the lease", ["consumer"], registry=on)
+        self._persistent = Gauge("etlog_store_persistent", "Whether the store keeps an append-only file", registry=on)
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         """Count an answer."""
         self._requests.labels(route, status).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def text(self, status: Status | None, snapshot_age: float | None) -> bytes:
-        """Everything in the text format of Prometheus; `status` is None when the store is away."""
+    def text(self, status: Status | None, counters: Mapping[str, int] | None, snapshot_age: float | None) -> bytes:
+        """Everything in the text format of Prometheus; `status` and `counters` are None when the store is away."""
         self._store_up.set(status is not None)
         self._age.set(snapshot_age if snapshot_age is not None else float("nan"))
         self._active.clear()
@@ -47,9 +50,13 @@ class Metrics:
                 self._stats.labels(stat).set(status.stats.get(stat, 0))
             if status.active_consumer is not None:
                 self._active.labels(status.active_consumer).set(1)
+            self._persistent.set(float(status.store.get("aof_enabled", "nan")))
         else:
             self._lag.set(float("nan"))
             self._oldest.set(float("nan"))
+            self._persistent.set(float("nan"))
+        for kind, number in (counters or {}).items():
+            self._counters.labels(kind).set(number)
         return generate_latest(self._registry)
 
 

@@ -13,7 +13,7 @@ from etlog_api.connections import Connections
 from etlog_api.live import Live
 from etlog_api.metrics import Metrics
 from etlog_api.reader import Reader
-from etlog_api.snapshot import read_cursor, read_snapshot
+from etlog_api.snapshot import read_counters, read_cursor, read_snapshot
 from etlog_api.status import Readiness, Status, read_status
 
 
@@ -61,3 +61,8 @@ class Service:
     async def status(self) -> Status:
         """The present status. Raises `StoreError` when the store does not give it in time."""
         return await self.connections.ask(partial(read_status, keys=self.settings.keys))
+
+    async def counters(self) -> dict[str, int]:
+        """The present counters. Raises `StoreError` when the store does not give them in time."""
+        settings = self.settings
+        return await self.connections.ask(partial(read_counters, keys=settings.keys, kinds=settings.kinds))

@@ -26,6 +26,11 @@ async def read_cursor(client: Any, keys: Keys) -> bytes | None:
     return cursor
 
 
+async def read_counters(client: Any, keys: Keys, kinds: Kinds) -> dict[str, int]:
+    """Events applied since the log began, of every kind, also of those that never came."""
+    return dict.fromkeys(kinds.by_name, 0) | _numbers(await client.hgetall(keys.counters))
+
+
 async def read_snapshot(client: Any, keys: Keys, kinds: Kinds) -> Snapshot:
     """All of the log in one consistent read."""
     async with client.pipeline(transaction=True) as pipe:
@@ -37,5 +42,9 @@ async def read_snapshot(client: Any, keys: Keys, kinds: Kinds) -> Snapshot:
     return Snapshot(
         cursor=cursor,
         logs=dict(zip(kinds.categories, logs, strict=True)),
-        counters={name.decode(): int(number) for name, number in sorted(counters.items())},
+        counters=_numbers(counters),
     )
+
+
+def _numbers(counters: Mapping[bytes, bytes]) -> dict[str, int]:
+    return {name.decode(): int(number) for name, number in sorted(counters.items())}

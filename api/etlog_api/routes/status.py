@@ -25,6 +25,12 @@ def router(service: Service) -> APIRouter:
         except StoreError:
             return None
 
+    async def counters_or_none() -> dict[str, int] | None:
+        try:
+            return await service.counters()
+        except StoreError:
+            return None
+
     async def log_or_none() -> bytes | None:
         try:
             return service.cache.body(await service.reader.view(), Query()).text
@@ -65,7 +71,8 @@ def router(service: Service) -> APIRouter:
         response_class=Response,
     )
     async def metrics() -> Response:
-        text = service.metrics.text(await status_or_none(), service.reader.age)
+        found, counters = await asyncio.gather(status_or_none(), counters_or_none())
+        text = service.metrics.text(found, counters, service.reader.age)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @routes.head("/healthz", include_in_schema=False)
