@@ -2,12 +2,13 @@
 
 import logging
 from contextlib import nullcontext
+from typing import Any
 
 import redis
 from etlog_consumer import Consumer, Target
 from etlog_consumer.endpoint import served
 from etlog_consumer.metrics import Metrics
-from etlog_events import store
+from etlog_events import contract, store
 from etlog_events.durability import store_warnings
 from etlog_events.settings import Settings
 
@@ -18,10 +19,13 @@ logger = logging.getLogger("etlog.consumer")
 
 
 def consume(settings: Settings) -> None:
-    """Apply the log until stopped. Raises `StoreError` when the store cannot be reached at the start."""
-    client = store.connect(settings.redis_url, part="consumer")
+    """Apply the log until stopped. Raises `StoreError` when the store cannot be reached at the start.
+
+    Raises `NewerContract` when the log is one that this version does not understand, now or later.
+    """
+    client: Any = store.connect(settings.redis_url, part="consumer", log=settings.name)
     with store.translated(settings.redis_url):
-        client.ping()
+        contract.check(client.get(settings.keys.contract), settings.name, "etlog-consumer")
         _warn(client)
     target = Target(settings.keys, settings.kinds, settings.cap)
     metrics = Metrics()
@@ -43,9 +47,5 @@ def _warn(client: redis.Redis) -> None:
         info = client.info()
     except redis.ResponseError:  # loading, or not permitted
         return
-    try:
-        save = client.config_get("save").get("save")
-    except redis.ResponseError:
-        save = None
-    for warning in store_warnings(info, save):
+    for warning in store_warnings(info):
         logger.warning("Beware: %s", warning, extra={"action": "store_warning"})
