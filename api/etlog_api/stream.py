@@ -1,5 +1,6 @@
 """The stream of one log, as the live log reads it: what was applied, in pages, without dead letters and duplicates."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ from etlog_events.numbering import MAX_PRODUCER_BYTES, number_of, numbers_of
 from etlog_events.validation import validator
 
 from etlog_api.page import Page, Position, id_of, position_of
+
+logger = logging.getLogger("etlog.api")
 
 #: Entries read at a time.
 ENTRIES = 500
@@ -29,6 +32,7 @@ class Stream:
     def __init__(self, keys: Keys, kinds: Kinds) -> None:
         self.keys = keys
         self._validate = validator(kinds)
+        self._failed = False  # on an entry, by a fault of our own
 
     async def cursor(self, store: Any) -> Position:
         """Up to where the log is applied."""
@@ -81,6 +85,15 @@ class Stream:
             try:
                 kind, text = self._validate(fields.get(b"event", b""))
             except InvalidEvent:
+                continue
+            except Exception:  # a fault of ours, for which the consumer makes the entry a dead letter
+                if not self._failed:
+                    self._failed = True
+                    logger.exception(
+                        "The live log leaves out %s and whatever else it fails on; see the dead letters",
+                        entry_id.decode(),
+                        extra={"action": "live_entry_failed"},
+                    )
                 continue
             if page.events and page.size + len(text) > PAGE_BYTES:
                 yield page
