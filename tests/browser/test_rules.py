@@ -5,9 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
-from browser.conftest import Api
 from playwright.sync_api import Browser, Page
 from servers import Server
+
+from browser.conftest import Api
 
 HOUR = 3_600_000
 
