@@ -21,7 +21,7 @@ class AnswerCache:
     def __init__(self, kinds: Kinds) -> None:
         self._kinds = kinds
         self._snapshot: Snapshot | None = None
-        self._bodies: OrderedDict[tuple[Query, float | None], Body] = OrderedDict()
+        self._bodies: OrderedDict[tuple[Query, float | None, float | None], Body] = OrderedDict()
         self._bytes = 0
 
     def body(self, view: View, query: Query) -> Body:
@@ -30,7 +30,7 @@ class AnswerCache:
             self._bodies.clear()
             self._bytes = 0
             self._snapshot = view.snapshot
-        key = (query, view.away_since)
+        key = (query, view.away_since, view.behind_since)
         body = self._bodies.get(key)
         if body is None:
             body = self._bodies[key] = Body(answer(view, query, self._kinds), view.snapshot.cursor)

@@ -10,6 +10,7 @@ import redis
 from etlog_events.errors import NewerContract, StoreUnavailable
 
 from etlog_api.connections import QUESTION_TIMEOUT
+from etlog_api.link import Link
 from etlog_api.snapshot import Snapshot
 
 logger = logging.getLogger("etlog.api")
@@ -17,10 +18,14 @@ logger = logging.getLogger("etlog.api")
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a reader sees: a snapshot, and since when (seconds since 1970) the store cannot be asked about it."""
+    """What a reader sees: a snapshot, and since when (seconds since 1970) the store cannot be asked about it.
+
+    `behind_since` is since when the replica that it was read from has no link to its primary.
+    """
 
     snapshot: Snapshot
     away_since: float | None = None
+    behind_since: float | None = None
 
 
 class Reader:
@@ -35,10 +40,12 @@ class Reader:
         read_cursor: Callable[[], Awaitable[bytes | None]],
         read_snapshot: Callable[[], Awaitable[Snapshot]],
         drop_connection: Callable[[], Awaitable[None]],
+        link: Link | None = None,
     ) -> None:
         self._read_cursor = read_cursor
         self._read_snapshot = read_snapshot
         self._drop_connection = drop_connection
+        self._link = link or Link()
         self._asking = asyncio.Lock()
         self._next: asyncio.Task[View | None] | None = None
         self._snapshot: Snapshot | None = None
@@ -87,7 +94,7 @@ class Reader:
             self._away_since = None
         self._refused = False
         self._snapshot, self._read_at = snapshot, time.monotonic()
-        return View(snapshot)
+        return View(snapshot, behind_since=self._link.down_since)
 
     async def _refreshed(self) -> Snapshot:
         snapshot = self._snapshot
@@ -103,4 +110,6 @@ class Reader:
         if self._away_since is None:
             self._away_since = time.time()
             logger.warning("The store is away: %s", str(error) or "no answer in time", extra={"action": "store_away"})
-        return View(self._snapshot, self._away_since) if self._snapshot is not None else None
+        if self._snapshot is None:
+            return None
+        return View(self._snapshot, self._away_since, self._link.down_since)

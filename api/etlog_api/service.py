@@ -10,6 +10,7 @@ from etlog_events.settings import Settings
 
 from etlog_api.cache import AnswerCache
 from etlog_api.connections import Connections
+from etlog_api.link import Link
 from etlog_api.live import Live
 from etlog_api.metrics import Metrics
 from etlog_api.reader import Reader
@@ -35,17 +36,19 @@ class Service:
     def of(cls, settings: Settings, clock: Callable[[tzinfo], datetime]) -> "Service":
         """The service for the log of `settings`. Nothing is sent to the store yet."""
         keys, kinds = settings.keys, settings.kinds
-        connections = Connections(settings.redis_url)
+        connections = Connections(settings.redis_url, settings.name, settings.read_from)
         client = connections.open()
+        link = Link() if settings.read_from == "replica" else None
         return cls(
             settings=settings,
             clock=clock,
             connections=connections,
             client=client,
             reader=Reader(
-                partial(read_cursor, client, keys),
-                partial(read_snapshot, client, keys, kinds),
+                partial(read_cursor, client, keys, link),
+                partial(read_snapshot, client, keys, kinds, link),
                 client.connection_pool.disconnect,
+                link,
             ),
             cache=AnswerCache(kinds),
             live=Live(connections, keys, kinds),

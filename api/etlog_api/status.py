@@ -8,6 +8,8 @@ from etlog_events import contract
 from etlog_events.durability import store_warnings
 from etlog_events.keys import GROUP, Keys
 
+from etlog_api.link import down_since, staleness
+
 #: Seconds without progress, although events wait, after which a replica calls itself not ready.
 STUCK_AFTER = 30.0
 
@@ -47,6 +49,7 @@ async def read_status(client: Any, keys: Keys) -> Status:
         pipe.info()
         version, cursor, stats, holder, exists, (seconds, microseconds), info = await pipe.execute()
     contract.check(version, keys.name, "etlog-api")
+    behind = down_since(info)
     entries, last, oldest = 0, None, None
     lag: int | None = 0
     if exists:
@@ -70,7 +73,7 @@ async def read_status(client: Any, keys: Keys) -> Status:
         stats={name.decode(): int(number) for name, number in sorted(stats.items())},
         active_consumer=holder.decode() if holder else None,
         store={fact: str(info[fact]) for fact in _STORE_FACTS if fact in info},
-        warnings=store_warnings(info),
+        warnings=[*store_warnings(info), *([] if behind is None else [staleness(behind)])],
     )
 
 

@@ -14,6 +14,7 @@ def connected(settings: Settings, part: str) -> Iterator[Any]:
 
     Raises `StoreError`, also for what goes wrong inside, and `NewerContract`.
     """
-    with store.translated(settings.redis_url), store.connect(settings.redis_url, part=part) as client:
+    url = settings.redis_url
+    with store.translated(url), store.connect(url, part=part, log=settings.name) as client:
         contract.check(client.get(settings.keys.contract), settings.name, "etlog")
         yield client

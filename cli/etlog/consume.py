@@ -23,7 +23,7 @@ def consume(settings: Settings) -> None:
 
     Raises `NewerContract` when the log is one that this version does not understand, now or later.
     """
-    client: Any = store.connect(settings.redis_url, part="consumer")
+    client: Any = store.connect(settings.redis_url, part="consumer", log=settings.name)
     with store.translated(settings.redis_url):
         contract.check(client.get(settings.keys.contract), settings.name, "etlog-consumer")
         _warn(client)

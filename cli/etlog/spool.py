@@ -78,11 +78,11 @@ def lines(found: Sequence[Found]) -> Iterator[str]:
 
 
 def flush(settings: Settings, *, any_store: bool = False) -> list[Orphan]:
-    """Deliver every file whose producer is gone. Returns what was delivered.
+    """Deliver every file whose producer is gone. Returns what was delivered, or set aside because it is too old.
 
     Raises `CommandFailed` when the store does not take it; what is left stays where it is.
     """
-    with store.connect(settings.redis_url, part="spool") as client:
+    with store.connect(settings.redis_url, part="spool", log=settings.name) as client:
         publisher = Publisher(client, settings.keys)
 
         def publish(producer: str, first: int, events: Sequence[bytes], skip: bool) -> Published:

@@ -143,9 +143,9 @@ def test_a_consumer_may_mend_what_others_broke(guarded: GuardedServer, root: Any
     """All that its scripts may ever have to do, they may do."""
     with connect(guarded.url_of("etlog-consumer"), part="consumer") as client:
 
-        def look(idle: float = 3600.0) -> list[str]:
+        def look() -> list[str]:
             found, mended = progress.load(client, KEYS)
-            return [*mended, *Housekeeping(client, KEYS).look(found, idle).mended]
+            return [*mended, *Housekeeping(client, KEYS).look(found).mended]
 
         assert look() == []  # the stream and its group are made
         Publisher(root, KEYS)("p", 1, [saved()] * 3)
@@ -163,7 +163,8 @@ def test_a_consumer_may_mend_what_others_broke(guarded: GuardedServer, root: Any
         root.xtrim(KEYS.events, maxlen=0)
         assert look() == []  # the loss at the stream's end is counted
         assert stats(root, KEYS)["lost"] == 1
-        look(idle=-1.0)  # the record of the idle producer goes
+        root.hset(KEYS.producers, "p:seen", 1)  # idle for so long that it retires and is forgotten
+        look()
         assert stats(root, KEYS)["pruned"] == 4
 
     assert refused(root) == []

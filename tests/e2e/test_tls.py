@@ -102,7 +102,7 @@ def test_who_cannot_prove_who_it_is_does_not_get_in(
     ):
         client.ping()
     with pytest.raises(StoreError):
-        asyncio.run(Connections(url).ask(lambda store: store.ping()))
+        asyncio.run(Connections(url, "default", "primary").ask(lambda store: store.ping()))
     assert ".pem" not in str(raised.value)
 
 

@@ -23,7 +23,7 @@ const DRAW = 250;
 
 
 let view = fromAddress(location.search);
-let model = new Model({});
+let model = new Model({}, Infinity);
 let settings = { log: "", timezone: "UTC" };
 let status = null;
 let problem = null;   // why nothing can be read
@@ -356,7 +356,7 @@ async function begin() {
   listen();
   try {
     settings = await (await request("static/page.json")).json();
-    model = new Model(settings.categories);
+    model = new Model(settings.categories, settings.cap);
     say($("#name"), settings.log === "default" ? "" : `log ${settings.log}`);
     document.title = settings.log === "default" ? "etlog" : `${settings.log} · etlog`;
   } catch (error) {
