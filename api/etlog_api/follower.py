@@ -86,7 +86,7 @@ class Follower:
         if cursor == at:
             return
         if cursor < at:
-            await self._start_over(store, "the log began anew")
+            await self._start_over(store, "the log went back, or began anew")
             return
         entries = await self._stream.complete_entries(store, at, cursor)
         if entries is None:

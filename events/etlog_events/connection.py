@@ -26,7 +26,8 @@ class FoundConnection(Connection):
     def _connect(self) -> Any:
         self._seed, nodes = _find(self._way)
         error: OSError | None = None
-        for self.host, self.port in nodes:
+        for host, port in nodes:
+            self.host, self.port = host, port
             try:
                 sock = super()._connect()  # type: ignore[no-untyped-call]
             except OSError as e:

@@ -22,7 +22,8 @@ class FoundConnection(Connection):
     async def _connect(self) -> None:
         self._seed, nodes = await _find(self._way)
         error: OSError | None = None
-        for self.host, self.port in nodes:
+        for host, port in nodes:
+            self.host, self.port = host, port
             try:
                 await super()._connect()  # type: ignore[no-untyped-call]
             except OSError as e:  # a timeout is one

@@ -1,7 +1,7 @@
 """The nodes that can be asked where a log is."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from hashlib import blake2b
 from typing import TypeAlias
@@ -17,15 +17,18 @@ class Seeds:
     process one timeout, not each question."""
 
     def __init__(self, nodes: tuple[Node, ...]) -> None:
-        self.nodes = nodes
+        self.nodes = self._named = nodes
 
     def put_last(self, node: Node) -> None:
         """Ask `node` after all others."""
         self.nodes = (*(other for other in self.nodes if other != node), node)
 
-    def learn(self, nodes: Iterable[Node]) -> None:
-        """Ask these, too: of a cluster, the named nodes may all be gone one day."""
-        self.nodes = tuple(dict.fromkeys((*self.nodes, *nodes)))
+    def learn(self, nodes: Collection[Node]) -> None:
+        """Ask these, too, in the place of those that were learned before: of a cluster, the named nodes may all be gone
+        one day."""
+        if nodes:
+            kept = (node for node in self.nodes if node in self._named or node in nodes)
+            self.nodes = tuple(dict.fromkeys((*kept, *nodes)))
 
 
 @lru_cache(maxsize=64)

@@ -238,7 +238,7 @@ def test_a_log_that_begins_anew_is_told(
             assert b"no longer holds" in other.resyncs[0][1]
         client.delete(keys.cursor, keys.producers)
         wait_until(lambda: following.ended)
-    assert [reason for _, reason in following.resyncs] == [b"the log began anew"]
+    assert [reason for _, reason in following.resyncs] == [b"the log went back, or began anew"]
     assert following.last == b"0-0"
     with tail(api.url, last=following.last) as following, consuming():
         add(client, keys, [saved(1)])

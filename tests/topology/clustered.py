@@ -1,4 +1,4 @@
-"""A cluster of three primaries: real ones, on loopback."""
+"""A cluster of three primaries and a replica: real ones, on loopback."""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,35 +35,42 @@ class Node(Server):
 
 
 class Clustered:
-    """Three primaries that share the slots, and a replica of the one that holds the log of `keys` where wanted."""
+    """Three primaries that share the slots, and a replica of the one that holds the log of `keys`."""
 
-    def __init__(self, keys: Keys, *, replica: bool = False) -> None:
+    def __init__(self, keys: Keys) -> None:
         self.slot = key_slot(keys.events.encode())
-        self.nodes = [Node() for _ in range(4 if replica else 3)]
-        self.primaries = self.nodes[:3]
-        self.replica = self.nodes[3] if replica else None
-        first = self.primaries[0]
-        bounds = [0, SLOTS // 3, 2 * SLOTS // 3, SLOTS]
-        for epoch, node in enumerate(self.primaries, start=1):
-            node.ask("ADDSLOTSRANGE", bounds[epoch - 1], bounds[epoch] - 1)
-            node.ask("SET-CONFIG-EPOCH", epoch)
+        self.nodes = [Node() for _ in range(4)]
+        *self.primaries, self.replica = self.nodes
+        first, second, _ = self.primaries
+        self.url = f"redis+cluster://127.0.0.1:{first.port},127.0.0.1:{second.port}"
+        for number, node in enumerate(self.primaries):
+            node.ask("ADDSLOTSRANGE", number * SLOTS // 3, (number + 1) * SLOTS // 3 - 1)
+            node.ask("SET-CONFIG-EPOCH", number + 1)
         for node in self.nodes[1:]:
             node.ask("MEET", "127.0.0.1", first.port, first.bus)
-        if self.replica is not None:
-            node, holder = self.replica, self.holder()
-            wait_until(lambda: holder.id.encode() in node.ask("NODES"), what="the replica to meet the others")
-            node.ask("REPLICATE", holder.id)
-            self._until_all(lambda each: len(self._rows(each)) == 1 and len(self._rows(each)[0]) == 4)
+        holder = self.primaries[self.slot * 3 // SLOTS]
+        wait_until(lambda: holder.id.encode() in self.replica.ask("NODES"), what="the replica to meet the others")
+        self.replica.ask("REPLICATE", holder.id)
+        self._until_all(lambda node: [len(row) for row in self._rows(node)] == [4])
         self._until_all(lambda node: b"cluster_state:ok" in node.ask("INFO"))
-        self.url = f"redis+cluster://127.0.0.1:{first.port},127.0.0.1:{self.primaries[1].port}"
+
+    def holds(self, node: Node) -> bool:
+        """Whether `node` is the one that takes writes to the log, as all see it."""
+        return all([row[2][1] for row in self._rows(each)] == [node.port] for each in self.nodes)
 
     def holder(self) -> Node:
-        """The primary that holds the log."""
-        return next(node for node in self.primaries if any(row[2][1] == node.port for row in self._rows(node)))
+        """The node that takes writes to the log."""
+        node: Node = wait_until(lambda: next(filter(self.holds, self.nodes), None), what="the cluster to agree")
+        return node
 
     def others(self) -> list[Node]:
         """The primaries that do not."""
         return [node for node in self.primaries if node is not self.holder()]
+
+    def lose(self, node: Node) -> None:
+        """Kill a node for good."""
+        self.nodes.remove(node)
+        node.close()
 
     def move(self, target: Node, meanwhile: Callable[[], None]) -> None:
         """Move the log's slot to `target` as `redis-cli --cluster reshard` does, key by key; between two keys, when
@@ -76,7 +83,7 @@ class Clustered:
             meanwhile()
         for node in (target, source, *self.primaries):
             node.ask("SETSLOT", self.slot, "NODE", target.id)
-        self._until_all(lambda node: [row[2][1] for row in self._rows(node)] == [target.port])
+        wait_until(lambda: self.holds(target), what="the slot to have moved")
 
     def move_at_once(self, target: Node) -> bool:
         """The same, as Valkey does from version 9 on: in one piece. Returns whether the server can."""
@@ -85,7 +92,7 @@ class Clustered:
             source.ask("MIGRATESLOTS", "SLOTSRANGE", self.slot, self.slot, "NODE", target.id)
         except redis.ResponseError:
             return False
-        self._until_all(lambda node: [row[2][1] for row in self._rows(node)] == [target.port])
+        wait_until(lambda: self.holds(target), what="the slot to have moved")
         return True
 
     def _rows(self, node: Node) -> list[Any]:

@@ -133,8 +133,10 @@ def test_further_nodes_are_asked_after_those_of_the_address() -> None:
     found = Seeds((("a", 1), ("b", 1)))
 
     found.learn([("b", 1), ("c", 1)])
-
     assert found.nodes == (("a", 1), ("b", 1), ("c", 1))
+    found.put_last(("a", 1))
+    found.learn([("d", 1)])
+    assert found.nodes == (("b", 1), ("a", 1), ("d", 1))
 
 
 def test_a_process_keeps_to_one_of_equal_nodes() -> None:

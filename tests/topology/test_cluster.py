@@ -27,7 +27,7 @@ KEYS = Keys("clustered")
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Clustered]:
     """Three primaries, and a replica of the one that has the log at first."""
-    with closing(Clustered(KEYS, replica=True)) as cluster:
+    with closing(Clustered(KEYS)) as cluster:
         yield cluster
 
 
@@ -116,16 +116,34 @@ def test_every_command_reaches_the_log(
 
 def test_the_api_reads_from_a_replica_of_the_node(cluster: Clustered, client: Any) -> None:
     """Where there is one, which the primary is spared then."""
-    replica = cluster.replica
-    assert replica is not None
     counted = sum(map(int, client.hvals(KEYS.counters)))
     settings = Settings(redis_url=cluster.url, name=KEYS.name, read_from="replica")
-    assert _apis(replica.client) == 0
+    assert _apis(cluster.replica.client) == 0
     with serve(create_app(settings)) as api:
         wait_until(lambda: sum(api.log()["data"]["counters"].values()) == counted, what="the replica to be in step")
 
         assert "warning" not in api.log()
-        assert _apis(replica.client) == 1
+        assert _apis(cluster.replica.client) == 1
+
+
+def test_a_replica_takes_the_place_of_a_node_that_is_lost(cluster: Clustered, parts: Parts, client: Any) -> None:
+    """The last test of this cluster: all parts go on there, and nothing is missing."""
+    stage = parts.stage("surviving")
+    parts.wait(stage)
+    cluster.lose(cluster.holder())
+    goal = stage.emitted + AFTER
+    times = times_until(
+        failover=lambda: cluster.holds(cluster.replica),
+        producer=lambda: stage.acknowledged >= goal,
+        api=lambda: parts.answered("surviving") >= goal,
+        live=lambda: parts.followed("surviving") >= goal,
+    )
+    emitted = stage.end()
+
+    assert {part: seconds for part, seconds in times.items() if seconds > times["failover"] + SOON} == {}
+    assert numbers_of(client, KEYS, "surviving") == list(range(1, emitted + 1))
+    wait_until(lambda: client.get(KEYS.cursor) == client.xrevrange(KEYS.events, count=1)[0][0], what="the end")
+    assert verify(client, KEYS).faults == []
 
 
 def _apis(client: Any) -> int:

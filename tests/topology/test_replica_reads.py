@@ -1,14 +1,18 @@
 """The API reads from a replica of the store, and says when that has lost its primary."""
 
+import asyncio
 import uuid
 
 import pytest
+import redis
 from apis import apply, serve, tail
 from etlog_api.app import create_app
 from etlog_api.link import Link, staleness
+from etlog_api.stream import Stream
 from etlog_events.keys import Keys
+from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.settings import Settings
-from etlog_events.store import connect
+from etlog_events.store import connect, connect_async
 from samples import saved
 from servers import Server, wait_until
 
@@ -64,6 +68,22 @@ def test_the_live_log_follows_a_replica(primary: Server, reader: str, keys: Keys
             following.wait(3)
 
     assert following.data == [saved(0), saved(1), saved(2)]
+
+
+def test_a_replica_that_is_behind_is_not_taken_for_the_whole_log(primary: Server, keys: Keys) -> None:
+    """A client of the live log that knows of later entries comes again, where it would have missed them."""
+    apply(primary.url, keys, [saved(0)])
+    stream = Stream(keys, KUBECOST_KINDS)
+
+    async def entries(beyond: int) -> int:
+        async with connect_async(primary.url, part="test") as store:
+            milliseconds, number = await stream.cursor(store)
+            found = await stream.complete_entries(store, (0, 0), (milliseconds + beyond, number))
+            return len(found or ())
+
+    assert asyncio.run(entries(0)) == 1
+    with pytest.raises(redis.ConnectionError, match="behind"):
+        asyncio.run(entries(1))
 
 
 def test_a_question_costs_one_command_more(primary: Server, replica: Server, keys: Keys) -> None:
