@@ -177,7 +177,10 @@ class Orphan:
 
     def set_aside(self) -> None:
         """Give up sending the files: the store may not know any more which of the events it has."""
-        self.set_aside_as = [path.rename(path.with_suffix(".old")) for path in self.paths]
+        try:
+            self.set_aside_as = [path.rename(path.with_suffix(".old")) for path in self.paths]
+        finally:
+            self.release()
         for path, old in zip(self.paths, self.set_aside_as, strict=True):
             logger.warning(
                 "Spool file %s is older than %d days and is not sent, for the store may have its events already and "
@@ -187,7 +190,6 @@ class Orphan:
                 old,
                 extra={"action": "spool_file_old", "path": str(old)},
             )
-        self.release()
 
     def release(self) -> None:
         """Let go of the files, as they are."""
