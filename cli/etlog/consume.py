@@ -1,14 +1,16 @@
 """`etlog consume`: the consumer as a process."""
 
 import logging
+import threading
 from contextlib import nullcontext
 
 import redis
-from etlog_consumer import Consumer, Target
+from etlog_consumer import Consumer, Fleet, Target
 from etlog_consumer.endpoint import served
-from etlog_consumer.metrics import Metrics
+from etlog_consumer.metrics import LogMetrics, Metrics
 from etlog_events import store
 from etlog_events.durability import store_warnings
+from etlog_events.keys import Keys
 from etlog_events.settings import Settings
 
 from etlog.errors import CommandFailed
@@ -18,23 +20,32 @@ logger = logging.getLogger("etlog.consumer")
 
 
 def consume(settings: Settings) -> None:
-    """Apply the log until stopped. Raises `StoreError` when the store cannot be reached at the start."""
-    client = store.connect(settings.redis_url, part="consumer")
-    with store.translated(settings.redis_url):
+    """Apply the logs until stopped. Raises `StoreError` when the store cannot be reached at the start."""
+    metrics, port = Metrics(), settings.metrics_port
+    of_log = {log: LogMetrics(metrics, log) for log in settings.logs}
+
+    def apply(log: str, name: str | None, stop: threading.Event) -> None:
+        with store.connect(settings.redis_url, part="consumer") as client:
+            target = Target(Keys(log), settings.kinds, settings.cap)
+            Consumer(client, target, retain=settings.retain, name=name, metrics=of_log[log]).run(stop)
+
+    def work(stop: threading.Event) -> None:
+        if len(settings.logs) == 1:
+            apply(settings.name, None, stop)
+            return
+        with store.connect(settings.redis_url, part="consumer") as client:
+            Fleet(client, settings.logs, apply, metrics).run(stop)
+
+    with store.translated(settings.redis_url), store.connect(settings.redis_url, part="consumer") as client:
         client.ping()
         _warn(client)
-    target = Target(settings.keys, settings.kinds, settings.cap)
-    metrics = Metrics()
-    consumer = Consumer(client, target, retain=settings.retain, metrics=metrics)
-    port = settings.metrics_port
     try:
         with served(metrics, settings.host, port) if port else nullcontext():
-            until_stopped(consumer.run)
+            until_stopped(work)
     except OSError as e:
         raise CommandFailed(
             f"{settings.host}:{port} cannot be listened on: {e.strerror}; name another in ETLOG_METRICS_PORT"
         ) from e
-    client.close()
 
 
 def _warn(client: redis.Redis) -> None:

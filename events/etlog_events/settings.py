@@ -159,7 +159,7 @@ class Settings:
     api_token: tuple[str, ...] = _setting(
         _tokens,
         (),
-        "Bearer tokens of which the API wants one, by comma; none: everybody may ask; token:log+log sees these logs only",
+        "Bearer tokens of which the API wants one, by comma; none: everybody may ask; token:log+log: these logs only",
         secret=True,
     )
     host: str = _setting(_host, "127.0.0.1", "Address the API listens on")
