@@ -1,5 +1,6 @@
-"""Metrics for Prometheus: of this process's requests, and of the log, asked of the store when scraped."""
+"""Metrics for Prometheus: of this process's requests, and of the logs, asked of the store when scraped."""
 
+from collections.abc import Mapping
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -23,33 +24,42 @@ class Metrics:
         self._seconds = Histogram(
             "etlog_request_seconds", "Time to the answer", ["route"], buckets=BUCKETS, registry=on
         )
-        self._age = Gauge("etlog_snapshot_age_seconds", "Since the store last confirmed the snapshot", registry=on)
-        self._store_up = Gauge("etlog_store_up", "Whether the store answered this scrape", registry=on)
-        self._lag = Gauge("etlog_lag_entries", "Entries not applied yet; NaN where unknown", registry=on)
-        self._oldest = Gauge("etlog_oldest_unapplied_seconds", "Age of the oldest unapplied entry", registry=on)
-        self._stats = Gauge("etlog_stats", "The log's stats since it began", ["stat"], registry=on)
-        self._active = Gauge("etlog_active_consumer", "1 for the holder of the lease", ["consumer"], registry=on)
+        self._age = Gauge(
+            "etlog_snapshot_age_seconds", "Since the store last confirmed the snapshot", ["log"], registry=on
+        )
+        self._store_up = Gauge("etlog_store_up", "Whether the store answered this scrape", ["log"], registry=on)
+        self._lag = Gauge("etlog_lag_entries", "Entries not applied yet; NaN where unknown", ["log"], registry=on)
+        self._oldest = Gauge(
+            "etlog_oldest_unapplied_seconds", "Age of the oldest unapplied entry", ["log"], registry=on
+        )
+        self._stats = Gauge("etlog_stats", "The log's stats since it began", ["log", "stat"], registry=on)
+        self._active = Gauge("etlog_active_consumer", "1 for the holder of the lease", ["log", "consumer"], registry=on)
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         """Count an answer."""
         self._requests.labels(route, status).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def text(self, status: Status | None, snapshot_age: float | None) -> bytes:
-        """Everything in the text format of Prometheus; `status` is None when the store is away."""
-        self._store_up.set(status is not None)
-        self._age.set(snapshot_age if snapshot_age is not None else float("nan"))
-        self._active.clear()
-        if status is not None:
-            self._lag.set(status.lag if status.lag is not None else float("nan"))
-            self._oldest.set(status.oldest_unapplied or 0.0)
+    def text(self, logs: Mapping[str, tuple[Status | None, float | None]]) -> bytes:
+        """Everything in the text format of Prometheus.
+
+        `logs` holds, by name, the status, None when the store is away, and the age of the snapshot, None without one.
+        """
+        for gauge in (self._age, self._store_up, self._lag, self._oldest, self._stats, self._active):
+            gauge.clear()  # the one who asks may not see what another saw
+        for log, (status, age) in logs.items():
+            self._store_up.labels(log).set(status is not None)
+            self._age.labels(log).set(age if age is not None else float("nan"))
+            if status is None:
+                self._lag.labels(log).set(float("nan"))
+                self._oldest.labels(log).set(float("nan"))
+                continue
+            self._lag.labels(log).set(status.lag if status.lag is not None else float("nan"))
+            self._oldest.labels(log).set(status.oldest_unapplied or 0.0)
             for stat in ("applied", "dead", "duplicate", "lost"):
-                self._stats.labels(stat).set(status.stats.get(stat, 0))
+                self._stats.labels(log, stat).set(status.stats.get(stat, 0))
             if status.active_consumer is not None:
-                self._active.labels(status.active_consumer).set(1)
-        else:
-            self._lag.set(float("nan"))
-            self._oldest.set(float("nan"))
+                self._active.labels(log, status.active_consumer).set(1)
         return generate_latest(self._registry)
 
 
