@@ -1,6 +1,7 @@
 """While the store is away every request is answered within 2 seconds, and with its return all is well by itself."""
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Iterator

@@ -140,6 +140,7 @@ def test_a_stream_is_understood_wherever_it_is_cut(blank: Page) -> None:
 def test_the_address_keeps_the_view(blank: Page) -> None:
     """There and back; what is not set is not in it."""
     view = {
+        "log": "nightly",
         "window": "24h",
         "kinds": ["AssetSetSaved"],
         "category": "asset",

@@ -55,7 +55,7 @@ def router(settings: Settings) -> APIRouter:
 
 
 def _page_settings(settings: Settings) -> bytes:
-    """What the page cannot see in the events: whose log it shows, in which zone its days begin, and its categories."""
+    """What the page cannot see in the events: in which zone days begin, and the categories. Everybody may read it."""
     zone = getattr(settings.timezone, "key", None) or str(settings.timezone).removeprefix("UTC") or "UTC"
     prefixes = dict(settings.kinds.categories)
-    return orjson.dumps({"log": settings.name, "timezone": zone, "categories": prefixes})
+    return orjson.dumps({"timezone": zone, "categories": prefixes})
