@@ -7,9 +7,11 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import commands
 import orjson
 import pytest
 import redis
+from apis import apply, replicas
 from conftest import Consuming
 from etlog_events.keys import Keys
 from samples import saved
@@ -109,3 +111,44 @@ def test_an_api_that_is_not_there_is_one_sentence() -> None:
         assert said.returncode == 2
         assert said.stderr.count("\n") == 1
         assert "cannot be reached" in said.stderr
+
+
+def test_each_of_several_logs_is_asked_for_by_its_name(store_url: str, keys: Keys, tmp_path: Path) -> None:
+    """By the log, followed or not, the status and the bug report; one that is not there is told."""
+    other = Keys(f"{keys.name}-other")
+    apply(store_url, keys, [saved(1)])
+    apply(store_url, other, [saved(2), saved(3)])
+    with replicas(1, store_url, "", names=f"{keys.name},{other.name}") as [replica]:
+        asked = ("--log", other.name, "--url", replica.url)
+        log, status = etlog("log", "--json", *asked), etlog("status", "--json", *asked)
+        report = etlog("bugreport", "--output", str(tmp_path / "report.zip"), *asked)
+        unknown = etlog("status", "--url", replica.url, "--log", "no-such-log")
+        command = [sys.executable, "-m", "etlog", "log", "--follow", "--json", *asked]
+        following = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert following.stdout is not None
+        followed = [following.stdout.readline(), following.stdout.readline()]
+        following.send_signal(signal.SIGINT)
+        following.communicate(timeout=PATIENCE)
+
+    def sizes(text: str | bytes) -> list[int]:
+        return [event["metadata"]["size"] for event in orjson.loads(text)["data"]["allocation"]]
+
+    assert sizes(log.stdout) == [2, 3]
+    assert orjson.loads(status.stdout)["data"]["entries"] == 2
+    assert [orjson.loads(line)["metadata"]["size"] for line in followed] == [2, 3]
+    assert report.returncode == 0
+    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
+        assert sizes(archive.read("etlog-bugreport/log.json")) == [2, 3]
+    assert (unknown.returncode, unknown.stderr) == (2, "etlog: the API answered 404: unknown log 'no-such-log'\n")
+
+
+def test_the_log_that_an_option_names_is_the_only_one(
+    store_url: str, client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An option wins, also over the names of several logs."""
+    monkeypatch.setenv("ETLOG_NAMES", "one,two")
+    client.xadd(keys.events, {"event": saved(1)})
+    with commands.running("consume", "--redis-url", store_url, "--log", keys.name) as consuming:
+        consuming.wait_for(f"applies log {keys.name}")
+        wait_until(lambda: client.hget(keys.stats, "applied") == b"1", what="the event to be applied")
+    assert "Share" not in consuming.shown
