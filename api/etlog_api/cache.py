@@ -17,11 +17,14 @@ MAX_ANSWERS, MAX_BYTES = 64, 64 * 1024 * 1024
 
 
 class AnswerCache:
-    """Bodies by query, each made once a snapshot; the least recently used ones go first. `max_bytes` may be kept."""
+    """Bodies by query, each made once a snapshot; the least recently used ones go first.
 
-    def __init__(self, kinds: Kinds, max_bytes: int = MAX_BYTES) -> None:
+    So many `logs` share the bytes.
+    """
+
+    def __init__(self, kinds: Kinds, logs: int = 1) -> None:
         self._kinds = kinds
-        self._max_bytes = max_bytes
+        self._logs = logs
         self._snapshot: Snapshot | None = None
         self._bodies: OrderedDict[tuple[Query, float | None], Body] = OrderedDict()
         self._bytes = 0
@@ -37,7 +40,7 @@ class AnswerCache:
         if body is None:
             body = self._bodies[key] = Body(answer(view, query, self._kinds))
             self._bytes += len(body.text)
-            while len(self._bodies) > 1 and (len(self._bodies) > MAX_ANSWERS or self._bytes > self._max_bytes):
+            while len(self._bodies) > 1 and (len(self._bodies) > MAX_ANSWERS or self._bytes > MAX_BYTES // self._logs):
                 self._bytes -= len(self._bodies.popitem(last=False)[1].text)
         else:
             self._bodies.move_to_end(key)

@@ -8,7 +8,7 @@ from etlog_events.keys import Keys
 from etlog_events.settings import Settings
 
 from etlog_api.bugreport import Evidence, read_evidence
-from etlog_api.cache import MAX_BYTES, AnswerCache
+from etlog_api.cache import AnswerCache
 from etlog_api.connections import Connections
 from etlog_api.live import Live
 from etlog_api.query import Query
@@ -30,7 +30,7 @@ class Log:
             partial(read_snapshot, self._client, self._keys, kinds),
             self._client.connection_pool.disconnect,
         )
-        self.cache = AnswerCache(kinds, MAX_BYTES // len(settings.logs))
+        self.cache = AnswerCache(kinds, len(settings.logs))
         self.live = Live(self._connections, self._keys, kinds)
         self._readiness = Readiness()
 
