@@ -40,16 +40,17 @@ class Metrics:
         self._requests.labels(route, status).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def text(self, logs: Mapping[str, tuple[Status | None, float | None]]) -> bytes:
+    def text(self, statuses: Mapping[str, Status | None], ages: Mapping[str, float | None]) -> bytes:
         """Everything in the text format of Prometheus.
 
-        `logs` holds, by name, the status, None when the store is away, and the age of the snapshot, None without one.
+        By the name of the log: its status, None when the store is away, and the age of its snapshot, None without one.
         """
         for gauge in (self._age, self._store_up, self._lag, self._oldest, self._stats, self._active):
             gauge.clear()  # the one who asks may not see what another saw
-        for log, (status, age) in logs.items():
-            self._store_up.labels(log).set(status is not None)
+        for log, age in ages.items():
             self._age.labels(log).set(age if age is not None else float("nan"))
+        for log, status in statuses.items():
+            self._store_up.labels(log).set(status is not None)
             if status is None:
                 self._lag.labels(log).set(float("nan"))
                 self._oldest.labels(log).set(float("nan"))

@@ -1,6 +1,7 @@
 """What the routes work with, wired once a process: the logs, and the clock that decides what "today" is in a zone."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
 
 from etlog_events.settings import Settings
@@ -10,6 +11,13 @@ from etlog_api.guard import may_see
 from etlog_api.log import Log
 from etlog_api.metrics import Metrics
 from etlog_api.query import parse_log
+from etlog_api.status import Status
+
+#: Logs that the store is asked about at a time: more would wait for one another, and seem to wait for the store.
+AT_ONCE = 16
+
+#: Seconds in which it must have told about all of them; the default of a scrape by Prometheus is 10.
+LOOK_TIMEOUT = 5.0
 
 
 class UnknownLog(LookupError):
@@ -24,6 +32,7 @@ class Service:
         self.clock = clock
         self.metrics = Metrics()
         self._logs: dict[str, Log] = {}
+        self._sound = settings.name  # the log that last was as it should be
 
     async def close(self) -> None:
         """Leave the store."""
@@ -45,10 +54,38 @@ class Service:
         name = asked or self.default(names)
         if name is None or name not in names:
             raise UnknownLog(f"unknown log {asked[:64]!r}" if asked else "this token opens no log that is served here")
-        return self.named(name)
+        return self._log(name)
 
-    def named(self, name: str) -> Log:
-        """The log `name` of the settings."""
+    async def statuses(self, names: Sequence[str]) -> Mapping[str, Status | None]:
+        """The status of each of the logs `names`, None for one of which the store does not tell in time."""
+        free = asyncio.Semaphore(AT_ONCE)
+
+        async def look(log: Log) -> Status | None:
+            async with free:
+                return await log.status_or_none()
+
+        looks = {name: asyncio.create_task(look(self._log(name))) for name in names}
+        if looks:
+            _, late = await asyncio.wait(looks.values(), timeout=LOOK_TIMEOUT)
+            for task in late:
+                task.cancel()
+        return {name: task.result() if task.done() else None for name, task in looks.items()}
+
+    def ages(self, names: Sequence[str]) -> Mapping[str, float | None]:
+        """The age of the snapshot of each of the logs `names` in seconds, None where there is none."""
+        return {name: self._log(name).reader.age for name in names}
+
+    async def problem(self) -> str | None:
+        """What keeps this replica from being ready, or None: as long as one log is as it should be, it is needed."""
+        problem = await self._log(self._sound).problem()
+        others = [name for name in self.settings.logs if name != self._sound]
+        if problem is None or not others:
+            return problem
+        problems = await asyncio.gather(*(self._log(name).problem() for name in others))
+        self._sound = next((name for name, found in zip(others, problems, strict=True) if found is None), self._sound)
+        return problem if None not in problems else None
+
+    def _log(self, name: str) -> Log:
         if name not in self._logs:
             self._logs[name] = Log(self.settings, name)
         return self._logs[name]

@@ -52,11 +52,8 @@ def router(service: Service) -> APIRouter:
         response_class=Response,
     )
     async def metrics(request: Request) -> Response:
-        logs = [service.named(name) for name in service.names(request)]
-        found = await asyncio.gather(*(log.status_or_none() for log in logs))
-        text = service.metrics.text(
-            {log.name: (status, log.reader.age) for log, status in zip(logs, found, strict=True)}
-        )
+        names = service.names(request)
+        text = service.metrics.text(await service.statuses(names), service.ages(names))
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @routes.head("/healthz", include_in_schema=False)
@@ -71,13 +68,7 @@ def router(service: Service) -> APIRouter:
         responses=answers("It can.", 503, schema="Health"),
     )
     async def readyz() -> Response:
-        problems = await asyncio.gather(*(service.named(name).problem() for name in service.settings.logs))
-        found = [problem for problem in problems if problem is not None]
-        if len(found) == len(problems):
-            return unavailable(found[0])
-        ready = {"code": 200, "data": "ready"}
-        if found:  # the others need this replica
-            ready["warning"] = f"{len(found)} of {len(problems)} logs: {found[0]}"
-        return json_response(orjson.dumps(ready))
+        problem = await service.problem()
+        return unavailable(problem) if problem else json_response(b'{"code":200,"data":"ready"}')
 
     return routes
