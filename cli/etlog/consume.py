@@ -13,6 +13,7 @@ from etlog_events.durability import store_warnings
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
 
+from etlog import logs
 from etlog.errors import CommandFailed
 from etlog.stopping import until_stopped
 
@@ -25,7 +26,8 @@ def consume(settings: Settings) -> None:
     of_log = {log: LogMetrics(metrics, log) for log in settings.logs}
 
     def apply(log: str, name: str | None, stop: threading.Event) -> None:
-        with store.connect(settings.redis_url, part="consumer") as client:
+        several = len(settings.logs) > 1
+        with logs.about(log if several else None), store.connect(settings.redis_url, part="consumer") as client:
             target = Target(Keys(log), settings.kinds, settings.cap)
             Consumer(client, target, retain=settings.retain, name=name, metrics=of_log[log]).run(stop)
 
