@@ -21,6 +21,7 @@ RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
 
 # The one folder that may be written to. A new volume that is mounted here takes its owner over.
 RUN ["install", "--directory", "--owner=10001", "--group=10001", "/data"]
+ENV ETLOG_SPOOL_DIR=/data/spool
 WORKDIR /data
 USER 10001:10001
 ENTRYPOINT ["etlog"]

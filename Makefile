@@ -7,12 +7,13 @@ BIN := .venv/bin
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test chaos lint types lock install clean
+.PHONY: help dev test chaos compose-test lint types lock install clean
 
 help:
 	@echo "make dev     install into .venv and run etlog: store, consumer, API, page and sample ETL"
 	@echo "make test    install into .venv and run every test"
 	@echo "make chaos   kill, stop and cut off everything at random: SECONDS=600 SEED=7"
+	@echo "make compose-test  build docker-compose.yml, run it, kill its parts under load; needs Docker and Compose 2.21"
 	@echo "make lint    ruff: style, imports, formatting"
 	@echo "make types   mypy, strict"
 	@echo "make lock    renew the pinned, hashed requirements"
@@ -22,10 +23,13 @@ dev: install
 	@exec $(BIN)/etlog dev $(ARGS)
 
 test: install
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses logical --dist loadfile $(ARGS)
 
 chaos: install
 	@PYTHONPATH=tests $(BIN)/python -m chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+compose-test: install
+	@PYTHONPATH=tests $(BIN)/python -m compose $(ARGS)
 
 lint: install
 	$(BIN)/ruff check .

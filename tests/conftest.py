@@ -1,5 +1,6 @@
 """What every test may use: a real server, an empty log on it, and settings free of the machine's environment."""
 
+import logging
 import os
 import threading
 import uuid
@@ -23,6 +24,16 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith("ETLOG_") and not name.startswith("ETLOG_TEST_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("ETLOG_SPOOL_DIR", str(tmp_path / "spool"))
+
+
+@pytest.fixture(autouse=True)
+def plain_logging() -> Iterator[None]:
+    """A command that runs in this process sets up its logging, which is that of all tests."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

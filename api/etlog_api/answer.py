@@ -8,6 +8,7 @@ from etlog_events import times
 from etlog_events.kinds import Kinds
 from etlog_events.windows import Window
 
+from etlog_api.link import staleness
 from etlog_api.query import Query
 from etlog_api.reader import View
 from etlog_api.snapshot import Snapshot
@@ -71,6 +72,8 @@ def warning(view: View, query: Query, kinds: Kinds, logs: Mapping[str, Sequence[
         warnings.append(
             f"the store cannot be reached since {times.from_datetime(since)}, this is the log as it was then"
         )
+    if view.behind_since is not None:
+        warnings.append(staleness(view.behind_since))
     if query.unknown:
         texts = ", ".join(repr(text) for text in query.unknown)
         warnings.append(f"no kind contains {texts}; the kinds are {', '.join(kinds.by_name)}")

@@ -26,10 +26,11 @@ CODINGS = {
 
 
 class Body:
-    """JSON text and its codings."""
+    """JSON text and its codings; `cursor` is the id of the last entry that was applied to the log it tells of."""
 
-    def __init__(self, text: bytes) -> None:
+    def __init__(self, text: bytes, cursor: bytes | None) -> None:
         self.text = text
+        self._cursor = cursor
         self._coded: dict[str, asyncio.Future[bytes]] = {}
 
     @cached_property
@@ -46,6 +47,8 @@ class Body:
     async def respond(self, request: Request) -> Response:
         """The answer to `request`: in the coding it accepts, or only that what it has still holds."""
         headers = {"ETag": self.tag, "Cache-Control": CACHE_CONTROL, "Vary": "Accept-Encoding"}
+        if self._cursor is not None:
+            headers["Etlog-Cursor"] = self._cursor.decode()
         if _matches(_joined(request, "if-none-match"), self.tag):
             return Response(status_code=304, headers=headers)
         content = self.text

@@ -26,7 +26,7 @@ class AnswerCache:
         self._kinds = kinds
         self._logs = logs
         self._snapshot: Snapshot | None = None
-        self._bodies: OrderedDict[tuple[Query, float | None], Body] = OrderedDict()
+        self._bodies: OrderedDict[tuple[Query, float | None, float | None], Body] = OrderedDict()
         self._bytes = 0
 
     def body(self, view: View, query: Query) -> Body:
@@ -35,10 +35,10 @@ class AnswerCache:
             self._bodies.clear()
             self._bytes = 0
             self._snapshot = view.snapshot
-        key = (query, view.away_since)
+        key = (query, view.away_since, view.behind_since)
         body = self._bodies.get(key)
         if body is None:
-            body = self._bodies[key] = Body(answer(view, query, self._kinds))
+            body = self._bodies[key] = Body(answer(view, query, self._kinds), view.snapshot.cursor)
             self._bytes += len(body.text)
             while len(self._bodies) > 1 and (len(self._bodies) > MAX_ANSWERS or self._bytes > MAX_BYTES // self._logs):
                 self._bytes -= len(self._bodies.popitem(last=False)[1].text)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import redis
 from etlog_events import store
+from etlog_events.way import ReadFrom
 
 #: Seconds that a request waits for the store; every answer of ours is promised within 2.
 QUESTION_TIMEOUT = 1.5
@@ -14,14 +15,18 @@ T = TypeVar("T")
 
 
 class Connections:
-    """Connections to the store at `url`."""
+    """Connections to the store at `url`, or its replicas, for the log called `log`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, log: str, read_from: ReadFrom) -> None:
         self._url = url
+        self._log = log
+        self._read_from = read_from
 
     def open(self) -> Any:
         """A client that stays until its user closes it. Nothing is sent yet."""
-        return store.connect_async(self._url, part="api", answer_timeout=QUESTION_TIMEOUT)
+        return store.connect_async(
+            self._url, part="api", log=self._log, read_from=self._read_from, answer_timeout=QUESTION_TIMEOUT
+        )
 
     async def ask(self, question: Callable[[Any], Awaitable[T]]) -> T:
         """What `question` finds out with a client: a new one, so that none is half open or leads to a demoted store.

@@ -180,10 +180,20 @@ def answers(
     return described
 
 
+_CURSOR = {
+    "Etlog-Cursor": {
+        "description": "Id of the last entry that is applied: what the live log brings up to there is in the answer. "
+        "Absent while nothing is applied.",
+        "schema": {"type": "string"},
+    }
+}
+
 LOG_ANSWERS: dict[int | str, dict[str, Any]] = {
     **answers("The log.", 400, 401, 404, 503, schema="Log", example=_LOG_EXAMPLE),
     304: {"description": "What was answered before, with the `ETag` in `If-None-Match`, still holds."},
 }
+for _code in (200, 304):
+    LOG_ANSWERS[_code]["headers"] = _CURSOR
 
 _RFC3339 = r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})"
 

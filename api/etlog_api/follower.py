@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import redis
+from etlog_events.errors import NewerContract
 from etlog_events.store import BLOCK_MS
 
 from etlog_api.connections import Connections
@@ -34,6 +35,7 @@ class Follower:
         self._stream = stream
         self._numbers: dict[bytes, int] = {}  # last applied number of each producer, at `at`
         self._stopped = False
+        self.refused: NewerContract | None = None  # why the log cannot be followed, whatever the store answers
         self.at: Position = (0, 0)
         self.started = asyncio.Event()
         self.listeners: set[Listener] = set()
@@ -66,7 +68,8 @@ class Follower:
                         logger.warning("The live log goes on after %.1f s", seconds, extra={"action": "live_goes_on"})
                         away_since = None
             except Exception as e:  # whatever it is, it must not leave the listeners without a reader
-                expected = isinstance(e, redis.RedisError | OSError)
+                expected = isinstance(e, redis.RedisError | OSError | NewerContract)
+                self.refused = e if isinstance(e, NewerContract) else None
                 if away_since is None or not expected:
                     logger.warning(
                         "The live log waits for the store: %s", e, extra={"action": "live_waits"}, exc_info=not expected

@@ -38,8 +38,8 @@ class Live:
     async def listen(self, after: Position | None, kinds: frozenset[str] | None) -> AsyncGenerator[bytes, None]:
         """Everything of `kinds` that is applied after the entry `after`, or from now on, as Server-Sent Events.
 
-        Raises `StoreUnavailable` when there is nothing to begin from. Ends when the client must connect anew: it was
-        cut off, the store went away while the stream was read again for it, or the service stops.
+        Raises `StoreUnavailable` or `NewerContract` when there is nothing to begin from. Ends when the client must
+        connect anew: it was cut off, the store went away while the stream was read again for it, or the service stops.
         """
         follower = self._follower = self._follower or Follower(self._connections, self._stream, self.leaving)
         listener = Listener()
@@ -115,5 +115,7 @@ async def _join(follower: Follower) -> Position:
         async with asyncio.timeout(QUESTION_TIMEOUT):
             await follower.started.wait()
     except TimeoutError as e:
+        if follower.refused is not None:
+            raise follower.refused from e
         raise StoreUnavailable("the store cannot be reached, so the log cannot be followed") from e
     return follower.at

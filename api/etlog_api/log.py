@@ -10,10 +10,12 @@ from etlog_events.settings import Settings
 from etlog_api.bugreport import Evidence, read_evidence
 from etlog_api.cache import AnswerCache
 from etlog_api.connections import Connections
+from etlog_api.link import Link
 from etlog_api.live import Live
+from etlog_api.metrics import Figures
 from etlog_api.query import Query
 from etlog_api.reader import Reader
-from etlog_api.snapshot import read_cursor, read_snapshot
+from etlog_api.snapshot import read_counters, read_cursor, read_snapshot
 from etlog_api.status import Readiness, Status, read_status
 
 
@@ -22,16 +24,18 @@ class Log:
 
     def __init__(self, settings: Settings, name: str) -> None:
         self.name = name
-        self._keys, kinds = Keys(name), settings.kinds
-        self._connections = Connections(settings.redis_url)
+        self._keys, self._kinds = Keys(name), settings.kinds
+        link = Link() if settings.read_from == "replica" else None
+        self._connections = Connections(settings.redis_url, name, settings.read_from)
         self._client: Any = self._connections.open()  # the reader's own, which asks one question at a time
         self.reader = Reader(
-            partial(read_cursor, self._client, self._keys),
-            partial(read_snapshot, self._client, self._keys, kinds),
+            partial(read_cursor, self._client, self._keys, link),
+            partial(read_snapshot, self._client, self._keys, self._kinds, link),
             self._client.connection_pool.disconnect,
+            link,
         )
-        self.cache = AnswerCache(kinds, len(settings.logs))
-        self.live = Live(self._connections, self._keys, kinds)
+        self.cache = AnswerCache(self._kinds, len(settings.logs))
+        self.live = Live(self._connections, self._keys, self._kinds)
         self._readiness = Readiness()
 
     async def close(self) -> None:
@@ -54,6 +58,17 @@ class Log:
         """The present status, or None while the store is away."""
         try:
             return await self.status()
+        except StoreError:
+            return None
+
+    async def figures_or_none(self) -> Figures | None:
+        """Status and counters, or None while the store is away."""
+
+        async def read(client: Any) -> Figures:
+            return await read_status(client, self._keys), await read_counters(client, self._keys, self._kinds)
+
+        try:
+            return await self._connections.ask(read)
         except StoreError:
             return None
 

@@ -12,6 +12,10 @@ from etlog_api.status import Status
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 
 
+#: The status of a log, and its counters.
+Figures = tuple[Status, Mapping[str, int]]
+
+
 class Metrics:
     """All metrics of one process, in a registry of their own."""
 
@@ -33,32 +37,45 @@ class Metrics:
             "etlog_oldest_unapplied_seconds", "Age of the oldest unapplied entry", ["log"], registry=on
         )
         self._stats = Gauge("etlog_stats", "The log's stats since it began", ["log", "stat"], registry=on)
+        self._counters = Gauge("etlog_counters", "Events applied since the log began", ["log", "kind"], registry=on)
         self._active = Gauge("etlog_active_consumer", "1 for the holder of the lease", ["log", "consumer"], registry=on)
+        self._persistent = Gauge(
+            "etlog_store_persistent", "Whether the store keeps an append-only file", ["log"], registry=on
+        )
+        self._of_logs = (
+            *(self._age, self._store_up, self._lag, self._oldest),
+            *(self._stats, self._counters, self._active, self._persistent),
+        )
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         """Count an answer."""
         self._requests.labels(route, status).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def text(self, statuses: Mapping[str, Status | None], ages: Mapping[str, float | None]) -> bytes:
+    def text(self, figures: Mapping[str, Figures | None], ages: Mapping[str, float | None]) -> bytes:
         """Everything in the text format of Prometheus.
 
-        By the name of the log: its status, None when the store is away, and the age of its snapshot, None without one.
+        By the name of the log: its status and counters, None when the store is away, and the age of its snapshot in
+        seconds, None without one.
         """
-        for gauge in (self._age, self._store_up, self._lag, self._oldest, self._stats, self._active):
+        for gauge in self._of_logs:
             gauge.clear()  # the one who asks may not see what another saw
         for log, age in ages.items():
             self._age.labels(log).set(age if age is not None else float("nan"))
-        for log, status in statuses.items():
-            self._store_up.labels(log).set(status is not None)
-            if status is None:
-                self._lag.labels(log).set(float("nan"))
-                self._oldest.labels(log).set(float("nan"))
+        for log, found in figures.items():
+            self._store_up.labels(log).set(found is not None)
+            if found is None:
+                for gauge in (self._lag, self._oldest, self._persistent):
+                    gauge.labels(log).set(float("nan"))
                 continue
+            status, counters = found
             self._lag.labels(log).set(status.lag if status.lag is not None else float("nan"))
             self._oldest.labels(log).set(status.oldest_unapplied or 0.0)
+            self._persistent.labels(log).set(float(status.store.get("aof_enabled", "nan")))
             for stat in ("applied", "dead", "duplicate", "lost"):
                 self._stats.labels(log, stat).set(status.stats.get(stat, 0))
+            for kind, number in counters.items():
+                self._counters.labels(log, kind).set(number)
             if status.active_consumer is not None:
                 self._active.labels(log, status.active_consumer).set(1)
         return generate_latest(self._registry)

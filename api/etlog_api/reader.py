@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import redis
-from etlog_events.errors import StoreUnavailable
+from etlog_events.errors import NewerContract, StoreUnavailable
 
 from etlog_api.connections import QUESTION_TIMEOUT
+from etlog_api.link import Link
 from etlog_api.snapshot import Snapshot
 
 logger = logging.getLogger("etlog.api")
@@ -17,10 +18,14 @@ logger = logging.getLogger("etlog.api")
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a reader sees: a snapshot, and since when (seconds since 1970) the store cannot be asked about it."""
+    """What a reader sees: a snapshot, and since when (seconds since 1970) the store cannot be asked about it.
+
+    `behind_since` is since when the replica that it was read from has no link to its primary.
+    """
 
     snapshot: Snapshot
     away_since: float | None = None
+    behind_since: float | None = None
 
 
 class Reader:
@@ -35,15 +40,18 @@ class Reader:
         read_cursor: Callable[[], Awaitable[bytes | None]],
         read_snapshot: Callable[[], Awaitable[Snapshot]],
         drop_connection: Callable[[], Awaitable[None]],
+        link: Link | None = None,
     ) -> None:
         self._read_cursor = read_cursor
         self._read_snapshot = read_snapshot
         self._drop_connection = drop_connection
+        self._link = link or Link()
         self._asking = asyncio.Lock()
         self._next: asyncio.Task[View | None] | None = None
         self._snapshot: Snapshot | None = None
         self._read_at = 0.0
         self._away_since: float | None = None
+        self._refused = False
 
     @property
     def age(self) -> float | None:
@@ -53,7 +61,8 @@ class Reader:
     async def view(self) -> View:
         """The log as it stands now, or as it last stood while the store is away.
 
-        Raises `StoreUnavailable` when it is away and there is nothing to answer from.
+        Raises `StoreUnavailable` when it is away and there is nothing to answer from; `NewerContract` when the log is
+        not understood.
         """
         if self._next is None:
             self._next = asyncio.create_task(self._ask())
@@ -71,6 +80,11 @@ class Reader:
             try:
                 async with asyncio.timeout(QUESTION_TIMEOUT):
                     snapshot = await self._refreshed()
+            except NewerContract as e:
+                if not self._refused:
+                    logger.error("Cannot answer: %s", e, extra={"action": "newer_contract"})
+                self._refused = True
+                raise
             except (redis.RedisError, OSError) as e:  # a timeout is an OSError
                 return self._away(e)
         if self._away_since is not None:
@@ -78,8 +92,9 @@ class Reader:
                 "The store answers again after %.1f s", time.time() - self._away_since, extra={"action": "store_back"}
             )
             self._away_since = None
+        self._refused = False
         self._snapshot, self._read_at = snapshot, time.monotonic()
-        return View(snapshot)
+        return View(snapshot, behind_since=self._link.down_since)
 
     async def _refreshed(self) -> Snapshot:
         snapshot = self._snapshot
@@ -95,4 +110,6 @@ class Reader:
         if self._away_since is None:
             self._away_since = time.time()
             logger.warning("The store is away: %s", str(error) or "no answer in time", extra={"action": "store_away"})
-        return View(self._snapshot, self._away_since) if self._snapshot is not None else None
+        if self._snapshot is None:
+            return None
+        return View(self._snapshot, self._away_since, self._link.down_since)

@@ -9,9 +9,8 @@ from fastapi import Request
 
 from etlog_api.guard import may_see
 from etlog_api.log import Log
-from etlog_api.metrics import Metrics
+from etlog_api.metrics import Figures, Metrics
 from etlog_api.query import parse_log
-from etlog_api.status import Status
 
 #: Logs that the store is asked about at a time: more would wait for one another, and seem to wait for the store.
 AT_ONCE = 16
@@ -56,13 +55,13 @@ class Service:
             raise UnknownLog(f"unknown log {asked[:64]!r}" if asked else "this token opens no log that is served here")
         return self._log(name)
 
-    async def statuses(self, names: Sequence[str]) -> Mapping[str, Status | None]:
-        """The status of each of the logs `names`, None for one of which the store does not tell in time."""
+    async def figures(self, names: Sequence[str]) -> Mapping[str, Figures | None]:
+        """Status and counters of each of the logs `names`, None for one of which the store does not tell in time."""
         free = asyncio.Semaphore(AT_ONCE)
 
-        async def look(log: Log) -> Status | None:
+        async def look(log: Log) -> Figures | None:
             async with free:
-                return await log.status_or_none()
+                return await log.figures_or_none()
 
         looks = {name: asyncio.create_task(look(self._log(name))) for name in names}
         if looks:

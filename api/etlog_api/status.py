@@ -4,9 +4,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import redis
+from etlog_events import contract
 from etlog_events.durability import store_warnings
 from etlog_events.keys import GROUP, Keys
+
+from etlog_api.link import down_since, staleness
 
 #: Seconds without progress, although events wait, after which a replica calls itself not ready.
 STUCK_AFTER = 30.0
@@ -36,15 +38,18 @@ _STORE_FACTS = ("redis_version", "valkey_version", "role", "aof_enabled", "maxme
 
 
 async def read_status(client: Any, keys: Keys) -> Status:
-    """The present status. Raises the driver's errors."""
+    """The present status. Raises the driver's errors, and `NewerContract` for a log that is not understood."""
     async with client.pipeline(transaction=True) as pipe:
+        pipe.get(keys.contract)
         pipe.get(keys.cursor)
         pipe.hgetall(keys.stats)
         pipe.get(keys.lease)
         pipe.exists(keys.events)
         pipe.time()
         pipe.info()
-        cursor, stats, holder, exists, (seconds, microseconds), info = await pipe.execute()
+        version, cursor, stats, holder, exists, (seconds, microseconds), info = await pipe.execute()
+    contract.check(version, keys.name, "etlog-api")
+    behind = down_since(info)
     entries, last, oldest = 0, None, None
     lag: int | None = 0
     if exists:
@@ -68,17 +73,8 @@ async def read_status(client: Any, keys: Keys) -> Status:
         stats={name.decode(): int(number) for name, number in sorted(stats.items())},
         active_consumer=holder.decode() if holder else None,
         store={fact: str(info[fact]) for fact in _STORE_FACTS if fact in info},
-        warnings=store_warnings(info, await _save(client)),
+        warnings=[*store_warnings(info), *([] if behind is None else [staleness(behind)])],
     )
-
-
-async def _save(client: Any) -> str | None:
-    """When the store saves to disk; None where it does not tell everybody."""
-    try:
-        save: str | None = (await client.config_get("save")).get("save")
-    except redis.ResponseError:
-        return None
-    return save
 
 
 class Readiness:

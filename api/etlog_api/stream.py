@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import redis
+from etlog_events import contract
 from etlog_events.errors import InvalidEvent
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
@@ -24,7 +25,8 @@ Entry = tuple[bytes, dict[bytes, bytes]]
 
 
 class Stream:
-    """The stream of the log with these keys; what takes a client of the store raises the driver's errors."""
+    """The stream of the log with these keys; what takes a client of the store raises the driver's errors,
+    and where it looks at the contract, `NewerContract`."""
 
     def __init__(self, keys: Keys, kinds: Kinds) -> None:
         self.keys = keys
@@ -37,9 +39,11 @@ class Stream:
     async def now(self, store: Any) -> tuple[Position, dict[bytes, int]]:
         """The cursor, and there the last applied number of each producer."""
         async with store.pipeline(transaction=True) as pipe:
+            pipe.get(self.keys.contract)
             pipe.get(self.keys.cursor)
             pipe.hgetall(self.keys.producers)
-            cursor, producers = await pipe.execute()
+            version, cursor, producers = await pipe.execute()
+        contract.check(version, self.keys.name, "etlog-api")
         return position_of(cursor), {
             name.removesuffix(b":applied"): int(number)
             for name, number in producers.items()
@@ -56,16 +60,24 @@ class Stream:
         return found
 
     async def complete_entries(self, store: Any, after: Position, until: Position) -> list[Entry] | None:
-        """The same, or None when some that were there may have left the stream."""
+        """The same, or None when some that were there may have left the stream.
+
+        Raises `redis.ConnectionError` when the store has not come as far as `until`: another replica than before, or
+        one that was promoted without the last entries.
+        """
         async with store.pipeline(transaction=True) as pipe:
+            pipe.get(self.keys.contract)
             pipe.xrange(self.keys.events, *_span(after, until), count=ENTRIES)
             pipe.xinfo_stream(self.keys.events)
             try:
-                entries, info = await pipe.execute()
+                version, entries, info = await pipe.execute()
             except redis.ResponseError as e:
                 if "no such key" in str(e):
                     return None
                 raise
+        contract.check(version, self.keys.name, "etlog-api")
+        if position_of(info["last-generated-id"]) < until:
+            raise redis.ConnectionError("this replica of the store is behind another one")
         return None if _has_lost(info, after) else entries
 
     def pages(self, entries: Iterable[Entry], numbers: dict[bytes, int]) -> Iterator[Page]:

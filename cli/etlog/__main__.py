@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from etlog_events.errors import EtlogError, StoreError
+from etlog_events.errors import EtlogError, NewerContract, StoreError
 from etlog_events.event import Event
 
 from etlog import logs
@@ -53,6 +53,8 @@ def run(arguments: list[str]) -> int:
         return _say(f"{e.format_message().rstrip('.')}; see '{command} --help'", MISUSED)
     except CommandFailed as e:
         return _say(str(e), e.code)
+    except NewerContract as e:
+        return _say(str(e), FAILED)
     except StoreError as e:
         return _say(f"{str(e).rstrip('.')}; name another with --redis-url or ETLOG_REDIS_URL", MISUSED)
     except EtlogError as e:
@@ -198,12 +200,11 @@ def verify(
     \b
     etlog verify --log nightly
     """
-    from etlog_events import store  # noqa: PLC0415
-
     from etlog import verify as verifying  # noqa: PLC0415
+    from etlog.connection import connected  # noqa: PLC0415
 
     settings = settings_of(redis_url=redis_url, name=log)
-    with store.translated(settings.redis_url), store.connect(settings.redis_url, part="verify") as client:
+    with connected(settings, "verify") as client:
         found = verifying.verify(client, settings.keys)
     if json:
         typer.echo(verifying.as_json(found))
@@ -223,6 +224,10 @@ def serve(
             metavar="PATH", help="Path under which a proxy offers the service, such as /etl.", show_default=False
         ),
     ] = "",
+    ssl_certfile: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Answer by HTTPS, with this certificate (PEM).")
+    ] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(metavar="FILE", help="Private key of the certificate.")] = None,
     redis_url: RedisUrl = None,
     log: LogName = None,
 ) -> None:
@@ -230,13 +235,18 @@ def serve(
 
     \b
     etlog serve --port 9090 --workers 2
+    etlog serve --ssl-certfile api.pem --ssl-keyfile api.key
     curl 'http://127.0.0.1:9090/model/etl/log?kind=Saved&window=today'
     """
+    from etlog.serve import Certificate  # noqa: PLC0415
     from etlog.serve import serve as answer  # noqa: PLC0415
 
+    if (ssl_certfile is None) != (ssl_keyfile is None):
+        raise CommandFailed("give --ssl-certfile and --ssl-keyfile together; see 'etlog serve --help'")
+    tls = Certificate(ssl_certfile, ssl_keyfile) if ssl_certfile and ssl_keyfile else None
     settings = settings_of(redis_url=redis_url, name=log, host=host, port=port)
     logs.configure(settings.log_level, settings.log_format)
-    answer(settings.host, settings.port, workers, _prefix(root_path))
+    answer(settings.host, settings.port, workers, _prefix(root_path), tls)
 
 
 def _prefix(root_path: str) -> str:

@@ -3,14 +3,15 @@
 import logging
 import threading
 from contextlib import nullcontext
+from typing import Any
 
 import redis
 from etlog_consumer import Consumer, Fleet, Target
 from etlog_consumer.endpoint import served
 from etlog_consumer.metrics import LogMetrics, Metrics
-from etlog_events import store
+from etlog_events import contract, store
 from etlog_events.durability import store_warnings
-from etlog_events.keys import Keys
+from etlog_events.keys import CONSUMERS, Keys
 from etlog_events.settings import Settings
 
 from etlog import logs
@@ -21,13 +22,19 @@ logger = logging.getLogger("etlog.consumer")
 
 
 def consume(settings: Settings) -> None:
-    """Apply the logs until stopped. Raises `StoreError` when the store cannot be reached at the start."""
+    """Apply the logs until stopped. Raises `StoreError` when the store cannot be reached at the start.
+
+    Raises `NewerContract` when a log is one that this version does not understand, now or later.
+    """
     metrics, port = Metrics(), settings.metrics_port
     of_log = {log: LogMetrics(metrics, log) for log in settings.logs}
 
+    def connect(key: str) -> Any:
+        return store.connect(settings.redis_url, part="consumer", log=key)
+
     def apply(log: str, name: str | None, stop: threading.Event) -> None:
         several = len(settings.logs) > 1
-        with logs.about(log if several else None), store.connect(settings.redis_url, part="consumer") as client:
+        with logs.about(log if several else None), connect(log) as client:
             target = Target(Keys(log), settings.kinds, settings.cap)
             Consumer(client, target, retain=settings.retain, name=name, metrics=of_log[log]).run(stop)
 
@@ -35,11 +42,11 @@ def consume(settings: Settings) -> None:
         if len(settings.logs) == 1:
             apply(settings.name, None, stop)
             return
-        with store.connect(settings.redis_url, part="consumer") as client:
+        with connect(CONSUMERS) as client:
             Fleet(client, settings.logs, apply, metrics).run(stop)
 
-    with store.translated(settings.redis_url), store.connect(settings.redis_url, part="consumer") as client:
-        client.ping()
+    with store.translated(settings.redis_url), connect(settings.name) as client:
+        contract.check(client.get(settings.keys.contract), settings.name, "etlog-consumer")
         _warn(client)
     try:
         with served(metrics, settings.host, port) if port else nullcontext():
@@ -56,9 +63,5 @@ def _warn(client: redis.Redis) -> None:
         info = client.info()
     except redis.ResponseError:  # loading, or not permitted
         return
-    try:
-        save = client.config_get("save").get("save")
-    except redis.ResponseError:
-        save = None
-    for warning in store_warnings(info, save):
+    for warning in store_warnings(info):
         logger.warning("Beware: %s", warning, extra={"action": "store_warning"})

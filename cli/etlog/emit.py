@@ -20,6 +20,7 @@ from etlog_producer import Producer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from etlog.connection import connected
 from etlog.errors import FAILED, CommandFailed
 
 #: Seconds to wait for the store with one event; then it goes to the spool.
@@ -64,10 +65,10 @@ class Place:
 def emit_one(event: Event, settings: Settings) -> int:
     """Deliver `event`. Returns 1.
 
-    Raises `StoreError` when the store cannot be used, and `CommandFailed` when it goes away meanwhile; then the event
-    is in the spool.
+    Raises `StoreError` when the log cannot be published to, and `CommandFailed` when the store goes away meanwhile;
+    then the event is in the spool.
     """
-    _reach(settings.redis_url)
+    _reach(settings)
     with Producer() as producer:
         producer.publish(event)
         if producer.flush(TIMEOUT):
@@ -92,7 +93,7 @@ def emit_file(path: str, settings: Settings, *, on_error: OnError = "stop", resu
     if resume and path == "-":
         raise CommandFailed("--resume needs a file: what came through standard input is gone")
     with _open(path) as lines, _progress() as progress:
-        _reach(settings.redis_url)
+        _reach(settings)
         bookmark = None if path == "-" else Bookmark(path, settings, lines)
         place = bookmark.load() if bookmark and resume else None
         with Producer(resume=(place.producer, place.number) if place else None) as producer:
@@ -219,10 +220,10 @@ class _Run:
                 )
 
 
-def _reach(url: str) -> None:
-    """Raise `StoreError` unless the store at `url` can be used, which a producer would not say before long."""
-    with store.connect(url, part="emit") as client, store.translated(url):
-        client.ping()
+def _reach(settings: Settings) -> None:
+    """Raise `StoreError` unless the log can be published to, which a producer would not say before long."""
+    with connected(settings, "emit"):
+        pass
 
 
 def _open(path: str) -> AbstractContextManager[BinaryIO]:

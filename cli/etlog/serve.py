@@ -1,7 +1,10 @@
 """`etlog serve`: the API as one or more processes on one port."""
 
 import signal
+import ssl
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -27,8 +30,32 @@ def app() -> "FastAPI":
     return create_app(settings)
 
 
-def serve(host: str, port: int, workers: int, root_path: str = "") -> None:
-    """Serve until SIGTERM or SIGINT. Raises `CommandFailed` when the port cannot be listened on."""
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Files in PEM format: a certificate with those that lead to its authority, and its private key."""
+
+    certificate: Path
+    key: Path
+
+    def check(self) -> None:
+        """Raise `CommandFailed` unless the service can prove who it is with it: workers would fail again and again."""
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key, password="")
+        except OSError as e:
+            reason = e.reason if isinstance(e, ssl.SSLError) and e.reason else e.strerror or e
+            raise CommandFailed(
+                f"{self.certificate} and {self.key} are no certificate in PEM format and its unencrypted key: "
+                f"{reason}; name others with --ssl-certfile and --ssl-keyfile"
+            ) from e
+
+
+def serve(host: str, port: int, workers: int, root_path: str = "", tls: Certificate | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, by HTTPS if there is a certificate.
+
+    Raises `CommandFailed` when the port cannot be listened on, or the certificate cannot be used.
+    """
+    if tls is not None:
+        tls.check()
     reason = why_taken(host, port)
     if reason is not None:
         raise CommandFailed(
@@ -43,6 +70,8 @@ def serve(host: str, port: int, workers: int, root_path: str = "") -> None:
         port=port,
         workers=workers,
         root_path=root_path,
+        ssl_certfile=tls.certificate if tls else None,
+        ssl_keyfile=tls.key if tls else None,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GRACE,

@@ -82,7 +82,7 @@ def flush(settings: Settings, *, any_store: bool = False) -> list[Orphan]:
 
     Raises `CommandFailed` when the store does not take it; what is left stays where it is.
     """
-    with store.connect(settings.redis_url, part="spool") as client:
+    with store.connect(settings.redis_url, part="spool", log=settings.name) as client:
         publisher = Publisher(client, settings.keys)
 
         def publish(producer: str, first: int, events: Sequence[bytes], skip: bool) -> Published:

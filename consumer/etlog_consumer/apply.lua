@@ -1,6 +1,6 @@
 -- Apply one batch of entries to the log: its effects and the progress past it, or nothing at all.
 --
--- EVALSHA <sha> 6+n events cursor counters stats dead producers log [log ...]  arguments
+-- EVALSHA <sha> 7+n events cursor counters stats dead producers contract log [log ...]  arguments
 --
 --   events     stream  the entries; its group mirrors the cursor, and applied entries are trimmed
 --   cursor     string  id of the last applied entry
@@ -9,6 +9,7 @@
 --   dead       stream  refused entries: id, producer, seq, raw, reason
 --   producers  hash    <producer>:applied -> last number accounted for, of those :dead and :lost -> how many,
 --                      :seen -> when, in milliseconds
+--   contract   string  version of the contract that the log follows; set by whoever writes first
 --   log        list    a category's newest events, oldest first
 --
 -- Arguments: from, to, group, entries_read, cap, dead_cap, trim, then four lists and one a log, each led by its length:
@@ -25,12 +26,16 @@
 -- Returns {"applied", entries_read, entries_added, finding ...}: the entries of the stream up to `to` and all ever
 -- added, "" where unknown, and "stream-gone" or "group-gone" where somebody removed it. Or {"moved", cursor} when
 -- another consumer has been here, or a producer's last number is not `before`: nothing was changed.
+-- An error that begins with CONTRACT and the log's version says that this script does not know it; nothing was changed.
 -- All that can fail is read before the first write: what a script has written before an error stays written.
 
+local CONTRACT = 1
+
 local events, cursor, counters, stats, dead, producers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local contract = KEYS[7]
 local from, to, group, entries_read = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local cap, dead_cap, trim = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
-local FIRST_LOG = 7
+local FIRST_LOG = 8
 local position = 8
 
 local function take_list(width)
@@ -65,6 +70,11 @@ local function require_type(key, expected)
 end
 
 -- Read.
+
+local version = redis.call('GET', contract)
+if version and not (version:match('^%d+$') and tonumber(version) <= CONTRACT) then
+  return redis.error_reply('CONTRACT ' .. version .. ' is what the log follows, this script knows none above ' .. CONTRACT)
+end
 
 local at = redis.call('GET', cursor) or '0-0'
 if at ~= from then
@@ -107,6 +117,9 @@ end
 -- Write. The cursor goes first, for it is refused as a whole when the store is full, read-only or cannot save.
 
 redis.call('SET', cursor, to)
+if not version then
+  redis.call('SET', contract, CONTRACT)
+end
 if #new_counters > 0 then
   redis.call('HSET', counters, unpack(new_counters))
 end

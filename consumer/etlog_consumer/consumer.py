@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 
 import redis
+from etlog_events import contract
 from etlog_events.store import BLOCK_MS
 
 from etlog_consumer import progress, report
@@ -63,7 +64,7 @@ class Consumer:
         """Work until `stop` is set; then the batch in hand is finished and the lease released.
 
         The store may go away and come back meanwhile: errors of the driver are waited out, with one log line at the
-        start and one at the end.
+        start and one at the end. Raises `NewerContract`, with the lease released: others can go on with the log.
         """
         outage = Outage()
         self._metrics.progressed()
@@ -71,6 +72,11 @@ class Consumer:
             try:
                 complete = self._turn(stop)
             except (redis.RedisError, OSError) as e:
+                newer = contract.refusal(e, self._target.keys.name, "etlog-consumer")
+                if newer is not None:
+                    self._active = self._batch = None
+                    self._end()
+                    raise newer from e
                 self._metrics.store_errors.inc()
                 self._forget()
                 stop.wait(outage.failed(e))
@@ -78,6 +84,10 @@ class Consumer:
                 if complete:
                     outage.worked()
                     self._metrics.progressed()
+        self._end()
+
+    def _end(self) -> None:
+        """Finish the batch in hand, and let the next consumer in."""
         try:
             if self._active is not None and self._batch is not None:
                 self._exchange(self._active, read=False)

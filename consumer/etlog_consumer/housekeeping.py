@@ -52,8 +52,9 @@ class Housekeeping:
         """Look after the log, and note in `active` what changed with the producers."""
         keys = self._keys
         with self._client.pipeline(transaction=True) as pipe:
-            pipe.eval(MEND, 2, keys.events, keys.cursor, GROUP)
-            pipe.eval(TIDY, 4, keys.events, keys.cursor, keys.producers, keys.stats, active.cursor, int(idle * 1000))
+            pipe.eval(MEND, 3, keys.events, keys.cursor, keys.contract, GROUP)
+            tidied = (keys.events, keys.cursor, keys.producers, keys.stats, keys.contract)
+            pipe.eval(TIDY, len(tidied), *tidied, active.cursor, int(idle * 1000))
             (cursor, _, *mended), (lost, pruned) = pipe.execute()
         gaps = []
         for producer, first, last in zip(lost[::3], lost[1::3], lost[2::3], strict=True):

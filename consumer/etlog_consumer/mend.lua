@@ -1,10 +1,11 @@
 -- Look whether stream, cursor and group belong together, and mend what others broke.
 --
--- EVALSHA <sha> 2 events cursor  group
+-- EVALSHA <sha> 3 events cursor contract  group
 --
---   events  stream  the entries
---   cursor  string  id of the last applied entry
---   group           the consumer group of the stream that mirrors the cursor
+--   events    stream  the entries
+--   cursor    string  id of the last applied entry
+--   contract  string  version of the contract that the log follows
+--   group             the consumer group of the stream that mirrors the cursor
 --
 -- Returns {cursor, entries_read, finding ...}: where the log stands now ("0-0": nothing is applied), how many entries
 -- of the stream are read up to there ("" where unknown), and what was wrong:
@@ -13,8 +14,11 @@
 --                 the end, too. What is applied a second time has a number, and is recognized as a duplicate by it
 --   stream-gone   made anew; its next id follows the cursor, whatever the clock says
 --   group-gone    made anew
+-- An error that begins with CONTRACT and the log's version says that this script does not know it; nothing was changed.
 
-local events, cursor, group = KEYS[1], KEYS[2], ARGV[1]
+local CONTRACT = 1
+
+local events, cursor, contract, group = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 local findings = {}
 
 local function named(list)
@@ -39,6 +43,11 @@ local function mirror()
       return found
     end
   end
+end
+
+local version = redis.call('GET', contract)
+if version and not (version:match('^%d+$') and tonumber(version) <= CONTRACT) then
+  return redis.error_reply('CONTRACT ' .. version .. ' is what the log follows, this script knows none above ' .. CONTRACT)
 end
 
 local at = redis.call('GET', cursor)

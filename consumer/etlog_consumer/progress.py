@@ -26,7 +26,7 @@ class Progress:
 def load(client: Any, keys: Keys) -> tuple[Progress, Sequence[str]]:
     """The progress of the log in one consistent read, and what had to be mended before, as `mend.lua` names it."""
     with client.pipeline(transaction=True) as pipe:
-        pipe.eval(MEND, 2, keys.events, keys.cursor, GROUP)
+        pipe.eval(MEND, 3, keys.events, keys.cursor, keys.contract, GROUP)
         pipe.hgetall(keys.producers)
         (cursor, entries_read, *findings), producers = pipe.execute()
     found = Progress(

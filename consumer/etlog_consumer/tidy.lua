@@ -1,22 +1,26 @@
 -- Close the accounts of producers: count what vanished from the end of the stream, and drop records long idle.
 --
--- EVALSHA <sha> 4 events cursor producers stats  from idle
+-- EVALSHA <sha> 5 events cursor producers stats contract  from idle
 --
 --   events     stream  the entries
 --   cursor     string  id of the last applied entry
 --   producers  hash    <producer>:published, :applied, :dead, :lost, :seen
 --   stats      hash    lost, pruned, pruned_dead, pruned_lost and others
+--   contract   string  version of the contract that the log follows
 --   from               the cursor by the caller's account
 --   idle               milliseconds without an event after which a record goes, if all it published is applied
 --
 -- Returns {lost, pruned}, lists of producer, first, last ... and of producer ...; both are empty when the cursor is
--- elsewhere. Publishing appends an event and notes its number in one step: so if the stream holds nothing after the
+-- elsewhere or the contract is a newer one. Publishing appends an event and notes its number in one step: so if the stream holds nothing after the
 -- cursor, all numbers that were published and not applied belong to entries that somebody deleted.
 
-local events, cursor, producers, stats = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local CONTRACT = 1
+
+local events, cursor, producers, stats, contract = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local from, idle = ARGV[1], tonumber(ARGV[2])
 
-if (redis.call('GET', cursor) or '0-0') ~= from then
+local version = redis.call('GET', contract) or '0'
+if not (version:match('^%d+$') and tonumber(version) <= CONTRACT) or (redis.call('GET', cursor) or '0-0') ~= from then
   return {{}, {}}
 end
 local at_end = #redis.call('XRANGE', events, '(' .. from, '+', 'COUNT', 1) == 0

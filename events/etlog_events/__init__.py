@@ -3,6 +3,7 @@
 from etlog_events.errors import (
     EtlogError,
     InvalidEvent,
+    NewerContract,
     SettingsError,
     StoreError,
     StoreRefused,
@@ -19,6 +20,7 @@ __all__ = [
     "InvalidEvent",
     "Keys",
     "Kinds",
+    "NewerContract",
     "Settings",
     "SettingsError",
     "StoreError",

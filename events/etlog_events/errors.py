@@ -6,7 +6,8 @@ EtlogError
 ├── SettingsError       a setting has a bad value (also a ValueError)
 └── StoreError          the store did not do what was asked
     ├── StoreUnavailable    it cannot be reached, or is not ready
-    └── StoreRefused        it answered no: a password, a permission, a type
+    ├── StoreRefused        it answered no: a password, a permission, a type
+    └── NewerContract       its log follows a newer contract than this part knows
 """
 
 
@@ -52,3 +53,7 @@ class StoreUnavailable(StoreError):
 
 class StoreRefused(StoreError):
     """Raised when the store answered no: a wrong password, a missing permission, a key of another type."""
+
+
+class NewerContract(StoreError):
+    """Raised when a log follows a newer contract than this part knows; the message names both and what to upgrade."""

@@ -24,6 +24,11 @@ class Keys:
         return f"etlog:{{{self.name}}}:{suffix}"
 
     @property
+    def contract(self) -> str:
+        """String: version of the contract that the log follows, see `etlog_events.contract`."""
+        return self._key("contract")
+
+    @property
     def events(self) -> str:
         """Stream: one entry an event, with the fields `event`, `producer`, `seq`."""
         return self._key("events")

@@ -12,15 +12,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from etlog_events import store
+from etlog_events import address, store
 from etlog_events.errors import SettingsError
 from etlog_events.keys import Keys
 from etlog_events.kinds import CATEGORIES, Kinds
 from etlog_events.tokens import Token
+from etlog_events.way import ReadFrom
 from etlog_events.windows import parse_timezone
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_SCHEMES = ("redis://", "rediss://", "unix://")
+_SCHEMES = ("redis://", "rediss://", "unix://", *address.SCHEMES)
 
 
 def log_name(value: str) -> str:
@@ -43,7 +44,8 @@ def store_url(value: str) -> str:
     """The address of the store. Raises `ValueError`, whose text does not repeat the address: it may hold a password."""
     if not value.startswith(_SCHEMES) or value in _SCHEMES:
         raise ValueError(
-            "must be an address such as redis://127.0.0.1:6379/0, rediss://host:6379 or unix:///run/redis.sock"
+            "must be an address such as redis://127.0.0.1:6379/0, rediss://host:6379, unix:///run/redis.sock, "
+            "redis+sentinel://host:26379,host:26379/primary/0 or redis+cluster://host:6379,host:6379"
         )
     try:
         store.check_address(value)
@@ -164,6 +166,9 @@ class Settings:
     )
     host: str = _setting(_host, "127.0.0.1", "Address the API listens on")
     port: int = _setting(_at_least(1, 65535), 9090, "Port the API listens on")
+    read_from: ReadFrom = _setting(  # noqa: RUF009
+        _one_of("primary", "replica"), "primary", "Whether the API reads from the primary or a replica of the store"
+    )
     spool_dir: Path = _setting(  # noqa: RUF009
         _folder, _state_folder() / "etlog" / "spool", "Folder for events that wait for the store on disk"
     )

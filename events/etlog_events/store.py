@@ -1,6 +1,8 @@
 """The connection to the store, and its errors in our words.
 
-A client from here never retries by itself: each part knows better than the driver what is safe to send again.
+A client from here never retries by itself: each part knows better than the driver what is safe to send again. Where
+the store is several nodes, behind sentinels or in a cluster, the client connects to the one that has the log at the
+moment, and looks for it again whenever it connects.
 """
 
 import re
@@ -13,9 +15,12 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import MovedError
 from redis.retry import Retry
 
+from etlog_events import address, connection, connection_async
 from etlog_events.errors import SettingsError, StoreRefused, StoreUnavailable
+from etlog_events.way import ReadFrom, Way
 
 #: Seconds to wait for a connection. A store on the same network answers in milliseconds.
 CONNECT_TIMEOUT = 2.0
@@ -31,31 +36,47 @@ BLOCK_MS = 500
 _OPTIONS = re.compile(r"db|username|password|ssl_[a-z_]+")
 
 
-def connect(url: str, *, part: str, answer_timeout: float = ANSWER_TIMEOUT, **options: Any) -> "redis.Redis":
+def connect(
+    url: str,
+    *,
+    part: str,
+    log: str | None = None,
+    read_from: ReadFrom = "primary",
+    answer_timeout: float = ANSWER_TIMEOUT,
+    **options: Any,
+) -> "redis.Redis":
     """A client for the store at `url`; nothing is sent yet.
 
-    `part` names the connection in `CLIENT LIST`. Raises `SettingsError` for an address that cannot be one.
+    `part` names the connection in `CLIENT LIST`. `log` is the log that the client is for: in a cluster, it reaches
+    the node that has this one. With `read_from="replica"` it reaches a replica of it, and the primary if there is
+    none; an address of one node is taken as it is. Raises `SettingsError` for an address that cannot be one.
     """
+    options = _options(part, answer_timeout, Retry(NoBackoff(), 0)) | options
     with _explained_address(url):
-        client = redis.Redis.from_url(
-            url,
-            **_options(part, answer_timeout, Retry(NoBackoff(), 0)),
-            **options,
-        )
+        if address.names_several(url):
+            client = connection.client(Way.of(url, log, read_from), greeting_timeout=CONNECT_TIMEOUT, **options)
+        else:
+            client = redis.Redis.from_url(url, **options)
         client.connection_pool.make_connection()
     return client
 
 
 def connect_async(
-    url: str, *, part: str, answer_timeout: float = ANSWER_TIMEOUT, **options: Any
+    url: str,
+    *,
+    part: str,
+    log: str | None = None,
+    read_from: ReadFrom = "primary",
+    answer_timeout: float = ANSWER_TIMEOUT,
+    **options: Any,
 ) -> "redis.asyncio.Redis":
     """`connect` for asyncio."""
+    options = _options(part, answer_timeout, AsyncRetry(NoBackoff(), 0)) | options
     with _explained_address(url):
-        client = redis.asyncio.Redis.from_url(
-            url,
-            **_options(part, answer_timeout, AsyncRetry(NoBackoff(), 0)),
-            **options,
-        )
+        if address.names_several(url):
+            client = connection_async.client(Way.of(url, log, read_from), **options)
+        else:
+            client = redis.asyncio.Redis.from_url(url, **options)
         client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
     return client
 
@@ -65,6 +86,10 @@ def check_address(url: str) -> None:
 
     The text repeats no piece of it: where a password was not escaped, the pieces are not what they seem to be.
     """
+    if address.names_several(url):
+        for plain in address.parse(url).plain:
+            check_address(plain)
+        return
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -121,6 +146,10 @@ def translated(url: str) -> Iterator[None]:
         raise StoreRefused(f"the store at {shown(url)} refused: {e}") from e
     except _UNAVAILABLE as e:
         raise StoreUnavailable(f"the store at {shown(url)} cannot be reached: {e}") from e
+    except MovedError as e:
+        raise StoreRefused(
+            f"the store at {shown(url)} is a node of a cluster, whose address is redis+cluster://host:port,host:port"
+        ) from e
     except redis.RedisError as e:
         raise StoreRefused(f"the store at {shown(url)} refused: {e}") from e
 
@@ -136,6 +165,8 @@ def shown(url: str) -> str:
         check_address(url)
     except ValueError:
         return "an address that is none"
+    if address.names_several(url):
+        return address.parse(url).shown
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, get_args
 
 from etlog_events import store
-from etlog_events.errors import InvalidEvent, SettingsError
+from etlog_events.errors import InvalidEvent, NewerContract, SettingsError
 from etlog_events.event import Event, WindowPair
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings, log_name, store_url
@@ -99,7 +99,7 @@ class Producer:
             self._begin()
 
     def _begin(self, resume: tuple[str, int] | None = None) -> None:
-        client = store.connect(self._url, part="producer")
+        client = store.connect(self._url, part="producer", log=self._keys.name)
         self._publisher = Publisher(client, self._keys, self._acks)
 
         def publish(producer: str, first: int, events: Sequence[bytes], skip: bool) -> Published:
@@ -176,7 +176,8 @@ class Producer:
         """Wait until the store holds every event emitted before the call, at most `timeout` seconds.
 
         Returns whether it does. Without a timeout it waits as long as the store is away. Raises `AcksUnavailable`
-        when the store cannot give the acknowledgement that was asked for.
+        when the store cannot give the acknowledgement that was asked for, and `NewerContract` when the log follows
+        one that this version does not know: both keep the events and try again, as long as the process lives.
         """
         return self._sender.flush(timeout)
 
@@ -195,7 +196,7 @@ class Producer:
             return
         self._closed = True
         deadline = monotonic() + timeout
-        with suppress(AcksUnavailable):
+        with suppress(AcksUnavailable, NewerContract):
             self._sender.flush(timeout)
         paths, unwritten = self._sender.stop(max(0.0, deadline - monotonic()))
         stats = self._sender.stats

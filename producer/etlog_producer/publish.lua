@@ -1,21 +1,31 @@
 -- Append a batch of one producer's events to the stream, each exactly once.
 --
--- EVALSHA <sha> 2 events producers  producer first mode  event [event ...]
+-- EVALSHA <sha> 3 events producers contract  producer first mode  event [event ...]
 --
 --   events     stream  one entry an event: event, producer, seq
 --   producers  hash    <producer>:published -> last sequence number that this script appended for it
+--   contract   string  version of the contract that the log follows; set by whoever writes first
 --   producer           the producer's id
 --   first              sequence number of the first event; the others follow on
 --   mode               "follow": refuse a batch that leaves a gap; "skip": take it, the missing numbers are gone
 --   event              canonical JSON; without any, the call only tells whether the store holds all before `first`
 --
 -- Returns {"OK", last} with the last number now held, or {"GAP", held} with the number to follow on from; nothing
--- was changed then. Events at or below the number held are not appended again, so a batch may be sent twice.
+-- was changed then. An error that begins with CONTRACT and the log's version says that this script does not know it:
+-- nothing was changed, and whoever publishes is to be upgraded. Events at or below the number held are not appended again, so a batch may be sent twice.
 -- All that can fail is read before the first write: what a script has written before an error stays written.
 
-local events, producers = KEYS[1], KEYS[2]
+local CONTRACT = 1
+
+local events, producers, contract = KEYS[1], KEYS[2], KEYS[3]
 local producer, first, mode = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local HEADER = 3
+
+local version = redis.call('GET', contract)
+if version and not (version:match('^%d+$') and tonumber(version) <= CONTRACT) then
+  return redis.error_reply('CONTRACT ' .. version .. ' is what the log follows, this script knows none above '
+    .. CONTRACT .. ': upgrade what publishes')
+end
 
 local field = producer .. ':published'
 local held = tonumber(redis.call('HGET', producers, field) or '0')
@@ -29,6 +39,9 @@ if last <= held then
     redis.call('HSET', producers, field, held)
   end
   return {'OK', held}
+end
+if not version then
+  redis.call('SET', contract, CONTRACT)
 end
 for seq = math.max(first, held + 1), last do
   redis.call('XADD', events, '*', 'event', ARGV[HEADER + 1 + seq - first], 'producer', producer, 'seq', seq)

@@ -6,8 +6,9 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any
 
+from etlog_events import contract
 from etlog_events.keys import Keys
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from etlog_producer import acks as acknowledgement
 from etlog_producer.acks import Acks
@@ -34,7 +35,8 @@ class Publisher:
 
     def __init__(self, client: Any, keys: Keys, acks: Acks = "memory") -> None:
         self._client = client
-        self._keys = (keys.events, keys.producers)
+        self._log = keys.name
+        self._keys = (keys.events, keys.producers, keys.contract)
         self._acks = acks
         self._wait = acknowledgement.command(acks)
 
@@ -42,8 +44,18 @@ class Publisher:
         """Send `events`, numbered from `first`; none asks only what is held. With `skip` a gap before `first` is given
         up instead of refused.
 
-        Raises the driver's errors and those of `acks`; after any of them the same call may be made again.
+        Raises the driver's errors, those of `acks`, and `NewerContract`; after any of them the same call may be made
+        again.
         """
+        try:
+            return self._load_and_call(producer, first, events, skip)
+        except ResponseError as e:
+            newer = contract.refusal(e, self._log, "etlog-producer")
+            if newer is None:
+                raise
+            raise newer from e
+
+    def _load_and_call(self, producer: str, first: int, events: Sequence[bytes], skip: bool) -> Published:
         try:
             return self._call(producer, first, events, skip)
         except NoScriptError:  # a store that was restarted, or another one

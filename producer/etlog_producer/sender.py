@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep, time
 
+from etlog_events.errors import NewerContract
+
 from etlog_producer import lifetime
 from etlog_producer.backlog import BATCH_EVENTS, Backlog
 from etlog_producer.errors import AcksUnavailable
@@ -91,15 +93,15 @@ class Sender:
     def flush(self, timeout: float | None) -> bool:
         """Wait until all that was put before the call is delivered, at most `timeout` seconds; tell whether it is.
 
-        Raises `AcksUnavailable` when that can never be confirmed as it should be.
+        Raises `AcksUnavailable` or `NewerContract` when waiting cannot help.
         """
         with self._changed:
             target = self._base + self._intake.accepted
             self._changed.wait_for(
-                lambda: self._delivered >= target or self._stopping or self._never_confirmed is not None, timeout
+                lambda: self._delivered >= target or self._stopping or self._hopeless is not None, timeout
             )
-            if self._delivered < target and self._never_confirmed is not None:
-                raise self._never_confirmed
+            if self._delivered < target and self._hopeless is not None:
+                raise self._hopeless
             return self._delivered >= target
 
     def stop(self, timeout: float) -> tuple[list[Path], int]:
@@ -167,9 +169,9 @@ class Sender:
         return self._base + self._backlog.delivered
 
     @property
-    def _never_confirmed(self) -> AcksUnavailable | None:
+    def _hopeless(self) -> AcksUnavailable | NewerContract | None:
         refusal = self._outage.refusal
-        return refusal if isinstance(refusal, AcksUnavailable) else None
+        return refusal if isinstance(refusal, AcksUnavailable | NewerContract) else None
 
     def _new_spool(self) -> Spool:
         return Spool(self._folder, self.id, self._spool_bytes)

@@ -135,7 +135,7 @@ def test_the_cache_is_bounded(
     assert spy.count("answer") == 5
 
 
-def test_what_a_client_has_is_not_sent_again(api: Api, fill: Fill) -> None:
+def test_what_a_client_has_is_not_sent_again(api: Api, fill: Fill, client: redis.Redis, keys: Keys) -> None:
     """By its tag, alone or in a list, weak or not; and any answer will do for a star."""
     fill(MANY)
     first = api.get()
@@ -158,6 +158,7 @@ def test_what_a_client_has_is_not_sent_again(api: Api, fill: Fill) -> None:
     fill([saved(1)])
     moved = api.get(headers={"If-None-Match": tag})
     assert (moved.status_code, len(moved.json()["data"]["allocation"])) == (200, 51)
+    assert moved.headers["Etlog-Cursor"].encode() == client.get(keys.cursor)
     assert moved.headers["ETag"] != tag
     assert api.get(params={"limit": "1"}).headers["ETag"] not in {tag, moved.headers["ETag"]}
 

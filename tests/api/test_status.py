@@ -1,6 +1,7 @@
 """Status, metrics, health and bug report tell how the log stands; none of them tells a secret."""
 
 import io
+import math
 import time
 import zipfile
 from collections.abc import Callable
@@ -10,13 +11,15 @@ from typing import Any
 import orjson
 import pytest
 import redis
-from apis import Api, Fill, add, tail
+from apis import Api, Fill, Serving, add, tail
 from etlog_api import status as statuses
 from etlog_consumer import Consumer
 from etlog_events.keys import Keys
+from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.store import connect
 from prometheus_client.parser import text_string_to_metric_families
 from samples import DOCUMENTED, saved
-from servers import wait_until
+from servers import Server, wait_until
 
 Consuming = Callable[..., AbstractContextManager[Consumer]]
 
@@ -110,12 +113,27 @@ def test_the_metrics_tell_of_requests_and_of_the_log(
         "duplicate": 0,
         "lost": 3,
     }
+    counters = {
+        name.removeprefix("etlog_counters "): n for name, n in found.items() if name.startswith("etlog_counters")
+    }
+    assert counters == {kind: 2 if kind == "AllocationSetSaved" else 0 for kind in KUBECOST_KINDS.by_name}
 
     add(client, keys, [saved(3)])
     wait_until(lambda: metrics(api)["etlog_oldest_unapplied_seconds"] > 0)
     found = metrics(api)
     assert found["etlog_lag_entries"] == 1
     assert not any(name.startswith("etlog_active_consumer") for name in found)
+
+
+def test_the_metrics_tell_whether_the_store_keeps_the_log(serving: Serving, server: Server) -> None:
+    """By its append-only file; while the store is away, nobody knows."""
+    with serving(redis_url=server.url) as api:
+        assert metrics(api)["etlog_store_persistent"] == 1
+        with connect(server.url, part="test") as client:
+            client.config_set("appendonly", "no")
+        assert metrics(api)["etlog_store_persistent"] == 0
+        server.kill()
+        assert math.isnan(metrics(api)["etlog_store_persistent"])
 
 
 def test_a_replica_is_not_ready_while_nothing_is_applied_although_events_wait(

@@ -112,16 +112,19 @@ class Log:
         return data
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """The distribution's Chromium; missing, it skips on a laptop and fails in CI."""
+    """The distribution's Chromium; missing, it skips on a laptop and fails in CI.
+
+    It leaves with the tests of the page: while Playwright is there, no other event loop can run in this thread.
+    """
     if not Path(CHROMIUM).exists():
         message = f"no Chromium at {CHROMIUM}; install the package chromium, or name one in ETLOG_TEST_CHROMIUM"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
     with sync_playwright() as playwright:
-        expect.set_options(timeout=15_000)
+        expect.set_options(timeout=30_000)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
@@ -177,7 +180,7 @@ def new_page(browser: Browser) -> Iterator[NewPage]:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: errors.append(message.text) if "Content Security" in message.text else None)
         page.goto(url)

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 from apis import apply
-from browser.conftest import Api, NewPage
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from playwright.sync_api import expect
 from samples import saved
 from servers import Server
+
+from browser.conftest import Api, NewPage
 
 ALL, TENANT = "the-token-for-all-logs", "the-token-for-one-log"
 

@@ -4,16 +4,17 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from browser.conftest import Api, Log, NewPage
 from playwright.sync_api import Page, expect
 from servers import Server
+
+from browser.conftest import Api, Log, NewPage
 
 HOUR = timedelta(hours=1)
 
 
 def show_count(page: Page, number: int) -> None:
     """Wait until the list shows so many events."""
-    expect(page.locator("#shown")).to_have_text(re.compile(rf"^{number:,} of "), timeout=20_000)
+    expect(page.locator("#shown")).to_have_text(re.compile(rf"^{number:,} of "), timeout=40_000)
 
 
 def test_the_api_goes_and_comes_back(new_page: NewPage, log: Log, page_store: Server) -> None:
@@ -25,15 +26,15 @@ def test_the_api_goes_and_comes_back(new_page: NewPage, log: Log, page_store: Se
         expect(page.locator("#m-live .value")).to_have_text("live")
         show_count(page, 6)
         api.stop()
-        expect(page.locator("#headline")).to_have_text("The API is away.", timeout=20_000)
+        expect(page.locator("#headline")).to_have_text("The API is away.", timeout=40_000)
         expect(page.locator("#alarm")).to_have_text("The API is away.")
         expect(page.locator("#reasons")).to_contain_text("etlog serve")
         show_count(page, 6)
         log.fill(2, prefix="AssetSet")
         api.start()
         show_count(page, 10)
-        expect(page.locator("#headline")).to_contain_text("Healthy", timeout=20_000)
-        expect(page.locator("#m-live .value")).to_have_text("live", timeout=20_000)
+        expect(page.locator("#headline")).to_contain_text("Healthy", timeout=40_000)
+        expect(page.locator("#m-live .value")).to_have_text("live", timeout=40_000)
         log.fill(1, prefix="AssetSet")
         show_count(page, 12)
         assert page.locator("#counts tr[data-kind=AssetSetSaved] .number").inner_text() == "3"
@@ -47,13 +48,13 @@ def test_the_store_goes_and_comes_back(page: Page, log: Log) -> None:
     show_count(page, 6)
     log.store.stop()
     try:
-        expect(page.locator("#headline")).to_contain_text("The store is away", timeout=25_000)
+        expect(page.locator("#headline")).to_contain_text("The store is away", timeout=40_000)
         expect(page.locator("#m-store .value")).to_have_text("away")
         expect(page.locator("#reasons")).to_contain_text("Check the store")
         assert page.locator("#health").get_attribute("data-level") == "bad"
     finally:
         log.store.resume()
-    expect(page.locator("#headline")).to_contain_text("Healthy", timeout=25_000)
+    expect(page.locator("#headline")).to_contain_text("Healthy", timeout=40_000)
     expect(page.locator("#m-store .value")).to_have_text("there")
 
 
@@ -64,11 +65,11 @@ def test_where_streams_are_blocked_the_page_polls(new_page: NewPage, log: Log) -
     page.route("**/log/stream*", lambda route: route.abort())
     page.goto(log.api.url)
     show_count(page, 4)
-    with page.expect_response(lambda answer: answer.url.endswith("/etl/log") and answer.status == 304, timeout=20_000):
+    with page.expect_response(lambda answer: answer.url.endswith("/etl/log") and answer.status == 304, timeout=40_000):
         pass
     log.fill(2, prefix="AssetSet")
     show_count(page, 8)
-    expect(page.locator("#m-live .value")).to_have_text("polling", timeout=20_000)
+    expect(page.locator("#m-live .value")).to_have_text("polling", timeout=40_000)
 
 
 def test_a_resync_reads_the_log_anew(new_page: NewPage, log: Log) -> None:

@@ -6,8 +6,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from browser.conftest import Log, NewPage
 from playwright.sync_api import Page, expect
+
+from browser.conftest import Log, NewPage
 
 HOUR = timedelta(hours=1)
 
@@ -40,7 +41,7 @@ def test_every_number_is_that_of_the_api(page: Page, log: Log) -> None:
     events = data["allocation"] + data["asset"]
     wait_for_shown(page, len(events))
     status = httpx.get(f"{log.api.url}/model/etl/status").json()["data"]
-    expect(page.locator("#m-applied .value")).to_have_text(str(status["stats"]["applied"]), timeout=8000)
+    expect(page.locator("#m-applied .value")).to_have_text(str(status["stats"]["applied"]), timeout=30_000)
     expect(page.locator("#m-dead .value")).to_have_text("1")
     expect(page.locator("#m-lost .value")).to_have_text("0")
     expect(page.locator("#m-lag .value")).to_have_text("0")

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browser.conftest import Api
 from playwright.sync_api import Browser, Page
+
+from browser.conftest import Api
 
 HOUR = 3_600_000
 

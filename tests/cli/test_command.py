@@ -1,6 +1,5 @@
 """The command as a whole: help that teaches, and one sentence with exit code 2 for what is wrong."""
 
-import logging
 import os
 import subprocess
 import sys
@@ -23,12 +22,9 @@ WINDOW = ("--start", "2022-06-03T10:00:00Z", "--end", "2022-06-03T11:00:00Z")
 
 @pytest.fixture(autouse=True)
 def own_process() -> Iterator[None]:
-    """A command sets up the logging and the environment of its process, which is that of all tests here."""
-    root = logging.getLogger()
-    handlers, level, environment = root.handlers[:], root.level, dict(os.environ)
+    """A command sets up the environment of its process, which is that of all tests here."""
+    environment = dict(os.environ)
     yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
     os.environ.clear()
     os.environ.update(environment)
 

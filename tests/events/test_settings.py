@@ -140,6 +140,7 @@ BAD_VALUES = {
     ],
     "ETLOG_HOST": ["a b", " ", "a\tb"],
     "ETLOG_PORT": ["0", "65536", "http", "-1"],
+    "ETLOG_READ_FROM": ["secondary", "1"],
     "ETLOG_SPOOL_DIR": ["spool", "./spool", " "],
     "ETLOG_METRICS_PORT": ["65536", "http", "-1"],
     "ETLOG_LOG_LEVEL": ["LOUD", "20"],

@@ -53,7 +53,7 @@ def router(service: Service) -> APIRouter:
     )
     async def metrics(request: Request) -> Response:
         names = service.names(request)
-        text = service.metrics.text(await service.statuses(names), service.ages(names))
+        text = service.metrics.text(await service.figures(names), service.ages(names))
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @routes.head("/healthz", include_in_schema=False)

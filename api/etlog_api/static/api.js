@@ -47,7 +47,7 @@ export async function ask(path, { again = false } = {}) {
   });
   tags.clear();
   tags.set(path, response.headers.get("ETag"));
-  return answer;
+  return { ...answer, cursor: response.headers.get("Etlog-Cursor") };
 }
 
 // The address of what the server has of one log, the default one without a name.

@@ -76,11 +76,11 @@ function turned(before) {
   draw_(true);
 }
 
-function take(event) {
-  if (meanwhile) meanwhile.push(event);
-  else if (paused) held.push(event);
+function take(event, id) {
+  if (meanwhile) meanwhile.push({ id, event });
+  else if (paused) held.push({ id, event });
   else if (view.window) stale = true;
-  else model.add([event]);
+  else model.add([{ id, event }]);
   draw_();
 }
 
@@ -105,7 +105,7 @@ async function read({ again = false } = {}) {
         model.replace(answer, view.window ? [] : meanwhile);
       }
     } else {
-      meanwhile.forEach((event) => model.add([event]));
+      model.add(meanwhile);
     }
   } catch (error) {
     if (error.status === 400 && view.window) refusal = error.message;

@@ -1,5 +1,6 @@
 // The log as the page knows it: what the API answered, and what came live since.
 
+import { isAfter } from "./ids.js";
 import { splitKind } from "./kinds.js";
 import { parseTime } from "./times.js";
 
@@ -18,8 +19,6 @@ export function toItem(category, event) {
   };
 }
 
-const text = (event) => event.time + event.kind + JSON.stringify(event.metadata);
-
 export class Model {
   constructor(prefixes) {
     this.prefixes = new Map(Object.entries(prefixes).map(([category, prefix]) => [prefix, category]));
@@ -27,11 +26,11 @@ export class Model {
     this.counters = {};
     this.warning = null;
     this.loaded = false;
-    this.known = new Set();
+    this.cursor = null;  // the id up to which everything is in here
   }
 
-  // Take an answer of the API, and the events that came live while it was on its way.
-  replace({ data, warning }, meanwhile = []) {
+  // Take an answer of the API, which holds all up to its cursor, and what came live while it was on its way.
+  replace({ data, warning, cursor }, meanwhile = []) {
     const { counters, ...categories } = data;
     this.counters = { ...counters };
     this.warning = warning ?? null;
@@ -43,15 +42,15 @@ export class Model {
       return [name, events.map((event) => toItem(name, event))];
     }));
     this.loaded = true;
-    // The stream may be behind the answer: what it brings later can be in here already.
-    this.known = new Set([...this.categories.values()].flat().map(({ event }) => text(event)));
+    this.cursor = cursor;
     this.add(meanwhile);
   }
 
-  // Take events that were applied after all others.
-  add(events) {
-    for (const event of events) {
-      if (this.known.delete(text(event))) continue;
+  // Take what came live, as `{ id, event }`. The stream may be behind the last answer: what that holds is passed over.
+  add(messages) {
+    for (const { id, event } of messages) {
+      if (this.cursor && !isAfter(id, this.cursor)) continue;
+      this.cursor = id;
       this.counters[event.kind] = (this.counters[event.kind] ?? 0) + 1;
       const category = this.prefixes.get(splitKind(event.kind)?.prefix);
       if (!category) continue;

@@ -1,6 +1,7 @@
 // Follows the live log: resumes after breaks, and where streams do not get through, tells so.
 
 import { request } from "./api.js";
+import { isAfter } from "./ids.js";
 import { parser } from "./sse.js";
 
 // The first and the longest wait before another attempt; attempts in a row before streams count as blocked.
@@ -12,7 +13,7 @@ const ATTEMPTS = 3;
 const SILENCE_AT_FIRST = 5000;
 const SILENCE = 40000;
 
-// Calls `on.open(resumed)`, `on.event(event)`, `on.resync()`, `on.lost(blocked)` and `on.refused()`.
+// Calls `on.open(resumed)`, `on.event(event, id)`, `on.resync()`, `on.lost(blocked)` and `on.refused()`.
 export class Stream {
   constructor(path, on) {
     this.path = path;
@@ -91,15 +92,9 @@ export class Stream {
       this.lastId = null;
       this.on.resync();
     } else {
-      this.on.event(JSON.parse(data));
+      this.on.event(JSON.parse(data), id);
     }
   }
-}
-
-// Whether the entry with one id comes after that with another.
-function isAfter(one, other) {
-  const [[a, b], [c, d]] = [one, other].map((id) => id.split("-").map(Number));
-  return a > c || (a === c && b > d);
 }
 
 function pause(milliseconds, signal) {

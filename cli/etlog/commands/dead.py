@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from etlog_events import store
 from rich.console import Console
 
 from etlog import dead as dead_letters
+from etlog.connection import connected
 from etlog.errors import CommandFailed
 from etlog.options import LogName, RedisUrl, settings_of
 
@@ -28,7 +28,7 @@ def dead_list(
 ) -> None:
     """List dead letters, oldest first."""
     settings = settings_of(redis_url=redis_url, name=log)
-    with store.translated(settings.redis_url), store.connect(settings.redis_url, part="dead") as client:
+    with connected(settings, "dead") as client:
         found = dead_letters.letters(client, settings.keys, dead_letters.Choice(reason=reason))
         if json:
             for letter in found:
@@ -41,7 +41,7 @@ def dead_list(
 def dead_show(ids: Ids, redis_url: RedisUrl = None, log: LogName = None) -> None:
     """Show dead letters with all that was kept of them."""
     settings = settings_of(redis_url=redis_url, name=log)
-    with store.translated(settings.redis_url), store.connect(settings.redis_url, part="dead") as client:
+    with connected(settings, "dead") as client:
         for letter in dead_letters.letters(client, settings.keys, dead_letters.Choice(ids or ())):
             typer.echo(_dump(letter.json()))
 
@@ -63,7 +63,7 @@ def dead_requeue(
         raise CommandFailed("give either --event or --file")
     mended = file.read_bytes().strip() if file is not None else event.encode() if event is not None else None
     choice = dead_letters.Choice(ids or (), reason, every)
-    with store.translated(settings.redis_url), store.connect(settings.redis_url, part="dead") as client:
+    with connected(settings, "dead") as client:
         count = dead_letters.requeue(client, settings.keys, choice, mended, settings.kinds, force)
     typer.echo(f"{count} put back into log {settings.name}")
 
@@ -74,7 +74,7 @@ def dead_drop(
 ) -> None:
     """Remove dead letters for good. They stay counted."""
     settings = settings_of(redis_url=redis_url, name=log)
-    with store.translated(settings.redis_url), store.connect(settings.redis_url, part="dead") as client:
+    with connected(settings, "dead") as client:
         count = dead_letters.drop(client, settings.keys, dead_letters.Choice(ids or (), reason, every))
     typer.echo(f"{count} dropped from log {settings.name}")
 

@@ -1,0 +1,188 @@
+"""The Compose file, run for real: `make compose-test`, where Docker's engine runs with Compose 2.21 or newer.
+
+Everything is built and brought up, asked through the load balancer, killed part by part under load, taken down and
+brought up again. Prints what it sees; exit 1 when a count is not exact or an answer is missing. It is a project of its
+own, with volumes of its own, which are gone afterwards; the ports are those of the Compose file.
+
+Where images cannot be pulled, `stand_ins.sh` makes them. What a build needs beyond the Compose file, such as the
+host's network, goes into a file of its own: COMPOSE_FILE=docker-compose.yml:/tmp/build.yml make compose-test.
+"""
+
+# ruff: noqa: T201 - it prints what it found
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from compose.deployment import LOG, PATIENCE, ROOT, Deployment
+from compose.load import KINDS, Emitting, asking
+
+
+class Broken(Exception):
+    """Raised when something is not as promised."""
+
+
+def require(holds: bool, sentence: str) -> None:
+    """Print `sentence`, or raise `Broken` with it."""
+    if not holds:
+        raise Broken(sentence)
+    print(f"  ok   {sentence}", flush=True)
+
+
+def until(condition: Callable[[], Any], sentence: str) -> None:
+    """Wait until `condition` holds, and print `sentence` with how long that took. Raises `Broken`."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > PATIENCE:
+            raise Broken(f"not within {PATIENCE} s: {sentence}")
+        time.sleep(0.2)
+    print(f"  ok   {sentence} ({time.monotonic() - began:.1f} s)", flush=True)
+
+
+def caught_up(here: Deployment) -> bool:
+    """Whether nothing waits to be applied."""
+    status = here.status()
+    return status is not None and status["lag"] == 0
+
+
+def everything_up(here: Deployment) -> None:
+    """Build and start all; the sample ETL's events come through."""
+    print("\nup", flush=True)
+    here.up("--build")
+    require((here.well("api"), here.well("consumer")) == (2, 2), "two replicas and two consumers are well")
+    require(here.refuses_strangers(), "the API wants its token")
+    until(lambda: sum(here.counters().values()) >= 10, "ten events of the sample ETL are in the log")
+    here.compose("stop", "sample")
+    until(lambda: caught_up(here), "the sample ETL is stopped, and all is applied")
+
+
+def killed_under_load(here: Deployment, events: int, pace: int) -> None:
+    """A replica, the active consumer and the store are killed; every count is exact, every question was answered."""
+    print(f"\nload: {events} events, {pace} a second; four clients ask through the load balancer", flush=True)
+    before = here.counters()
+    with asking(here, clients=4) as answers:
+        emitting = Emitting(here, events, pace)
+        for number, fault in enumerate((kill_replica, kill_consumer, kill_store), start=1):
+            until(partial(emitting.has_fed, events * number // 5), f"{events * number // 5} events are on their way")
+            fault(here)
+        print(f"       {emitting.finish()}", flush=True)
+        until(lambda: caught_up(here), "all is applied")
+    number = sum(answers.statuses.values())
+    print(
+        f"       {number} answers, {answers.warned} with a warning, slowest after {answers.slowest:.2f} s", flush=True
+    )
+    require(set(answers.statuses) == {200}, f"every question was answered: {dict(answers.statuses)}")
+
+    expected = Counter(before) + Counter(KINDS[event % len(KINDS)] for event in range(events))
+    require(here.counters() == expected, f"every counter is exact, {sum(expected.values())} in all")
+    stats = here.status()["stats"]
+    require(stats["applied"] == sum(expected.values()), f"so are the stats: {stats}")
+    require(not stats.get("lost") and not stats.get("dead"), "nothing is lost, and nothing is a dead letter")
+    verified = json.loads(here.inside(here.containers("consumer")[0], "etlog", "verify", "--json"))
+    require(verified["holds"], f"etlog verify: {verified['total']}")
+    logs = {here.ask(replica, LOG) for replica in here.containers("api")}
+    require(logs == {here.log()}, "all replicas give the same answer, to the byte")
+
+
+def kill_replica(here: Deployment) -> None:
+    """SIGKILL for the first replica; it comes back by itself."""
+    replica = here.containers("api")[0]
+    here.kill(replica)
+    until(lambda: here.restarts(replica) and here.well("api") == 2, "killed replica 1, it is back and well")
+
+
+def kill_consumer(here: Deployment) -> None:
+    """SIGKILL for the consumer at work; the other one takes over."""
+    consumers = here.containers("consumer")
+    holder = here.status()["active_consumer"]
+    killed = next(container for container in consumers if holder.startswith(container[:12]))
+    here.kill(killed)
+    until(
+        lambda: (here.status() or {}).get("active_consumer") not in {holder, None},
+        f"killed consumer {consumers.index(killed) + 1}, which was at work; another one is",
+    )
+    until(lambda: here.restarts(killed) and here.well("consumer") == 2, "the killed consumer is back and well")
+
+
+def kill_store(here: Deployment) -> None:
+    """SIGKILL for Redis; it comes back with what it had, and the emitter sends again what is missing."""
+    store = here.containers("redis")[0]
+    here.kill(store)
+    until(lambda: here.restarts(store) and here.well("redis") == 1, "killed Redis, it is back and well")
+
+
+def down_and_up(here: Deployment) -> None:
+    """All containers go, and new ones find the log as it was."""
+    print("\ndown, and up again", flush=True)
+    log, counters = here.log(), here.counters()
+    here.compose("down")
+    require(not here.compose("ps", "--all", "--quiet").split(), "no container is left")
+    here.up("redis", "consumer", "api", "balancer")
+    require(here.log() == log, f"the log is the same, to the byte ({len(log)} bytes)")
+    Emitting(here, len(KINDS), pace=100).finish()
+    expected = Counter(counters) + Counter(KINDS)
+    until(lambda: here.counters() == expected, "it goes on: four more events are counted")
+
+
+def scaled(here: Deployment) -> None:
+    """The load balancer finds a third replica."""
+    print("\nscale to three replicas", flush=True)
+    here.up("--no-recreate", "--scale", "api=3", "redis", "consumer", "api", "balancer")
+    third = here.containers("api")[2]
+
+    def asked() -> bool:
+        here.counters()
+        return b'etlog_requests_total{route="/model/etl/log",status="200"}' in here.ask(third, "/metrics")
+
+    until(asked, "the load balancer asks the third, too")
+
+
+def watched(here: Deployment) -> None:
+    """Prometheus scrapes every replica and every consumer, every panel of the dashboard has data, and alerts fire."""
+    print("\nmonitoring", flush=True)
+    here.up("--no-recreate", "--scale", "api=3", "redis", "consumer", "api", "balancer", "prometheus")
+
+    def up() -> dict[str, int]:
+        return {sample["metric"]["job"]: int(sample["value"][1]) for sample in here.queried("sum by (job) (up)")}
+
+    until(lambda: up() == {"etlog-api": 3, "etlog-consumer": 2}, "Prometheus scrapes three replicas and two consumers")
+    panels = json.loads((ROOT / "deploy" / "grafana" / "etlog.json").read_text())["panels"]
+    asked = [target["expr"] for panel in panels for target in panel.get("targets", [])]
+    until(lambda: all(map(here.queried, asked)), f"all {len(asked)} questions of the dashboard have an answer")
+    require(not here.firing(), "no alert fires")
+
+    here.compose("run", "--rm", "--no-deps", "sample", "emit", "AssetSetComputeError", "--error", "no prices")
+    here.inside(here.containers("redis")[0], "redis-cli", "XADD", "etlog:{default}:events", "*", "event", "no event")
+    expected = {"EtlogComputeErrors", "EtlogDeadLettersRising"}
+    until(lambda: here.firing() == expected, f"an event of an error and one that is none: {sorted(expected)} fire")
+
+
+def main() -> int:
+    """Run, and print."""
+    parser = argparse.ArgumentParser(prog="compose", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--events", type=int, default=60_000)
+    parser.add_argument("--pace", type=int, default=1_000, help="events a second")
+    arguments = parser.parse_args()
+    here = Deployment()
+    print(here.compose("version").strip())
+    try:
+        everything_up(here)
+        killed_under_load(here, arguments.events, arguments.pace)
+        down_and_up(here)
+        scaled(here)
+        watched(here)
+    except (Broken, RuntimeError) as e:
+        print(f"BROKEN {e}\n{here.compose('ps', '--all', check=False)}\n{here.compose('logs', check=False)[-8000:]}")
+        return 1
+    finally:
+        here.compose("--profile", "monitoring", "down", "--volumes", "--remove-orphans", check=False)
+    print("\nEverything held.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,349 @@
+"""The users of `deploy/redis/users.acl`: each part can do all of its work, and nothing else."""
+
+import io
+import os
+import shlex
+import shutil
+import subprocess
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apis
+import httpx
+import pytest
+import redis
+from etlog import consume
+from etlog.__main__ import run
+from etlog_api import create_app
+from etlog_consumer import Consumer, Target, consumer, progress
+from etlog_consumer.housekeeping import Housekeeping
+from etlog_events import Settings
+from etlog_events.keys import GROUP, Keys
+from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.store import connect
+from etlog_producer import Producer
+from etlog_producer.publish import Publisher
+from guarded import PASSWORDS, REDIS, GuardedServer, redis_server
+from samples import WINDOW, saved
+from servers import wait_until
+from stream import counters, dead, stats
+
+LOG = "nightly"
+KEYS = Keys(LOG)
+
+USERS = sorted(PASSWORDS)
+
+
+@pytest.fixture(scope="module", params=["redis", "valkey"])
+def guarded(request: pytest.FixtureRequest) -> Iterator[GuardedServer]:
+    """A server with our users: the oldest Redis that etlog works with, and Valkey."""
+    server = GuardedServer(binary=redis_server() if request.param == "redis" else None)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def root(guarded: GuardedServer) -> Iterator[Any]:
+    """Who may do everything. What the test was refused is known to it alone, and the log is empty."""
+    with connect(guarded.url, part="test") as client:
+        client.flushall()
+        client.execute_command("ACL", "LOG", "RESET")
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def stop_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer in a thread sees a stop within milliseconds, even when its log is idle."""
+    monkeypatch.setattr(consumer, "BLOCK_MS", 20)
+
+
+def refused(root: Any) -> list[tuple[str, str]]:
+    """Who was refused what, by the server's own account."""
+    return [(entry["username"], entry["object"]) for entry in root.acl_log()]
+
+
+@contextmanager
+def consuming(guarded: GuardedServer, retain: int = 1000) -> Iterator[None]:
+    """A consumer under its user."""
+    with connect(guarded.url_of("etlog-consumer"), part="consumer") as client:
+        consume._warn(client)
+        working = Consumer(client, Target(KEYS, KUBECOST_KINDS, 1000), retain=retain)
+        stop = threading.Event()
+        thread = threading.Thread(target=working.run, args=(stop,))
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+def applied(root: Any, number: int) -> None:
+    """Wait until so many entries are applied, or refused."""
+    wait_until(
+        lambda: sum(stats(root, KEYS).get(name, 0) for name in ("applied", "dead")) == number,
+        what=f"{number} applied entries; refused: {refused(root)}",
+    )
+
+
+def test_the_whole_path_works_under_the_users(
+    guarded: GuardedServer, root: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Publishing, applying, answering and mending. The server's log of refusals stays empty."""
+    with Producer(guarded.url_of("etlog-producer"), log=LOG) as producer:
+        producer.emit("AssetSetTotaled", window=WINDOW)
+        producer.emit("AllocationSetSaved", size=3, window=WINDOW)
+        assert producer.flush(10)
+    with connect(guarded.url_of("etlog-producer"), part="producer") as client:
+        Publisher(client, KEYS)("p", 1, [b"no event", saved(), b"no event either"])
+        assert client.wait(0, 1) == 0
+        if root.info("server").get("server_name") == "valkey":
+            assert client.waitaof(0, 0, 1)
+    with consuming(guarded, retain=1):
+        applied(root, 5)
+
+    settings = Settings(redis_url=guarded.url_of("etlog-api"), name=LOG)
+    with apis.serve(create_app(settings)) as api:
+        assert api.log()["data"]["counters"] == {"AllocationSetSaved": 2, "AssetSetTotaled": 1}
+        status = api.get("/model/etl/status").json()["data"]
+        assert (status["lag"], status["stats"]["applied"], status["warnings"]) == (0, 3, [])
+        assert api.get("/readyz").status_code == 200
+        assert "etlog_store_up 1.0" in api.get("/metrics").text
+        report = zipfile.ZipFile(io.BytesIO(api.get("/model/etl/bugreport").content))
+        assert b"no event either" in report.read("etlog-bugreport/dead.json")
+        with apis.tail(api.url) as live, consuming(guarded), Producer(guarded.url_of("etlog-producer"), log=LOG) as p:
+            p.emit("AssetSetTotaled", window=WINDOW)
+            live.wait(1)
+            with apis.tail(api.url, last=live.last) as resumed:
+                p.emit("AssetSetTotaled", window=WINDOW)
+                resumed.wait(1)
+                assert resumed.resyncs == []
+
+    monkeypatch.setenv("ETLOG_REDIS_URL", guarded.url_of("etlog-admin"))
+    monkeypatch.setenv("ETLOG_NAME", LOG)
+    [first, second] = [entry_id.decode() for entry_id, _ in root.xrange(KEYS.dead)]
+    assert run(["dead", "list"]) == 0
+    assert run(["dead", "show", first]) == 0
+    assert run(["dead", "requeue", first, "--event", saved().decode()]) == 0
+    assert run(["dead", "drop", second]) == 0
+    assert dead(root, KEYS) == []
+    assert run(["verify"]) == 0
+    assert "no event" in capsys.readouterr().out
+    with consuming(guarded):
+        wait_until(lambda: counters(root, KEYS)["AllocationSetSaved"] == 3, what="the mended event")
+
+    assert refused(root) == []
+
+
+def test_a_consumer_may_mend_what_others_broke(guarded: GuardedServer, root: Any) -> None:
+    """All that its scripts may ever have to do, they may do."""
+    with connect(guarded.url_of("etlog-consumer"), part="consumer") as client:
+
+        def look(idle: float = 3600.0) -> list[str]:
+            found, mended = progress.load(client, KEYS)
+            return [*mended, *Housekeeping(client, KEYS).look(found, idle).mended]
+
+        assert look() == []  # the stream and its group are made
+        Publisher(root, KEYS)("p", 1, [saved()] * 3)
+        with consuming(guarded):
+            applied(root, 3)
+        root.delete(KEYS.cursor)
+        assert look() == ["cursor-gone"]
+        root.xgroup_destroy(KEYS.events, GROUP)
+        assert look() == ["group-gone"]
+        root.delete(KEYS.events)
+        assert look() == ["stream-gone"]
+        root.set(KEYS.cursor, "9999999999999-0")
+        assert look() == ["cursor-ahead"]
+        Publisher(root, KEYS)("p", 4, [saved()])
+        root.xtrim(KEYS.events, maxlen=0)
+        assert look() == []  # the loss at the stream's end is counted
+        assert stats(root, KEYS)["lost"] == 1
+        look(idle=-1.0)  # the record of the idle producer goes
+        assert stats(root, KEYS)["pruned"] == 4
+
+    assert refused(root) == []
+
+
+@pytest.mark.skipif(shutil.which("redis-cli") is None and not os.environ.get("CI"), reason="no redis-cli")
+def test_people_may_read_all_of_a_log(guarded: GuardedServer, root: Any) -> None:
+    """With every command that `docs/redis-cli.md` shows, as the admin."""
+    with consuming(guarded):
+        Publisher(root, KEYS)("p", 1, [saved(), b"no event"])
+        applied(root, 2)
+        page = (REDIS.parents[1] / "docs" / "redis-cli.md").read_text()
+        for line in page.replace("{default}", f"{{{LOG}}}").splitlines():
+            if line.startswith("$ redis-cli"):
+                command = ["redis-cli", "-u", guarded.url_of("etlog-admin"), *shlex.split(line)[2:]]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                assert "NOPERM" not in done.stdout, line
+
+    assert refused(root) == []
+
+
+EVERYBODY = [
+    ["CONFIG", "GET", "*"],
+    ["CONFIG", "SET", "dir", "/"],
+    ["FLUSHALL"],
+    ["FLUSHDB"],
+    ["SHUTDOWN"],
+    ["DEBUG", "SLEEP", "0"],
+    ["MONITOR"],
+    ["SAVE"],
+    ["REPLICAOF", "NO", "ONE"],
+    ["MODULE", "LIST"],
+    ["ACL", "LIST"],
+    ["ACL", "SETUSER", "default", "on"],
+    ["CLIENT", "KILL", "TYPE", "normal"],
+    ["CLIENT", "PAUSE", "1"],
+    ["SCRIPT", "FLUSH"],
+    ["FUNCTION", "FLUSH"],
+    ["KEYS", "*"],
+    ["SUBSCRIBE", "c"],
+    ["PUBLISH", "c", "m"],
+    ["GET", "another-application"],
+    ["SET", "another-application", "1"],
+    ["DEL", KEYS.events],
+    ["XTRIM", KEYS.events, "MAXLEN", "0"],
+    ["XDEL", KEYS.events, "1-0"],
+    ["SET", KEYS.counters, "1"],
+    ["DEL", KEYS.counters],
+    ["RENAME", KEYS.events, KEYS.dead],
+    ["EXPIRE", KEYS.events, "1"],
+]
+
+ONE = {
+    "etlog-producer": [
+        ["XRANGE", KEYS.events, "-", "+"],
+        ["XREAD", "STREAMS", KEYS.events, "0"],
+        ["XLEN", KEYS.events],
+        ["XADD", KEYS.dead, "*", "event", ""],
+        ["LRANGE", KEYS.log("asset"), "0", "-1"],
+        ["HGETALL", KEYS.producers],
+        ["HGET", KEYS.counters, "AssetSetSaved"],
+        ["HSET", KEYS.stats, "lost", "0"],
+        ["GET", KEYS.cursor],
+        ["SET", KEYS.cursor, "0-0"],
+        ["DEL", KEYS.lease],
+        ["INFO"],
+        ["CLIENT", "LIST"],
+        ["SCAN", "0"],
+    ],
+    "etlog-consumer": [
+        ["XADD", KEYS.events, "*", "event", ""],
+        ["RPUSH", KEYS.events, ""],
+        ["DEL", KEYS.producers],
+        ["CLIENT", "LIST"],
+        ["SCAN", "0"],
+    ],
+    "etlog-api": [
+        ["XADD", KEYS.events, "*", "event", ""],
+        ["SET", KEYS.cursor, "0-0"],
+        ["HSET", KEYS.counters, "AssetSetSaved", "1"],
+        ["RPUSH", KEYS.log("asset"), ""],
+        ["XGROUP", "SETID", KEYS.events, GROUP, "$"],
+        ["SET", KEYS.contract, "9"],
+        ["EVAL", "return 1", "0"],
+        ["EVALSHA", "0" * 40, "1", KEYS.events],
+        ["SCRIPT", "LOAD", "return 1"],
+        ["CLIENT", "LIST"],
+        ["SCAN", "0"],
+    ],
+    "etlog-admin": [
+        ["SET", KEYS.cursor, "0-0"],
+        ["SET", KEYS.contract, "9"],
+        ["HSET", KEYS.stats, "lost", "0"],
+        ["RPUSH", KEYS.log("asset"), ""],
+        ["XADD", KEYS.dead, "*", "event", ""],
+        ["EVAL", "return 1", "1", KEYS.counters],
+        ["DEL", KEYS.lease],
+    ],
+}
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_each_user_is_refused_what_it_does_not_need(root: Any, user: str) -> None:
+    """The server is asked what it would say, so that nothing happens if it would allow it."""
+    allowed = []
+    for command in EVERYBODY + ONE[user]:
+        if user == "etlog-consumer" and command[:2] == ["XTRIM", KEYS.events]:
+            continue  # the one that trims
+        if root.execute_command("ACL", "DRYRUN", user, *command) == b"OK":
+            allowed.append(command)
+
+    assert allowed == []
+
+
+@pytest.mark.parametrize(
+    ("user", "command"),
+    [
+        ("etlog-api", ["XADD", KEYS.events, "*", "event", ""]),
+        ("etlog-producer", ["XRANGE", KEYS.events, "-", "+"]),
+        ("etlog-consumer", ["XADD", KEYS.events, "*", "event", ""]),
+        *((user, ["CONFIG", "GET", "maxmemory"]) for user in USERS),
+        *((user, ["FLUSHALL"]) for user in USERS),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_a_refusal_is_real(guarded: GuardedServer, root: Any, user: str, command: list[str]) -> None:
+    """And the server notes it."""
+    with connect(guarded.url_of(user), part="test") as client, pytest.raises(redis.exceptions.NoPermissionError):
+        client.execute_command(*command)
+
+    assert [who for who, _ in refused(root)] == [user]
+
+
+def test_a_script_may_do_no_more_than_its_user(guarded: GuardedServer, root: Any) -> None:
+    """A stage that is taken over can load any script, and still reads nothing."""
+    Publisher(root, KEYS)("p", 1, [saved()])
+    with connect(guarded.url_of("etlog-producer"), part="test") as client:
+        reading = client.register_script("return redis.call('XRANGE', KEYS[1], '-', '+')")
+
+        with pytest.raises(redis.ResponseError, match=r"permission|can't run"):
+            reading(keys=[KEYS.events])
+
+
+def test_nobody_comes_in_without_a_name(guarded: GuardedServer) -> None:
+    """Nor with a wrong password: the user that every server has is off."""
+    with connect(f"redis://127.0.0.1:{guarded.port}/0", part="test") as client, pytest.raises(redis.RedisError):
+        client.ping()
+    with (
+        connect(guarded.url_of("etlog-api", "a wrong password"), part="test") as client,
+        pytest.raises(redis.AuthenticationError),
+    ):
+        client.ping()
+
+
+def test_a_part_under_the_wrong_user_says_so(guarded: GuardedServer, root: Any) -> None:
+    """An API that was given the address of the producers answers 503, not an empty log."""
+    settings = Settings(redis_url=guarded.url_of("etlog-producer"), name=LOG)
+    with apis.serve(create_app(settings)) as api:
+        assert api.get().status_code == 503
+        answer: httpx.Response = api.get("/readyz")
+
+    assert answer.status_code == 503
+    assert "permission" in answer.json()["message"]
+    assert PASSWORDS["etlog-producer"] not in answer.text
+
+
+def test_no_password_is_in_a_file(guarded: GuardedServer, tmp_path: Path) -> None:
+    """Neither in what is made of them: it holds their hashes."""
+    made = (guarded.folder / "users.acl").read_text()
+
+    assert not any(password in made for password in PASSWORDS.values())
+    assert "#<" not in made
+
+
+def test_a_short_password_is_refused(tmp_path: Path) -> None:
+    """An empty secret must not become an account that everybody can use."""
+    for user in PASSWORDS:
+        (tmp_path / user).write_text("\n" if user == "etlog-api" else "long enough for anybody")
+
+    made = subprocess.run([REDIS / "make-users", tmp_path], capture_output=True, text=True, check=False)
+
+    assert (made.returncode, made.stdout) == (1, "")
+    assert made.stderr == f"make-users: the password in {tmp_path}/etlog-api has less than 16 characters\n"

@@ -1,0 +1,128 @@
+"""A backup of the store, restored as `docs/operations.md` tells: the log is whole, and goes on."""
+
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import apis
+import pytest
+from etlog.verify import verify
+from etlog_api import create_app
+from etlog_consumer import Consumer, Target, consumer
+from etlog_consumer import outage as consumer_outage
+from etlog_events import Settings
+from etlog_events.keys import Keys
+from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.store import connect
+from etlog_producer import Producer
+from etlog_producer import outage as producer_outage
+from etlog_producer.publish import Publisher
+from guarded import redis_server
+from samples import WINDOW, saved
+from servers import Server, wait_until
+from stream import stats
+
+PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+
+#: What the page says to do in the folder of the store.
+[RESTORE] = [text for text in re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL) if "aof.manifest" in text]
+
+KEYS = Keys("nightly")
+
+
+@contextmanager
+def from_snapshot(store: Server, client: Any) -> Iterator[None]:
+    """Back up by `BGSAVE`; at the end of the block, restore by the commands of the page."""
+    client.bgsave()
+    wait_until(
+        lambda: (store.folder / "dump.rdb").exists() and not client.info("persistence")["rdb_bgsave_in_progress"],
+        what="the snapshot",
+    )
+    yield
+    subprocess.run(["sh", "-euc", RESTORE], cwd=store.folder, check=True)
+
+
+@contextmanager
+def from_copy(store: Server, client: Any) -> Iterator[None]:
+    """Back up by a copy of the append-only file, as a snapshot of its file system is one."""
+    store.stop()
+    shutil.copytree(store.folder / "appendonlydir", store.folder / "kept")
+    store.resume()
+    yield
+    shutil.rmtree(store.folder / "appendonlydir")
+    shutil.move(store.folder / "kept", store.folder / "appendonlydir")
+
+
+@contextmanager
+def consuming(url: str) -> Iterator[None]:
+    """A consumer at work."""
+    with connect(url, part="consumer") as client:
+        stop = threading.Event()
+        working = Consumer(client, Target(KEYS, KUBECOST_KINDS, 1000), retain=1000)
+        thread = threading.Thread(target=working.run, args=(stop,))
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+def emit(producer: Producer, number: int) -> None:
+    """Publish so many events."""
+    for size in range(number):
+        producer.emit("AllocationSetSaved", size=size, window=WINDOW)
+    assert producer.flush(30)
+
+
+def applied(client: Any) -> int:
+    """How many events are applied."""
+    return stats(client, KEYS).get("applied", 0)
+
+
+@pytest.mark.parametrize(
+    ("server", "back_up"), [("redis", from_snapshot), ("valkey", from_snapshot), ("valkey", from_copy)]
+)
+def test_a_restored_log_is_whole_and_goes_on(
+    server: str, back_up: Callable[[Server, Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every part goes on by itself, from the state of the backup: what was in flight is applied, a producer that runs
+    sends its tail again, and what cannot be sent again is counted as lost."""
+    monkeypatch.setattr(consumer, "BLOCK_MS", 20)
+    for outage in (consumer_outage, producer_outage):
+        monkeypatch.setattr(outage, "LAST_RETRY", 0.2)
+    store = Server("--appendonly", "yes", binary=redis_server() if server == "redis" else None)
+    app = create_app(Settings(redis_url=store.url, name=KEYS.name))
+    try:
+        with connect(store.url, part="test") as client, Producer(store.url, log=KEYS.name) as producer:
+            with consuming(store.url):
+                emit(producer, 30)
+                wait_until(lambda: applied(client) == 30, what="the events to be applied")
+            emit(producer, 5)
+            Publisher(client, KEYS)("another", 1, [saved()] * 2)
+            with apis.serve(app) as api, ExitStack() as work:
+                with back_up(store, client):
+                    work.enter_context(consuming(store.url))
+                    emit(producer, 7)
+                    Publisher(client, KEYS)("another", 3, [saved()] * 2)
+                    wait_until(lambda: applied(client) == 46, what="the events to be applied")
+                    assert api.log()["data"]["counters"] == {"AllocationSetSaved": 46}
+                    store.kill()
+                store.start()
+
+                wait_until(lambda: applied(client) == 44, what="the tail to be sent again")
+                Publisher(client, KEYS)("another", 5, [saved()], skip=True)  # it no longer has 3 and 4
+                emit(producer, 1)
+                wait_until(lambda: applied(client) == 46, what="the log to go on")
+                wait_until(lambda: api.log()["data"]["counters"] == {"AllocationSetSaved": 46}, what="the API")
+
+                found = verify(client, KEYS)
+                assert found.faults == []
+                assert (found.total.published, found.total.applied, found.total.lost) == (48, 46, 2)
+    finally:
+        store.close()

@@ -1,0 +1,273 @@
+"""The version of the contract: set by the first writer, and respected by every part that does not know it."""
+
+import logging
+import re
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from importlib.resources import files
+
+import apis
+import commands
+import pytest
+import redis
+from etlog import spool
+from etlog.__main__ import run
+from etlog_api import create_app
+from etlog_consumer import Consumer, Target, consumer
+from etlog_events import NewerContract, Settings
+from etlog_events.contract import VERSION
+from etlog_events.keys import Keys
+from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.store import connect
+from etlog_producer import Producer, orphans
+from etlog_producer.publish import Publisher
+from samples import WINDOW, saved
+from servers import wait_until
+from stream import counters, numbers
+
+#: A version that no part knows.
+NEWER = VERSION + 1
+
+Consuming = Callable[[], AbstractContextManager[Consumer]]
+
+
+def sentence(keys: Keys, part: str) -> str:
+    """What a part says of a log that follows a newer contract."""
+    return f"log {keys.name} follows contract {NEWER}, and this {part} knows none above {VERSION}; upgrade it"
+
+
+@pytest.fixture(autouse=True)
+def stop_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer in a thread sees a stop within milliseconds, even when its log is idle."""
+    monkeypatch.setattr(consumer, "BLOCK_MS", 20)
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, store_url: str, keys: Keys) -> None:
+    """The commands find the test's own log."""
+    monkeypatch.setenv("ETLOG_REDIS_URL", store_url)
+    monkeypatch.setenv("ETLOG_NAME", keys.name)
+
+
+@pytest.fixture
+def newer(client: redis.Redis, keys: Keys) -> None:
+    """The log follows a newer contract from the start."""
+    client.set(keys.contract, NEWER)
+
+
+def untouched(client: redis.Redis, keys: Keys) -> bool:
+    """Whether the log holds nothing but the version of its contract."""
+    return list(client.scan_iter(match=keys.events.replace("events", "*"), count=1000)) == [keys.contract.encode()]
+
+
+@pytest.mark.parametrize("script", ["publish", "apply", "mend", "tidy"])
+def test_a_script_knows_the_version_that_the_parts_know(script: str) -> None:
+    """It is a text of its own, which other programs load as well."""
+    text = files("etlog_producer" if script == "publish" else "etlog_consumer").joinpath(f"{script}.lua").read_text()
+
+    assert re.findall(r"^local CONTRACT = (\d+)$", text, re.MULTILINE) == [str(VERSION)]
+
+
+def test_the_first_batch_that_is_published_sets_the_version(client: redis.Redis, keys: Keys) -> None:
+    """A mere question does not."""
+    publisher = Publisher(client, keys)
+    publisher("p", 1, [])
+    assert not client.exists(keys.contract)
+
+    publisher("p", 1, [saved()])
+    assert client.get(keys.contract) == str(VERSION).encode()
+
+
+def test_a_consumer_sets_the_version_where_others_publish(
+    client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None]
+) -> None:
+    """A plain XADD knows of no version."""
+    client.xadd(keys.events, {"event": saved()})
+
+    with consuming():
+        caught_up()
+
+    assert client.get(keys.contract) == str(VERSION).encode()
+
+
+def test_an_older_version_is_respected(
+    client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None]
+) -> None:
+    """Parts are upgraded one by one: those that know more work to what the log follows, and do not raise it."""
+    client.set(keys.contract, 0)
+
+    with consuming(), Producer() as producer:
+        producer.emit("AssetSetTotaled", window=WINDOW)
+        assert producer.flush(10)
+        caught_up()
+
+    assert client.get(keys.contract) == b"0"
+
+
+@pytest.mark.usefixtures("newer")
+def test_a_producer_keeps_its_events_until_it_may_publish(
+    client: redis.Redis, keys: Keys, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line says why; `flush` does not wait for what waiting cannot mend; nothing is lost and none is doubled."""
+    with caplog.at_level(logging.WARNING, "etlog.producer"), Producer() as producer:
+        for size in range(3):
+            producer.emit("AllocationSetSaved", size=size, window=WINDOW)
+        with pytest.raises(NewerContract, match=re.escape(sentence(keys, "etlog-producer"))):
+            producer.flush()
+        wait_until(lambda: producer.stats().retries >= 3, what="more attempts")
+        assert untouched(client, keys)
+        assert (producer.stats().waiting, producer.stats().lost) == (3, 0)
+
+        client.set(keys.contract, VERSION)  # as if the contract had been raised by mistake
+        wait_until(lambda: producer.stats().delivered == 3, what="the events to be delivered")
+
+    assert numbers(client, keys) == [1, 2, 3]
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0] == f"Cannot publish, will keep trying: {sentence(keys, 'etlog-producer')}"
+    assert len(said) == 2  # and that it goes on
+
+
+@pytest.mark.usefixtures("newer")
+def test_what_an_old_producer_leaves_is_sent_by_the_upgraded_one(
+    client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not wait at its end, and its events are in the spool."""
+    monkeypatch.setattr(orphans, "SETTLE", 0.0)
+    with Producer() as producer:
+        producer.emit("AllocationSetSaved", size=1, window=WINDOW)
+    assert producer.stats().spooled == 1
+    settings = Settings.from_environment()
+    with pytest.raises(NewerContract, match=re.escape(sentence(keys, "etlog-producer"))):
+        spool.flush(settings)
+
+    client.set(keys.contract, VERSION)  # for the release at hand this is what an upgrade is
+    [delivered] = spool.flush(settings)
+
+    assert (delivered.producer, delivered.sent) == (producer.id, 1)
+    assert numbers(client, keys) == [1]
+
+
+@pytest.mark.usefixtures("newer")
+@pytest.mark.parametrize(
+    "command", [["verify"], ["dead", "list"], ["dead", "requeue", "--all"], ["dead", "drop", "--all"]], ids=" ".join
+)
+def test_a_command_ends_with_one_sentence(
+    client: redis.Redis, keys: Keys, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has done nothing, and says which version the log follows and which it knows."""
+    assert run(command) == 1
+
+    assert capsys.readouterr() == ("", f"etlog: {sentence(keys, 'etlog')}\n")
+    assert untouched(client, keys)
+
+
+@pytest.mark.usefixtures("newer")
+def test_nothing_is_taken_from_who_emits_by_hand(client: redis.Redis, keys: Keys) -> None:
+    """The line or the file is still where it was, for a newer version of the command."""
+    ended = commands.run("emit", "AssetSetTotaled", "--start", WINDOW[0], "--end", WINDOW[1])
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", f"etlog: {sentence(keys, 'etlog')}\n")
+    assert untouched(client, keys)
+
+
+@pytest.mark.usefixtures("newer")
+def test_a_consumer_does_not_start(client: redis.Redis, keys: Keys) -> None:
+    """Nor does it take the lease from one that could work."""
+    ended = commands.run("consume")
+
+    assert (ended.returncode, ended.stderr) == (1, f"etlog: {sentence(keys, 'etlog-consumer')}\n")
+    assert untouched(client, keys)
+
+
+def test_a_consumer_at_work_ends_when_the_contract_is_raised(client: redis.Redis, keys: Keys) -> None:
+    """Before it applies another event, and with the lease given back."""
+    with commands.running("consume") as command:
+        command.wait_for("Active")
+        client.set(keys.contract, NEWER)
+        client.xadd(keys.events, {"event": saved()})
+
+        assert command.wait() == 1
+    assert command.shown.endswith(f"etlog: {sentence(keys, 'etlog-consumer')}\n")
+    assert counters(client, keys) == {}
+    assert not client.exists(keys.lease)
+
+
+@pytest.mark.usefixtures("newer")
+def test_a_consumer_that_takes_over_changes_nothing(store_url: str, client: redis.Redis, keys: Keys) -> None:
+    """Not even what looks broken to it: there may be no group in a newer contract."""
+    client.xadd(keys.events, {"event": saved()})
+    with connect(store_url, part="consumer") as mine:
+        standby = Consumer(mine, Target(keys, KUBECOST_KINDS, 1000), retain=1000)
+
+        with pytest.raises(NewerContract, match=re.escape(sentence(keys, "etlog-consumer"))):
+            standby.run(threading.Event())
+
+    assert client.xinfo_groups(keys.events) == []
+    assert not client.exists(keys.lease, keys.cursor)
+
+
+@pytest.mark.usefixtures("newer")
+@pytest.mark.parametrize("path", ["/model/etl/log", "/model/etl/status", "/model/etl/log/stream", "/readyz"])
+def test_the_api_answers_503(store_url: str, keys: Keys, path: str) -> None:
+    """With the sentence in its envelope; and it lives."""
+    with apis.serve(create_app(Settings(redis_url=store_url, name=keys.name))) as api:
+        answer = api.get(path)
+
+        assert answer.status_code == 503
+        assert answer.json() == {"code": 503, "message": sentence(keys, "etlog-api")}
+        assert api.get("/healthz").status_code == 200
+
+
+def test_the_api_at_work_refuses_once_something_newer_is_applied(
+    store_url: str, client: redis.Redis, keys: Keys, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it would make of it is unknown. It says so once, and answers again when it can."""
+    apis.apply(store_url, keys, [saved()])
+    with apis.serve(create_app(Settings(redis_url=store_url, name=keys.name))) as api:
+        assert api.log()["data"]["counters"] == {"AllocationSetSaved": 1}
+        client.set(keys.contract, NEWER)
+        client.set(keys.cursor, "9999999999999-0")  # a newer consumer has been at work
+
+        answers = [api.get() for _ in range(3)]
+        assert {answer.status_code for answer in answers} == {503}
+        assert {answer.json()["message"] for answer in answers} == {sentence(keys, "etlog-api")}
+
+        client.set(keys.contract, VERSION)
+        assert api.get().status_code == 200
+    assert [record.getMessage() for record in caplog.records if "Cannot answer" in record.getMessage()] == [
+        f"Cannot answer: {sentence(keys, 'etlog-api')}"
+    ]
+
+
+def test_the_parts_may_be_restarted_in_any_order(
+    store_url: str, client: redis.Redis, keys: Keys, consuming: Consuming
+) -> None:
+    """While the others work, whoever was there first: every event is applied once."""
+    settings = Settings(redis_url=store_url, name=keys.name)
+    emitted = 0
+
+    def emit() -> None:
+        nonlocal emitted
+        with Producer() as producer:
+            producer.emit("AssetSetTotaled", window=WINDOW)
+            assert producer.flush(10)
+        emitted += 1
+
+    def applied() -> bool:
+        return counters(client, keys) == {"AssetSetTotaled": emitted}
+
+    with apis.serve(create_app(settings)) as api:
+        assert api.log()["data"]["counters"] == {}
+        emit()
+    with consuming():
+        emit()
+        wait_until(applied, what="the events to be applied")
+        with apis.serve(create_app(settings)) as api:
+            assert api.log()["data"]["counters"] == {"AssetSetTotaled": emitted}
+    emit()
+    with consuming(), apis.serve(create_app(settings)) as api:
+        wait_until(applied, what="the events to be applied")
+        assert api.log()["data"]["counters"] == {"AssetSetTotaled": emitted}
+
+    assert client.get(keys.contract) == str(VERSION).encode()

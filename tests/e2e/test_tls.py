@@ -1,0 +1,168 @@
+"""TLS on every way: from each part to the store, with certificates on both sides, and from clients to the API."""
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import apis
+import commands
+import httpx
+import pytest
+from certificates import Authority, Signed
+from etlog.__main__ import run
+from etlog_api import create_app
+from etlog_api.connections import Connections
+from etlog_consumer import Consumer, Target, consumer
+from etlog_events import Settings, StoreError
+from etlog_events.keys import Keys
+from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.store import connect, translated
+from etlog_producer import Producer
+from guarded import TlsServer
+from samples import WINDOW
+from servers import free_port, wait_until
+
+LOG = "nightly"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls") / "authority")
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority that nobody here trusts."""
+    return Authority(tmp_path_factory.mktemp("tls") / "stranger")
+
+
+@pytest.fixture(scope="module")
+def own(authority: Authority) -> Signed:
+    """The certificate of the API."""
+    return authority.sign("api")
+
+
+@pytest.fixture(scope="module")
+def server(authority: Authority) -> Iterator[TlsServer]:
+    """A store that speaks TLS alone."""
+    server = TlsServer(authority)
+    yield server
+    server.close()
+
+
+@pytest.fixture(autouse=True)
+def stop_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer in a thread sees a stop within milliseconds, even when its log is idle."""
+    monkeypatch.setattr(consumer, "BLOCK_MS", 20)
+
+
+def test_every_part_reaches_the_store_by_tls(server: TlsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of authority, certificate and key stand in its address."""
+    stop = threading.Event()
+    with connect(server.url, part="consumer") as client, Producer(server.url, log=LOG) as producer:
+        work = threading.Thread(
+            target=Consumer(client, Target(Keys(LOG), KUBECOST_KINDS, 1000), retain=1000).run, args=(stop,)
+        )
+        work.start()
+        try:
+            with apis.serve(create_app(Settings(redis_url=server.url, name=LOG))) as api, apis.tail(api.url) as live:
+                producer.emit("AssetSetTotaled", window=WINDOW)
+                assert producer.flush(10)
+                wait_until(lambda: api.log()["data"]["counters"] == {"AssetSetTotaled": 1}, what="the event")
+                live.wait(1)
+                assert api.get("/readyz").status_code == 200
+        finally:
+            stop.set()
+            work.join()
+
+    monkeypatch.setenv("ETLOG_REDIS_URL", server.url)
+    monkeypatch.setenv("ETLOG_NAME", LOG)
+    assert run(["verify"]) == 0
+
+
+@pytest.mark.parametrize("fault", ["no certificate", "a stranger's certificate", "another authority", "no TLS"])
+def test_who_cannot_prove_who_it_is_does_not_get_in(
+    server: TlsServer, authority: Authority, stranger: Authority, fault: str
+) -> None:
+    """On either side. The sentence names the store, and no file of the address."""
+    url = {
+        "no certificate": server.url_of(None),
+        "a stranger's certificate": server.url_of(stranger.sign("client")),
+        "another authority": server.url_of(authority.sign("client"), stranger),
+        "no TLS": f"redis://127.0.0.1:{server.port}/0",
+    }[fault]
+
+    with (
+        pytest.raises(StoreError, match=rf"rediss?://127\.0\.0\.1:{server.port}/0 ") as raised,
+        translated(url),
+        connect(url, part="test") as client,
+    ):
+        client.ping()
+    with pytest.raises(StoreError):
+        asyncio.run(Connections(url, "default", "primary").ask(lambda store: store.ping()))
+    assert ".pem" not in str(raised.value)
+
+
+def test_a_file_that_is_not_there_is_one_sentence(server: TlsServer, tmp_path: Path) -> None:
+    """From the command, with its exit code."""
+    url = f"rediss://127.0.0.1:{server.port}/0?{urlencode({'ssl_ca_certs': str(tmp_path / 'none.pem')})}"
+
+    ended = commands.run("verify", "--redis-url", url)
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"etlog: the store at rediss://127.0.0.1:{server.port}/0 cannot be reached: ")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_the_api_answers_by_https(
+    store_url: str, keys: Keys, authority: Authority, own: Signed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To whoever trusts its authority, our own commands among them; and not by HTTP."""
+    port = free_port()
+    options = ("--ssl-certfile", str(own.certificate), "--ssl-keyfile", str(own.key))
+    monkeypatch.setenv("ETLOG_REDIS_URL", store_url)
+    monkeypatch.setenv("ETLOG_NAME", keys.name)
+
+    with commands.running("serve", "--port", str(port), *options) as command:
+        command.wait_for("Uvicorn running")
+        url = f"https://127.0.0.1:{port}"
+        trusting = ssl.create_default_context(cafile=authority.certificate)
+        assert httpx.get(f"{url}/model/etl/log", verify=trusting).status_code == 200
+        with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
+            httpx.get(f"{url}/model/etl/log")
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(f"http://127.0.0.1:{port}/model/etl/log")
+
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+        assert commands.run("status", "--url", url).returncode == 0
+        command.stop()
+        assert command.wait() == 0
+    assert "Traceback" not in command.shown
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "said"),
+    [
+        ("api.pem", None, "give --ssl-certfile and --ssl-keyfile together"),
+        ("api.pem", "none.key", "No such file or directory"),
+        ("api.key", "api.pem", "are no certificate in PEM format and its unencrypted key: "),
+        ("api.pem", "authority.key", "KEY_VALUES_MISMATCH"),
+    ],
+)
+def test_a_certificate_that_cannot_be_used_is_one_sentence(
+    own: Signed, certificate: str, key: str | None, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before any worker is started."""
+    folder = own.certificate.parent
+    options = ["--ssl-certfile", str(folder / certificate)]
+    if key is not None:
+        options += ["--ssl-keyfile", str(folder / key)]
+
+    assert run(["serve", "--port", str(free_port()), *options]) == 2
+
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert said in error
