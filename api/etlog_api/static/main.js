@@ -366,7 +366,7 @@ async function showLogs() {
     say($("#name"), several || name === "default" ? "" : `log ${name}`);
     document.title = name === "default" ? "etlog" : `${name} · etlog`;
   } catch (error) {
-    fail(error);
+    if (error instanceof Problem) fail(error);  // else the page is being left
   }
 }
 
