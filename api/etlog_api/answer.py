@@ -85,8 +85,8 @@ def warning(view: View, query: Query, kinds: Kinds, logs: Mapping[str, Sequence[
 
 
 def _incomplete(snapshot: Snapshot, window: Window, kinds: Kinds, categories: Set[str]) -> list[str]:
-    """A category that counted more events than its list holds has let go of the older ones: a window that reaches
-    back to them is answered in part."""
+    """A category that counted more events than its list holds has let go of those that came first: a window that
+    reaches back to them is answered in part."""
     counted = dict.fromkeys(snapshot.logs, 0)
     for name, number in snapshot.counters.items():
         if name in kinds.by_name:
@@ -94,7 +94,22 @@ def _incomplete(snapshot: Snapshot, window: Window, kinds: Kinds, categories: Se
     found = []
     for category, events in snapshot.logs.items():
         if category in categories and events and len(events) < counted[category]:
-            oldest = time_of(events[0])
-            if window.start_ns is None or window.start_ns < times.to_nanoseconds(oldest):
-                found.append(f"{category} holds its newest {len(events)} events and is complete from {oldest} on")
+            doubtful = _doubtful_until(events)
+            if window.start_ns is None or window.start_ns <= times.to_nanoseconds(doubtful):
+                found.append(
+                    f"{category} holds the {len(events)} events that came last: up to {doubtful} some may be missing"
+                )
     return found
+
+
+def _doubtful_until(events: Sequence[bytes]) -> str:
+    """The time up to which a list that has let go of events may lack some: the newest in its older half.
+
+    A list is in the order of arrival. What left it came before all that it holds, and so is older than any of these
+    that came in time. The first ones need not have: they may be late, out of a spool. Late ones do not raise the newest
+    time of the half, so one in time is enough there. Only more late events in a row than that, or a stage whose clock
+    is ahead, can hide that a later one is missing.
+    """
+    skipped = len(_TIME)
+    half = events[: (len(events) + 1) // 2]
+    return time_of(max(half, key=lambda event: event[event.rindex(_TIME) + skipped : -3]))  # as in `_within`

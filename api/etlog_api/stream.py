@@ -1,5 +1,6 @@
 """The stream of one log, as the live log reads it: what was applied, in pages, without dead letters and duplicates."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -8,18 +9,18 @@ from etlog_events import contract
 from etlog_events.errors import InvalidEvent
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
+from etlog_events.numbering import MAX_PRODUCER_BYTES, number_of, numbers_of
 from etlog_events.validation import validator
 
 from etlog_api.page import Page, Position, id_of, position_of
+
+logger = logging.getLogger("etlog.api")
 
 #: Entries read at a time.
 ENTRIES = 500
 
 #: Bytes of one page, or one event: what a client that reads nothing makes us hold beyond what waits for it.
 PAGE_BYTES = 64 * 1024
-
-#: The largest sequence number; the consumer refuses a larger one.
-MAX_SEQ = 2**53 - 1
 
 Entry = tuple[bytes, dict[bytes, bytes]]
 
@@ -31,6 +32,7 @@ class Stream:
     def __init__(self, keys: Keys, kinds: Kinds) -> None:
         self.keys = keys
         self._validate = validator(kinds)
+        self._failed = False  # on an entry, by a fault of our own
 
     async def cursor(self, store: Any) -> Position:
         """Up to where the log is applied."""
@@ -44,11 +46,7 @@ class Stream:
             pipe.hgetall(self.keys.producers)
             version, cursor, producers = await pipe.execute()
         contract.check(version, self.keys.name, "etlog-api")
-        return position_of(cursor), {
-            name.removesuffix(b":applied"): int(number)
-            for name, number in producers.items()
-            if name.endswith(b":applied")
-        }
+        return position_of(cursor), numbers_of(producers)
 
     async def duplicates(self, store: Any) -> int:
         """How many duplicates the log has seen since it began."""
@@ -88,6 +86,15 @@ class Stream:
                 kind, text = self._validate(fields.get(b"event", b""))
             except InvalidEvent:
                 continue
+            except Exception:  # a fault of ours, for which the consumer makes the entry a dead letter
+                if not self._failed:
+                    self._failed = True
+                    logger.exception(
+                        "The live log leaves out %s and whatever else it fails on; see the dead letters",
+                        entry_id.decode(),
+                        extra={"action": "live_entry_failed"},
+                    )
+                continue
             if page.events and page.size + len(text) > PAGE_BYTES:
                 yield page
                 page = Page()
@@ -101,8 +108,8 @@ def without_duplicates(entries: Iterable[Entry], numbers: dict[bytes, int]) -> I
     for entry_id, fields in entries:
         producer, seq = fields.get(b"producer"), fields.get(b"seq")
         if producer and seq:
-            number = int(seq) if seq.isdigit() and len(seq) < 17 else 0
-            if not numbers.get(producer, 0) < number <= MAX_SEQ:
+            number = number_of(seq)
+            if number <= numbers.get(producer, 0) or len(producer) > MAX_PRODUCER_BYTES:
                 continue
             numbers[producer] = number
         yield entry_id, fields

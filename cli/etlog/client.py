@@ -23,7 +23,8 @@ RETRY = 1.0
 
 @dataclass(frozen=True, slots=True)
 class LiveEvent:
-    """One event of the live log: the id of its entry, its name (`message`, `resync`) and its data."""
+    """One event of the live log: the id of its entry, its name (`message`, `resync`) and its data, empty if there is
+    nothing to show and only the id counts."""
 
     id: str
     name: str
@@ -82,7 +83,8 @@ class Client:
                         yield None
                     for event in _events(answer.iter_lines()):
                         last = event.id or last
-                        yield event
+                        if event.data:
+                            yield event
             except (httpx.HTTPError, httpx.InvalidURL) as e:
                 if not connected:
                     raise self._unreachable(e) from e
@@ -134,8 +136,8 @@ def _events(lines: Iterator[str]) -> Iterator[LiveEvent]:
             name, _, value = line.partition(":")
             fields[name] = value.removeprefix(" ")
         else:
-            if "data" in fields:
-                yield LiveEvent(fields.get("id", ""), fields.get("event", "message"), fields["data"])
+            if "data" in fields or "id" in fields:
+                yield LiveEvent(fields.get("id", ""), fields.get("event", "message"), fields.get("data", ""))
             fields = {}
 
 

@@ -1,17 +1,15 @@
 """`etlog emit`: one event from the command line, or many from a file."""
 
-import hashlib
 import os
 import sys
 from collections import deque
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import BinaryIO, Literal
 
-import orjson
 from etlog_events import store
 from etlog_events.errors import InvalidEvent
 from etlog_events.event import Event
@@ -20,6 +18,7 @@ from etlog_producer import Producer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from etlog.bookmark import Bookmark, Place
 from etlog.connection import connected
 from etlog.errors import FAILED, CommandFailed
 
@@ -35,9 +34,6 @@ ROUND = 5_000
 #: Bytes of a line that are read. More than an event may have, in any spelling, and far less than memory has.
 MAX_LINE = 1024 * 1024
 
-#: Bytes at the start of a file by which it is recognized.
-FINGERPRINT = 4096
-
 #: Seconds by which the remembered place lags behind: the store may lose the last second after we are gone.
 LAG = 2.0
 
@@ -50,16 +46,6 @@ class Emitted:
 
     events: int
     skipped: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """How far a file is delivered: up to line `line`, which ends before byte `offset` and held event `number`."""
-
-    producer: str
-    number: int = 0
-    line: int = 0
-    offset: int = 0
 
 
 def emit_one(event: Event, settings: Settings) -> int:
@@ -90,11 +76,11 @@ def emit_file(path: str, settings: Settings, *, on_error: OnError = "stop", resu
     no event ends the run or is named and passed over. Raises `StoreError` when the store cannot be used, and
     `CommandFailed` when the file cannot be read, when a line is no event, or when the store goes away for good.
     """
-    if resume and path == "-":
-        raise CommandFailed("--resume needs a file: what came through standard input is gone")
     with _open(path) as lines, _progress() as progress:
+        if resume and (path == "-" or not lines.seekable()):
+            raise CommandFailed("--resume needs a file: what came through standard input or a pipe is gone")
         _reach(settings)
-        bookmark = None if path == "-" else Bookmark(path, settings, lines)
+        bookmark = Bookmark(path, settings, lines) if path != "-" and lines.seekable() else None
         place = bookmark.load() if bookmark and resume else None
         with Producer(resume=(place.producer, place.number) if place else None) as producer:
             if place:
@@ -104,46 +90,6 @@ def emit_file(path: str, settings: Settings, *, on_error: OnError = "stop", resu
         if bookmark:
             bookmark.remove()
         return emitted
-
-
-class Bookmark:
-    """A small file beside the spool that remembers how far another file is delivered."""
-
-    def __init__(self, path: str, settings: Settings, lines: BinaryIO) -> None:
-        self._path = path
-        whole = str(Path(path).resolve()), store.shown(settings.redis_url)
-        name = hashlib.sha256("\n".join(whole).encode()).hexdigest()[:16]
-        self._file = settings.spool_dir / settings.name / f"{name}.place"
-        self._print = hashlib.sha256(lines.read(FINGERPRINT)).hexdigest()
-        self._size = lines.tell()
-        if lines.seekable():
-            lines.seek(0)
-
-    def load(self) -> Place | None:
-        """The place, None where there is none. Raises `CommandFailed` when the file is another one by now."""
-        try:
-            found = orjson.loads(self._file.read_bytes())
-        except (OSError, ValueError):
-            return None
-        if found.pop("print") != self._print or found.pop("file") != str(Path(self._path).resolve()):
-            raise CommandFailed(f"--resume: {self._path} has changed at its start; emit it without --resume")
-        return Place(**found)
-
-    def save(self, place: Place) -> None:
-        """Remember `place`."""
-        try:
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh = self._file.with_suffix(".new")
-            fresh.write_bytes(
-                orjson.dumps({"file": str(Path(self._path).resolve()), "print": self._print, **asdict(place)})
-            )
-            fresh.replace(self._file)
-        except OSError as e:
-            raise CommandFailed(f"cannot remember the place in {self._file}: {e.strerror}; set ETLOG_SPOOL_DIR") from e
-
-    def remove(self) -> None:
-        """All is delivered."""
-        self._file.unlink(missing_ok=True)
 
 
 class _Run:
@@ -170,6 +116,8 @@ class _Run:
             self._bookmark.save(start)
         for number, line in enumerate(iter(partial(lines.readline, MAX_LINE), b""), start=start.line + 1):
             read += len(line)
+            if self._bookmark:
+                self._bookmark.before(line)
             text = line.strip()
             if not text:
                 continue
@@ -181,6 +129,8 @@ class _Run:
                     self._progress.console.print(f"line {number} is skipped: {e.reason}", markup=False, soft_wrap=True)
                     continue
                 self._deliver(held)
+                if self._bookmark:
+                    self._bookmark.stop()
                 raise CommandFailed(f"line {number}: {e.reason}; the {count} events before it are delivered") from e
             count += 1
             if count % ROUND == 0:

@@ -78,7 +78,7 @@ def lines(found: Sequence[Found]) -> Iterator[str]:
 
 
 def flush(settings: Settings, *, any_store: bool = False) -> list[Orphan]:
-    """Deliver every file whose producer is gone. Returns what was delivered.
+    """Deliver every file whose producer is gone. Returns what was delivered, or set aside because it is too old.
 
     Raises `CommandFailed` when the store does not take it; what is left stays where it is.
     """

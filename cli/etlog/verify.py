@@ -8,11 +8,13 @@ For the sums the lists' side is asked, too: every number accounted for must have
 in the stats in the counters.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
 from etlog_events.keys import Keys
+from etlog_events.numbering import number_of
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -48,13 +50,15 @@ class Account:
 class Verification:
     """The accounts of all producers, their `total`, and in `faults` a sentence for each thing that does not hold.
 
-    Records that were dropped after a long idle time are one account, `pruned`. `unnumbered` counts applied and dead
+    Producers that were idle for long are one account, `retired`, those that were so for longer another, `pruned`.
+    `unnumbered` counts applied and dead
     entries of clients without numbers, `unnumbered_in_flight` those that wait. `counted` tells whether what is in
     flight was counted in the stream.
     """
 
     cursor: str
     producers: list[Account]
+    retired: Account
     pruned: Account
     unnumbered: int
     unnumbered_in_flight: int
@@ -65,7 +69,7 @@ class Verification:
     @property
     def total(self) -> Account:
         """The sum of all accounts."""
-        accounts = [*self.producers, self.pruned]
+        accounts = [*self.producers, self.retired, self.pruned]
         names = ("published", "applied", "dead", "lost", "in_flight")
         return Account("total", *(sum(getattr(account, name) for account in accounts) for name in names))
 
@@ -88,26 +92,36 @@ def _reading(client: Any, keys: Keys) -> tuple[Verification, bool]:
     with client.pipeline(transaction=True) as pipe:
         pipe.get(keys.cursor)
         pipe.hgetall(keys.producers)
+        pipe.hvals(keys.retired)
         pipe.hgetall(keys.stats)
         pipe.hgetall(keys.counters)
         pipe.xrevrange(keys.events, count=1)
-        cursor, fields, stats, counters, newest = pipe.execute()
+        cursor, fields, retired, stats, counters, newest = pipe.execute()
     cursor = cursor or b"0-0"
-    stats = {name.decode(): int(number) for name, number in stats.items()}
+    faults = [
+        f"{name.decode(errors='backslashreplace')} holds no number in {key}"
+        for key, found in ((keys.producers, fields), (keys.stats, stats), (keys.counters, counters))
+        for name, number in found.items()
+        if not number.isdigit()
+    ]
+    stats = {name.decode(errors="backslashreplace"): _number(number) for name, number in stats.items()}
     records: dict[bytes, dict[str, int]] = {}
     for name, number in fields.items():
         producer, _, what = name.rpartition(b":")
-        records.setdefault(producer, {})[what.decode()] = int(number)
+        records.setdefault(producer, {})[what.decode(errors="backslashreplace")] = _number(number)
+    idle = _in_sum("(retired)", [[_number(number) for number in record.split()] for record in retired])
 
     waiting, unnumbered, counted = _in_flight(client, keys, cursor, newest[0][0] if newest else cursor, records)
     accounts = [_account(producer, record, waiting, counted) for producer, record in sorted(records.items())]
-    faults = [_fault(account) for account in accounts if account.missing]
-    faults += _faults_of_sums(records, stats, {name: int(number) for name, number in counters.items()})
-    pruned, pruned_dead, pruned_lost = (stats.get(name, 0) for name in ("pruned", "pruned_dead", "pruned_lost"))
+    faults += [_fault(account) for account in accounts if account.missing]
+    pruned = _in_sum("(pruned)", [[stats.get(name, 0) for name in ("pruned", "pruned_dead", "pruned_lost")]])
+    sums = {name: _number(number) for name, number in counters.items()}
+    faults += _faults_of_sums(records, stats, sums, (idle, pruned))
     found = Verification(
         cursor=cursor.decode(),
         producers=accounts,
-        pruned=Account("(pruned)", pruned, pruned - pruned_dead - pruned_lost, pruned_dead, pruned_lost, 0),
+        retired=idle,
+        pruned=pruned,
         unnumbered=stats.get("unnumbered", 0),
         unnumbered_in_flight=unnumbered,
         duplicates=stats.get("duplicate", 0),
@@ -132,9 +146,10 @@ def _in_flight(
             return found, unnumbered, True
         for after, entry in page:  # noqa: B007 - the last one is where the next page begins
             producer, seq = entry.get(b"producer", b""), entry.get(b"seq", b"")
-            if producer in records and seq.isdigit() and len(seq) < 17:
-                if int(seq) > highest[producer]:
-                    highest[producer] = int(seq)
+            number = number_of(seq)
+            if producer in records and number:
+                if number > highest[producer]:
+                    highest[producer] = number
                     found[producer] = found.get(producer, 0) + 1
             else:
                 unnumbered += 1
@@ -152,6 +167,16 @@ def _account(producer: bytes, record: dict[str, int], waiting: dict[bytes, int],
     return Account(producer.decode(errors="backslashreplace"), published, applied - dead - lost, dead, lost, in_flight)
 
 
+def _in_sum(name: str, records: Sequence[Sequence[int]]) -> Account:
+    """One account of records that begin with a last number, and how many of the numbers are dead and lost."""
+    number, dead, lost = (sum(record[place] for record in records) for place in range(3))
+    return Account(name, number, number - dead - lost, dead, lost, 0)
+
+
+def _number(text: bytes) -> int:
+    return int(text) if text.isdigit() else 0
+
+
 def _fault(account: Account) -> str:
     if account.missing > 0:
         return f"{account.missing} events of {account.producer} are neither applied nor counted nor in the stream"
@@ -159,13 +184,14 @@ def _fault(account: Account) -> str:
 
 
 def _faults_of_sums(
-    records: dict[bytes, dict[str, int]], stats: dict[str, int], counters: dict[bytes, int]
+    records: dict[bytes, dict[str, int]],
+    stats: dict[str, int],
+    counters: dict[bytes, int],
+    others: Sequence[Account],
 ) -> list[str]:
     faults = []
-    applied, dead, lost, unnumbered, pruned = (
-        stats.get(name, 0) for name in ("applied", "dead", "lost", "unnumbered", "pruned")
-    )
-    numbered = sum(record.get("applied", 0) for record in records.values()) + pruned
+    applied, dead, lost, unnumbered = (stats.get(name, 0) for name in ("applied", "dead", "lost", "unnumbered"))
+    numbered = sum(record.get("applied", 0) for record in records.values()) + sum(other.published for other in others)
     if numbered + unnumbered != applied + dead + lost:
         faults.append(
             f"the producers' records account for {numbered} events and {unnumbered} came without a number, "
@@ -173,7 +199,7 @@ def _faults_of_sums(
         )
     if sum(counters.values()) != applied:
         faults.append(f"the counters hold {sum(counters.values())} events, but the stats say {applied} applied")
-    lost_of_all = sum(record.get("lost", 0) for record in records.values()) + stats.get("pruned_lost", 0)
+    lost_of_all = sum(record.get("lost", 0) for record in records.values()) + sum(other.lost for other in others)
     if lost_of_all != lost:
         faults.append(f"the producers' records say {lost_of_all} lost, but the stats say {lost}")
     return faults
@@ -190,8 +216,8 @@ def show(found: Verification) -> None:
     shown = Table("producer", "published", "applied", "dead", "lost", "in flight", box=None)
     for column in shown.columns[1:]:
         column.justify = "right"
-    pruned = [found.pruned] if found.pruned.published else []
-    for account in [*found.producers, *pruned, found.total]:
+    others = [account for account in (found.retired, found.pruned) if account.published]
+    for account in [*found.producers, *others, found.total]:
         numbers = (account.published, account.applied, account.dead, account.lost, account.in_flight)
         shown.add_row(Text(account.producer), *map(str, numbers))
     console.print(shown)

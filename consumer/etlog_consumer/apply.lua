@@ -1,6 +1,7 @@
+#!lua flags=allow-oom
 -- Apply one batch of entries to the log: its effects and the progress past it, or nothing at all.
 --
--- EVALSHA <sha> 7+n events cursor counters stats dead producers contract log [log ...]  arguments
+-- EVALSHA <sha> 8+n events cursor counters stats dead producers contract retired log [log ...]  arguments
 --
 --   events     stream  the entries; its group mirrors the cursor, and applied entries are trimmed
 --   cursor     string  id of the last applied entry
@@ -10,6 +11,7 @@
 --   producers  hash    <producer>:applied -> last number accounted for, of those :dead and :lost -> how many,
 --                      :seen -> when, in milliseconds
 --   contract   string  version of the contract that the log follows; set by whoever writes first
+--   retired    hash    producer -> "number dead lost seen": the record of one that was idle for long; it comes back
 --   log        list    a category's newest events, oldest first
 --
 -- Arguments: from, to, group, entries_read, cap, dead_cap, trim, then four lists and one a log, each led by its length:
@@ -25,17 +27,19 @@
 --
 -- Returns {"applied", entries_read, entries_added, finding ...}: the entries of the stream up to `to` and all ever
 -- added, "" where unknown, and "stream-gone" or "group-gone" where somebody removed it. Or {"moved", cursor} when
--- another consumer has been here, or a producer's last number is not `before`: nothing was changed.
+-- another consumer has been here, or a producer's last number is not `before`: nothing was applied.
 -- An error that begins with CONTRACT and the log's version says that this script does not know it; nothing was changed.
--- All that can fail is read before the first write: what a script has written before an error stays written.
+-- All that can fail is read before the first write: what a script has written before an error stays written. A store
+-- that is read-only or cannot save refuses the call as a whole. One that is full does not (allow-oom): lists and dead
+-- letters are capped, and only an entry that is applied can leave the stream and make room.
 
 local CONTRACT = 1
 
 local events, cursor, counters, stats, dead, producers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local contract = KEYS[7]
+local contract, retired = KEYS[7], KEYS[8]
 local from, to, group, entries_read = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local cap, dead_cap, trim = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
-local FIRST_LOG = 8
+local FIRST_LOG = 9
 local position = 8
 
 local function take_list(width)
@@ -62,6 +66,12 @@ local function sums(hash, first, last)
   return changed
 end
 
+-- As `etlog_events.numbering.number_of`.
+local function number_of(text)
+  local number = tonumber((text or ''):match('^%d+$') or 0)
+  return number < 2 ^ 53 and number or 0
+end
+
 local function require_type(key, expected)
   local found = redis.call('TYPE', key).ok
   if found ~= expected and found ~= 'none' then
@@ -82,6 +92,7 @@ if at ~= from then
 end
 
 local wrong = require_type(events, 'stream') or require_type(dead, 'stream') or require_type(producers, 'hash')
+  or require_type(retired, 'hash')
 for i = FIRST_LOG, #KEYS do
   wrong = wrong or require_type(KEYS[i], 'list')
 end
@@ -100,7 +111,16 @@ local new_accounts = {}
 for i = accounts_first, accounts_last, 5 do
   local applied, died, vanished = ARGV[i] .. ':applied', ARGV[i] .. ':dead', ARGV[i] .. ':lost'
   local held = redis.call('HMGET', producers, applied, died, vanished)
-  if (held[1] or '0') ~= ARGV[i + 1] then
+  if not held[1] then
+    local number, dead_then, lost_then = (redis.call('HGET', retired, ARGV[i]) or ''):match('^(%d+) (%d+) (%d+) %d+$')
+    if number then
+      local now = redis.call('TIME')[1] .. '000' -- by an older time it would retire again before we come back
+      redis.call('HSET', producers, applied, number, died, dead_then, vanished, lost_then, ARGV[i] .. ':seen', now)
+      redis.call('HDEL', retired, ARGV[i])
+      return {'moved', at}
+    end
+  end
+  if number_of(held[1]) ~= tonumber(ARGV[i + 1]) then
     return {'moved', at}
   end
   local account = {applied, ARGV[i + 2], ARGV[i] .. ':seen', to:match('^%d+')}
@@ -114,7 +134,7 @@ for i = accounts_first, accounts_last, 5 do
   new_accounts[#new_accounts + 1] = account
 end
 
--- Write. The cursor goes first, for it is refused as a whole when the store is full, read-only or cannot save.
+-- Write.
 
 redis.call('SET', cursor, to)
 if not version then
@@ -179,7 +199,7 @@ if redis.pcall(unpack(mirror)).err then
   end
 end
 if trim ~= '' then
-  redis.call('XTRIM', events, 'MINID', '~', trim)
+  redis.call('XTRIM', events, 'MINID', trim)
 end
 answer[2], answer[3] = tostring(entries_read), tostring(info['entries-added'] or '')
 return answer

@@ -27,8 +27,8 @@ class Target:
     def key_names(self) -> list[str]:
         """`KEYS` of the script."""
         keys = self.keys
-        fixed = [keys.events, keys.cursor, keys.counters, keys.stats, keys.dead, keys.producers, keys.contract]
-        return fixed + keys.logs(self.kinds.categories)
+        progress = [keys.events, keys.cursor, keys.counters, keys.stats, keys.dead]
+        return [*progress, keys.producers, keys.contract, keys.retired, *keys.logs(self.kinds.categories)]
 
     def arguments(self, batch: Batch, cursor: bytes, entries_read: int | None, trim: bytes | None) -> list[Any]:
         """`ARGV` of the script for `batch`, read after `cursor`.

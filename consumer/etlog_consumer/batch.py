@@ -6,16 +6,11 @@ from dataclasses import dataclass, field
 import orjson
 from etlog_events.errors import InvalidEvent
 from etlog_events.kinds import Kind, Kinds
+from etlog_events.numbering import MAX_PRODUCER_BYTES, number_of
 from etlog_events.validation import validator
 
 #: Bytes of a refused entry that its dead letter keeps. An event may not be longer, so more would mend nothing.
 MAX_DEAD_BYTES = 64 * 1024
-
-#: The largest sequence number: what Lua's numbers hold exactly.
-MAX_SEQ = 2**53 - 1
-
-#: Bytes of a producer's id. Ours take some fifty; each is a field of a hash that is read as a whole.
-MAX_PRODUCER_BYTES = 256
 
 #: An entry as the store gives it: id, then field, value, field, value …
 Entry = tuple[bytes, Sequence[bytes]]
@@ -122,8 +117,8 @@ def collect(  # noqa: PLR0912, PLR0915 - one loop without calls: every event of 
         number = 0
         reason = None
         if seq and producer:
-            number = int(seq) if seq.isdigit() and len(seq) < 17 else 0
-            if not 0 < number <= MAX_SEQ:
+            number = number_of(seq)
+            if not number:
                 reason = f"seq must be a whole number from 1 to 2^53-1, not {_shown(seq)}"
             elif len(producer) > MAX_PRODUCER_BYTES:
                 reason = f"the producer's id is {len(producer)} bytes long, the most is {MAX_PRODUCER_BYTES}"

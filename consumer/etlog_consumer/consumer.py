@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
-import redis
 from etlog_events import contract
 from etlog_events.store import BLOCK_MS
 
@@ -63,15 +62,15 @@ class Consumer:
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; then the batch in hand is finished and the lease released.
 
-        The store may go away and come back meanwhile: errors of the driver are waited out, with one log line at the
-        start and one at the end. Raises `NewerContract`, with the lease released: others can go on with the log.
+        The store may go away and come back meanwhile: errors are waited out, whatever they are, with one log line at
+        the start and one at the end. Raises `NewerContract`, with the lease released: others can go on with the log.
         """
         outage = Outage()
         self._metrics.progressed()
         while not stop.is_set():
             try:
                 complete = self._turn(stop)
-            except (redis.RedisError, OSError) as e:
+            except Exception as e:  # a bug of ours, too, must not end the log
                 newer = contract.refusal(e, self._target.keys.name, "etlog-consumer")
                 if newer is not None:
                     self._active = self._batch = None
@@ -92,15 +91,15 @@ class Consumer:
             if self._active is not None and self._batch is not None:
                 self._exchange(self._active, read=False)
             self._lease.release()
-        except (redis.RedisError, OSError) as e:
+        except Exception as e:
             logger.warning("Stopped without the store: %s", e, extra={"action": "stopped_without_store"})
         self._metrics.ended()
 
     def _turn(self, stop: threading.Event) -> bool:
         """Apply what is in hand and read on, in one round trip; or stand by for a moment.
 
-        Returns whether the store did all that there was to do. Reading alone proves little: a store that is full
-        gives entries, and refuses to apply them.
+        Returns whether the store did all that there was to do. Reading alone proves little: a store that cannot
+        save gives entries, and refuses to apply them.
         """
         if not self._lease.hold():
             if not self._standing_by:
@@ -186,7 +185,7 @@ class Consumer:
 
     def _look(self, active: Progress) -> None:
         """Look after the log, between two batches."""
-        found = self._housekeeping.look(active)
+        found = self._housekeeping.look(active, self._retention.trim())
         report.losses(found.gaps)
         self._metrics.lost.inc(sum(len(gap) for gap in found.gaps))
         if found.cursor == active.cursor:

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Any
 
 from etlog_events.keys import GROUP, Keys
+from etlog_events.numbering import REMEMBERED, RETIRE_AFTER
 
 from etlog_consumer.batch import Gap
 from etlog_consumer.progress import MEND, Progress
@@ -15,10 +16,6 @@ TIDY = files(__package__).joinpath("tidy.lua").read_text()
 
 #: Seconds between two looks, the longest that a loss at the end of the stream stays unnoticed.
 EVERY = 10.0
-
-#: Seconds without an event after which a producer's record goes. A producer that was idle for an hour takes a new id,
-#: so none comes back to a record that is gone.
-IDLE = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +35,7 @@ class Housekeeping:
         self._keys = keys
         self._clock = clock
         self._due = 0.0
+        self._scan = b"0"  # how far the retired records are looked through
 
     @property
     def is_due(self) -> bool:
@@ -48,19 +46,20 @@ class Housekeeping:
         """Have the next look at once: something is not as it was."""
         self._due = 0.0
 
-    def look(self, active: Progress, idle: float = IDLE) -> Findings:
-        """Look after the log, and note in `active` what changed with the producers."""
+    def look(self, active: Progress, trim: bytes | None = None) -> Findings:
+        """Look after the log, and note in `active` what changed with the producers; entries before `trim` may go."""
         keys = self._keys
-        with self._client.pipeline(transaction=True) as pipe:
+        with self._client.pipeline(transaction=False) as pipe:  # a full store refuses every transaction
             pipe.eval(MEND, 3, keys.events, keys.cursor, keys.contract, GROUP)
-            tidied = (keys.events, keys.cursor, keys.producers, keys.stats, keys.contract)
-            pipe.eval(TIDY, len(tidied), *tidied, active.cursor, int(idle * 1000))
-            (cursor, _, *mended), (lost, pruned) = pipe.execute()
+            tidied = (keys.events, keys.cursor, keys.producers, keys.stats, keys.contract, keys.retired)
+            times = (int(RETIRE_AFTER * 1000), int(REMEMBERED * 1000))
+            pipe.eval(TIDY, len(tidied), *tidied, active.cursor, *times, trim or "", self._scan)
+            (cursor, _, *mended), (lost, retired, self._scan) = pipe.execute()
         gaps = []
         for producer, first, last in zip(lost[::3], lost[1::3], lost[2::3], strict=True):
             gaps.append(Gap(producer.decode(errors="backslashreplace"), int(first), int(last)))
             active.numbers[producer] = int(last)
-        for producer in pruned:
+        for producer in retired:
             active.numbers.pop(producer, None)
         self._due = self._clock() + EVERY
         return Findings(cursor, [finding.decode() for finding in mended], gaps)

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Take, renew or release the lease of the active consumer.
 --
 -- EVALSHA <sha> 1 lease  name milliseconds
@@ -6,12 +7,18 @@
 --   name                  who asks
 --   milliseconds          how long the lease shall last; 0 releases it
 --
--- Returns the holder after the call, false where there is none.
+-- Returns the holder after the call, false where there is none. A lease that would last longer than ours, or for ever,
+-- is cut to that: the store's clock was set back, or somebody has set the key by hand. A store that is full does not
+-- refuse the call (allow-oom): applying makes room, and needs the lease.
 
 local lease, name, milliseconds = KEYS[1], ARGV[1], tonumber(ARGV[2])
 
 local holder = redis.call('GET', lease)
 if holder and holder ~= name then
+  local left = redis.call('PTTL', lease)
+  if milliseconds > 0 and (left < 0 or left > milliseconds) then
+    redis.call('PEXPIRE', lease, milliseconds)
+  end
   return holder
 end
 if milliseconds == 0 then

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Look whether stream, cursor and group belong together, and mend what others broke.
 --
 -- EVALSHA <sha> 3 events cursor contract  group
@@ -15,6 +16,7 @@
 --   stream-gone   made anew; its next id follows the cursor, whatever the clock says
 --   group-gone    made anew
 -- An error that begins with CONTRACT and the log's version says that this script does not know it; nothing was changed.
+-- A store that is full does not refuse the call (allow-oom): applying makes room, and begins here.
 
 local CONTRACT = 1
 

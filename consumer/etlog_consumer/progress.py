@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 from etlog_events.keys import GROUP, Keys
+from etlog_events.numbering import numbers_of
 
 MEND = files(__package__).joinpath("mend.lua").read_text()
 
@@ -24,18 +25,18 @@ class Progress:
 
 
 def load(client: Any, keys: Keys) -> tuple[Progress, Sequence[str]]:
-    """The progress of the log in one consistent read, and what had to be mended before, as `mend.lua` names it."""
-    with client.pipeline(transaction=True) as pipe:
+    """The progress of the log, and what had to be mended before, as `mend.lua` names it.
+
+    Not in one transaction, for a full store refuses that: if somebody applies a batch between the two reads, ours will
+    be refused, and we start over.
+    """
+    with client.pipeline(transaction=False) as pipe:
         pipe.eval(MEND, 3, keys.events, keys.cursor, keys.contract, GROUP)
         pipe.hgetall(keys.producers)
         (cursor, entries_read, *findings), producers = pipe.execute()
     found = Progress(
         cursor=cursor,
         entries_read=int(entries_read) if entries_read else None,
-        numbers={
-            name.removesuffix(b":applied"): int(number)
-            for name, number in producers.items()
-            if name.endswith(b":applied")
-        },
+        numbers=numbers_of(producers),
     )
     return found, [finding.decode() for finding in findings]

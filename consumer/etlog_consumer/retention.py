@@ -7,7 +7,7 @@ from typing import Any
 
 SCRIPT = files(__package__).joinpath("walk.lua").read_text()
 
-#: Every how many entries an id is remembered. The store trims by whole nodes of about as many.
+#: Every how many entries an id is remembered: as many as a node of the stream has, by the store's default.
 STEP = 100
 
 #: Entries that one call walks over when the marks are set anew; a few milliseconds of the store's time.

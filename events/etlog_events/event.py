@@ -8,24 +8,25 @@ stage's own keys in the stage's order), `time`. Fields and kinds are those of Ku
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import orjson
 
 from etlog_events import times
 from etlog_events.errors import InvalidEvent
 from etlog_events.kinds import KUBECOST_KINDS, Kinds
-from etlog_events.validation import MAX_BYTES, MAX_SIZE, set_window, validator
+from etlog_events.rules import MAX_BYTES, MAX_SIZE, set_window
 
 #: What `emit` takes for a set's window: start and end, each an aware datetime or an RFC 3339 text.
 WindowPair = tuple[datetime | str, datetime | str]
 
 
-class Event(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Event:
     """What a stage did to a set.
 
     `kind` is the full name of the kind, `metadata` the JSON object as Python values, `time` canonical RFC 3339 text.
@@ -52,48 +53,22 @@ class Event(msgspec.Struct, frozen=True):
 
         Raises `InvalidEvent`, naming the argument and the rule it breaks.
         """
-        known = kinds.by_name.get(kind) if isinstance(kind, str) else None
-        if known is None:
-            raise InvalidEvent(kinds.unknown(kind))
-        fields: dict[str, Any] = {}
-        if size is not None:
-            if type(size) is not int or not 0 <= size <= MAX_SIZE:
-                raise InvalidEvent(f"size must be a whole number from 0 to 2^63-1, not {_shown(size)}")
-            fields["size"] = size
-        if window is not None:
-            fields["window"] = _window_argument(window)
-        if error is not None:
-            if not isinstance(error, str):
-                raise InvalidEvent(f"error must be a text, not {_shown(error)}")
-            fields["error"] = error
-        for needed in known.action.needs:
-            if needed not in fields:
-                raise InvalidEvent(f"{kind} needs {needed}")
-        if metadata:
-            for name in _OWN_ARGUMENTS & metadata.keys():
-                raise InvalidEvent(f"metadata must not hold {name}, there is an argument for it")
-            fields.update(metadata)
-        return cls(kind, fields, times.now() if time is None else _time_argument(time))
+        return cls(*_values(kind, size, window, error, time, metadata, kinds))
 
     @classmethod
     def decode(cls, raw: bytes, kinds: Kinds = KUBECOST_KINDS) -> "Event":
         """The event that `raw` spells, in canonical spelling or another. Raises `InvalidEvent(reason, raw)`."""
+        import msgspec  # noqa: PLC0415 - a stage only makes events, and need not pay for their validation
+
+        from etlog_events.validation import validator  # noqa: PLC0415
+
         kind, text = validator(kinds)(raw)
         fields = msgspec.json.decode(text)
         return cls(kind.name, fields["metadata"], fields["time"])
 
     def encode(self) -> bytes:
         """Canonical text. Raises `InvalidEvent` for metadata that is no JSON and for more than 64 KiB."""
-        fields = {"kind": self.kind, "metadata": self.metadata, "time": self.time}
-        try:
-            raw = orjson.dumps(fields, option=_ONLY_JSON)
-            if b"null" in raw:
-                _dump_slowly(fields)  # orjson turns NaN into null without a word
-        except (TypeError, ValueError, RecursionError):
-            raw = _encode_slowly(fields)
-        if len(raw) > MAX_BYTES:
-            raise InvalidEvent(f"the event is {len(raw)} bytes long, the most is {MAX_BYTES}")
-        return raw
+        return _spell(self.kind, self.metadata, self.time)
 
     @property
     def size(self) -> int | None:
@@ -112,6 +87,65 @@ class Event(msgspec.Struct, frozen=True):
         """What failed, on the two kinds of errors."""
         error: str | None = self.metadata.get("error")
         return error
+
+
+def new_text(
+    kind: str,
+    size: int | None,
+    window: WindowPair | None,
+    error: str | None,
+    time: datetime | str | None,
+    metadata: Mapping[str, Any],
+    kinds: Kinds,
+) -> bytes:
+    """`Event.new(…).encode()` without the event in between, for `emit`, which must cost next to nothing."""
+    return _spell(*_values(kind, size, window, error, time, metadata, kinds))
+
+
+def _values(
+    kind: str,
+    size: int | None,
+    window: WindowPair | None,
+    error: str | None,
+    time: datetime | str | None,
+    metadata: Mapping[str, Any] | None,
+    kinds: Kinds,
+) -> tuple[str, dict[str, Any], str]:
+    known = kinds.by_name.get(kind) if isinstance(kind, str) else None
+    if known is None:
+        raise InvalidEvent(kinds.unknown(kind))
+    fields: dict[str, Any] = {}
+    if size is not None:
+        if type(size) is not int or not 0 <= size <= MAX_SIZE:
+            raise InvalidEvent(f"size must be a whole number from 0 to 2^63-1, not {_shown(size)}")
+        fields["size"] = size
+    if window is not None:
+        fields["window"] = _window_argument(window)
+    if error is not None:
+        if not isinstance(error, str):
+            raise InvalidEvent(f"error must be a text, not {_shown(error)}")
+        fields["error"] = error
+    for needed in known.action.needs:
+        if needed not in fields:
+            raise InvalidEvent(f"{kind} needs {needed}")
+    if metadata:
+        for name in _OWN_ARGUMENTS & metadata.keys():
+            raise InvalidEvent(f"metadata must not hold {name}, there is an argument for it")
+        fields.update(metadata)
+    return kind, fields, times.now() if time is None else _time_argument(time)
+
+
+def _spell(kind: str, metadata: dict[str, Any], time: str) -> bytes:
+    fields = {"kind": kind, "metadata": metadata, "time": time}
+    try:
+        raw = orjson.dumps(fields, option=_ONLY_JSON)
+        if b"null" in raw:
+            _dump_slowly(fields)  # orjson turns NaN into null without a word
+    except (TypeError, ValueError, RecursionError):
+        raw = _encode_slowly(fields)
+    if len(raw) > MAX_BYTES:
+        raise InvalidEvent(f"the event is {len(raw)} bytes long, the most is {MAX_BYTES}")
+    return raw
 
 
 _OWN_ARGUMENTS = frozenset({"size", "window", "error"})

@@ -55,7 +55,7 @@ class Keys:
     def stats(self) -> str:
         """Hash: how many were `applied`, `dead`, `duplicate` (not applied again), `lost`, `unnumbered` (of the applied
         and dead ones, those that came without a number), `dead_dropped` (by the cap of dead letters), and the sums of
-        the records of producers that were dropped: `pruned` (numbers), `pruned_dead`, `pruned_lost`."""
+        the records of producers that are forgotten: `pruned` (numbers), `pruned_dead`, `pruned_lost`."""
         return self._key("stats")
 
     @property
@@ -68,6 +68,12 @@ class Keys:
         """Hash: `<producer>:published`, the last number in the stream, and `:applied`, the last one accounted for; how
         many of those are `:dead` and `:lost`; `:seen`, milliseconds since 1970 when one was last applied."""
         return self._key("producers")
+
+    @property
+    def retired(self) -> str:
+        """Hash: the records of producers that were idle for long, in short: producer -> last number, how many of those
+        are dead and how many lost, milliseconds since 1970 when one was last applied."""
+        return self._key("retired")
 
     @property
     def lease(self) -> str:

@@ -18,7 +18,6 @@ from etlog_events.keys import Keys
 from etlog_events.kinds import CATEGORIES, Kinds
 from etlog_events.tokens import Token
 from etlog_events.way import ReadFrom
-from etlog_events.windows import parse_timezone
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SCHEMES = ("redis://", "rediss://", "unix://", *address.SCHEMES)
@@ -100,6 +99,12 @@ def _host(value: str) -> str:
     return value
 
 
+def _timezone(value: str) -> tzinfo:
+    from etlog_events.windows import parse_timezone  # noqa: PLC0415 - a stage that names no zone need not pay for it
+
+    return parse_timezone(value)
+
+
 def _tokens(value: str) -> tuple[str, ...]:
     texts = tuple(text.strip() for text in value.split(","))
     try:
@@ -156,7 +161,7 @@ class Settings:
         "Categories beside allocation and asset, as name=Prefix,name=Prefix",
     )
     timezone: tzinfo = _setting(  # noqa: RUF009
-        parse_timezone, UTC, "Zone that decides what 'today' is: an IANA name or +05:30"
+        _timezone, UTC, "Zone that decides what 'today' is: an IANA name or +05:30"
     )
     api_token: tuple[str, ...] = _setting(
         _tokens,

@@ -6,7 +6,6 @@ decode and one encode; only another spelling, or metadata of the stage's own, co
 
 import json
 from collections.abc import Callable
-from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, NoReturn, Protocol, Union
 
@@ -15,27 +14,10 @@ import msgspec
 from etlog_events import times
 from etlog_events.errors import InvalidEvent
 from etlog_events.kinds import Kind, Kinds
-
-#: Bytes of canonical text. A log of a thousand such events still fits into one answer.
-MAX_BYTES = 64 * 1024
-
-#: The largest `size`: what a client written in Go can hold.
-MAX_SIZE = 2**63 - 1
+from etlog_events.rules import MAX_BYTES, MAX_SIZE, set_window
 
 #: Takes the bytes of an event, gives its kind and its canonical text, raises `InvalidEvent(reason, raw)`.
 Validator = Callable[[bytes], tuple[Kind, bytes]]
-
-
-@lru_cache(maxsize=1024)
-def set_window(start: datetime | str, end: datetime | str) -> tuple[str, str]:
-    """Start and end of a set's window in canonical spelling. Raises `TypeError` or `ValueError`.
-
-    Cached, because many events tell of few windows.
-    """
-    first, last = times.spell(start), times.spell(end)
-    if times.to_nanoseconds(first) >= times.to_nanoseconds(last):
-        raise ValueError(f"it must start before it ends, {first} is not before {last}")
-    return first, last
 
 
 @lru_cache(maxsize=8)

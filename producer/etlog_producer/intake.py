@@ -69,7 +69,7 @@ class Intake:
             inbox.append(event)
             self._inbox_bytes += len(event)
             if self._sealed:
-                self._put_late()
+                self._put_late(event)
         if not self.wake.is_set():
             self.wake.set()
 
@@ -128,12 +128,13 @@ class Intake:
                 "No room for new events, they are dropped and counted: %s", why, extra={"action": "events_dropped"}
             )
 
-    def _put_late(self) -> None:
-        """`close` began meanwhile: either it found the event in the inbox, or the event must be refused."""
+    def _put_late(self, event: bytes) -> None:
+        """`close` began meanwhile: either it took this very event out of the inbox, or the event must be refused."""
         with self.changed:
-            if self._drained and self._inbox:
-                self._inbox.pop()
-                raise ProducerClosed("an event was emitted after close()")
+            for place, left in enumerate(self._inbox if self._drained else ()):
+                if left is event:
+                    del self._inbox[place]
+                    raise ProducerClosed("an event was emitted after close()")
 
     def take(self, limit: int, *, from_spool: bool) -> tuple[int, list[bytes]]:
         """The next events for the sender, at most `limit`: number of the first, and the events.
@@ -157,8 +158,8 @@ class Intake:
             self.changed.notify_all()
 
     def mark(self, surely: int) -> None:
-        """Note in the spool how far the store has the events, for whoever finds the files of a killed process."""
-        with suppress(OSError):  # the note only saves time
+        """Note in the spool how far the store has the events, for people who find the files of a killed process."""
+        with suppress(OSError):  # nothing depends on the note
             self._spool.mark(surely)
 
     def renew(self, spool: Callable[[], Spool]) -> bool:
@@ -177,10 +178,8 @@ class Intake:
         Returns the files, and how many events could not be written.
         """
         self._sealed = True
-        rest = list(self._inbox)
         first = self._left + 1
-        self._left += len(rest)
-        self._inbox.clear()
+        rest = self._leave(len(self._inbox))  # what other threads add from now on is refused
         self._drained = True
         failed = self._keep(delivered + 1, waiting) + self._keep(first, rest)
         self._spool.release(delivered)

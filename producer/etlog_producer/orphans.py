@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
+
+from etlog_events.numbering import SENT_WITHIN
 
 from etlog_producer.backlog import BATCH_BYTES, BATCH_EVENTS
 from etlog_producer.publish import Published
@@ -33,6 +35,7 @@ class Orphan:
         self.paths = [file.path for file in files]
         self.sent = 0
         self.lost = 0
+        self.set_aside_as: list[Path] = []  # of files that are too old to be sent
         self.broken: dict[tuple[Path, bytes], None] = {}
         self._locks = list(locks)
         self._held: int | None = None  # the store's number, once it was asked
@@ -167,6 +170,25 @@ class Orphan:
                 path.unlink(missing_ok=True)
         self.release()
 
+    @property
+    def age(self) -> float:
+        """Seconds since the owner last wrote to a file."""
+        return time() - max(path.stat().st_mtime for path in self.paths)
+
+    def set_aside(self) -> None:
+        """Give up sending the files: the store may not know any more which of the events it has."""
+        self.set_aside_as = [path.rename(path.with_suffix(".old")) for path in self.paths]
+        for path, old in zip(self.paths, self.set_aside_as, strict=True):
+            logger.warning(
+                "Spool file %s is older than %d days and is not sent, for the store may have its events already and "
+                "not remember; it is set aside as %s",
+                path.name,
+                SENT_WITHIN // 86400,
+                old,
+                extra={"action": "spool_file_old", "path": str(old)},
+            )
+        self.release()
+
     def release(self) -> None:
         """Let go of the files, as they are."""
         self._close_readers()
@@ -197,7 +219,10 @@ class Orphans:
             files = list(group)
             if producer not in at_work and self._is_ours(files[0].path):
                 orphan = Orphan.adopt(producer, files)
-                if orphan is not None:
+                if orphan is not None and orphan.age > SENT_WITHIN:
+                    orphan.set_aside()
+                    self.done.append(orphan)
+                elif orphan is not None:
                     self._adopted.append(orphan)
 
     def _is_ours(self, path: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from etlog_events import store
 from etlog_events.errors import InvalidEvent, NewerContract, SettingsError
-from etlog_events.event import Event, WindowPair
+from etlog_events.event import Event, WindowPair, new_text
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings, log_name, store_url
 
@@ -121,7 +121,7 @@ class Producer:
     def id(self) -> str:
         """This producer's id: host, process and a random part. Its events are numbered under it.
 
-        After an hour without events it takes another.
+        After a week without events it takes another.
         """
         return self._sender.id
 
@@ -142,8 +142,10 @@ class Producer:
         Raises `InvalidEvent`, naming the fault, for an event that breaks a rule; `ProducerClosed` after `close`; and
         `SpoolFull` where `when_full` says so.
         """
-        event = Event.new(kind, size=size, window=window, error=error, time=time, metadata=metadata, kinds=self._kinds)
-        self.publish(event)
+        text = new_text(kind, size, window, error, time, metadata, self._kinds)
+        if self._closed:
+            raise ProducerClosed("an event was emitted after close()")
+        self._sender.put(text)
 
     def publish(self, event: Event) -> None:
         """Accept an event that was made or decoded before, as `emit` does.

@@ -1,10 +1,11 @@
 -- Append a batch of one producer's events to the stream, each exactly once.
 --
--- EVALSHA <sha> 3 events producers contract  producer first mode  event [event ...]
+-- EVALSHA <sha> 4 events producers contract retired  producer first mode  event [event ...]
 --
 --   events     stream  one entry an event: event, producer, seq
 --   producers  hash    <producer>:published -> last sequence number that this script appended for it
 --   contract   string  version of the contract that the log follows; set by whoever writes first
+--   retired    hash    producer -> "number dead lost seen": the record of one that was idle for long; it comes back
 --   producer           the producer's id
 --   first              sequence number of the first event; the others follow on
 --   mode               "follow": refuse a batch that leaves a gap; "skip": take it, the missing numbers are gone
@@ -12,12 +13,13 @@
 --
 -- Returns {"OK", last} with the last number now held, or {"GAP", held} with the number to follow on from; nothing
 -- was changed then. An error that begins with CONTRACT and the log's version says that this script does not know it:
--- nothing was changed, and whoever publishes is to be upgraded. Events at or below the number held are not appended again, so a batch may be sent twice.
+-- nothing was changed, and whoever publishes is to be upgraded. Events at or below the number held are not appended
+-- again, so a batch may be sent twice.
 -- All that can fail is read before the first write: what a script has written before an error stays written.
 
 local CONTRACT = 1
 
-local events, producers, contract = KEYS[1], KEYS[2], KEYS[3]
+local events, producers, contract, retired = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local producer, first, mode = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local HEADER = 3
 
@@ -28,7 +30,17 @@ if version and not (version:match('^%d+$') and tonumber(version) <= CONTRACT) th
 end
 
 local field = producer .. ':published'
-local held = tonumber(redis.call('HGET', producers, field) or '0')
+local held = redis.call('HGET', producers, field)
+if not held then
+  local number, dead, lost, seen = (redis.call('HGET', retired, producer) or ''):match('^(%d+) (%d+) (%d+) (%d+)$')
+  if number then
+    redis.call('HSET', producers, field, number, producer .. ':applied', number, producer .. ':dead', dead,
+      producer .. ':lost', lost, producer .. ':seen', seen)
+    redis.call('HDEL', retired, producer)
+    held = number
+  end
+end
+held = tonumber((held or ''):match('^%d+$') or 0)
 if first > held + 1 and mode ~= 'skip' then
   return {'GAP', held}
 end

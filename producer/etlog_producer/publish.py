@@ -36,7 +36,7 @@ class Publisher:
     def __init__(self, client: Any, keys: Keys, acks: Acks = "memory") -> None:
         self._client = client
         self._log = keys.name
-        self._keys = (keys.events, keys.producers, keys.contract)
+        self._keys = (keys.events, keys.producers, keys.contract, keys.retired)
         self._acks = acks
         self._wait = acknowledgement.command(acks)
 

@@ -102,7 +102,7 @@ class Segment:
         self.last += len(events)
 
     def mark(self, delivered: int) -> None:
-        """Note that the store has everything up to `delivered`, for whoever reads the file when its owner is gone."""
+        """Note that the store has everything up to `delivered`, for people: what counts is what the store says."""
         self._write(b"%b%d\n" % (_DELIVERED, delivered))
 
     def _write(self, text: bytes) -> None:
@@ -130,14 +130,11 @@ class Reader:
         self._file = path.open("rb")
         self.header = Header.read(self._file)
         self._before = 0
-        self.delivered = 0  # the last number that its owner marked as delivered, as far as the file is read
 
     def next(self) -> Line | None:
         """The next line with an event, a broken one, or None at the end; the file may have grown at the next call."""
         while text := self._file.readline():
             if text.startswith(_DELIVERED):
-                digits = text[len(_DELIVERED) :].strip()
-                self.delivered = int(digits) if digits.isdigit() else self.delivered
                 continue
             digits, _, event = text.rstrip(b"\n").partition(b" ")
             number = int(digits) if digits.isdigit() and len(digits) < 17 else 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic, sleep, time
 
 from etlog_events.errors import NewerContract
+from etlog_events.numbering import RENEWED_AFTER
 
 from etlog_producer import lifetime
 from etlog_producer.backlog import BATCH_EVENTS, Backlog
@@ -29,10 +30,6 @@ PROBE = 1.0
 
 #: Seconds between two looks for spool files that somebody left behind.
 LOOK = 60.0
-
-#: Seconds without any event after which a producer begins anew under another id: the store forgets the numbers of
-#: producers that were idle for a day, and must not take what comes then for the rest of a loss.
-IDLE = 3600.0
 
 #: Seconds that `stop` waits for the thread once its connections are cut.
 JOIN = 1.5
@@ -284,7 +281,8 @@ class Sender:
         return complete
 
     def _renew_if_idle(self) -> None:
-        if time() < self._in_touch_at + IDLE or self._backlog.kept or len(self._backlog):
+        """Not to go on under a number that the store may have forgotten: what comes then must not look like a loss."""
+        if time() < self._in_touch_at + RENEWED_AFTER or self._backlog.kept or len(self._backlog):
             return
         fresh = new_id()
 

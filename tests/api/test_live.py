@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 from apis import Api, Fill, Serving, Tail, add, tail
-from etlog_api import listener, live
+from etlog_api import listener, live, stream
 from etlog_api.routes import log
-from etlog_consumer import Consumer
+from etlog_consumer import Consumer, batch
 from etlog_events.keys import Keys
+from etlog_events.kinds import Kinds
+from etlog_events.validation import validator
 from etlog_producer import Producer
 from processes import consumer_process
 from samples import DOCUMENTED, WINDOW, saved
@@ -115,6 +117,7 @@ def test_dead_letters_and_duplicates_are_not_shown(
             ("4", saved(4)),
         ):
             add(client, keys, [text], producer="p", seq=seq)
+        add(client, keys, [saved(666)], producer="p" * 257, seq="1")
         client.xadd(keys.events, {"evnt": b"nothing"})
         add(client, keys, [saved(5)])
         caught_up()
@@ -128,6 +131,36 @@ def test_dead_letters_and_duplicates_are_not_shown(
             fill([saved(100)])
             wait_until(lambda: 100 in sizes(resumed))
             assert [size for size in sizes(resumed) if size < 100] == expected
+
+
+def test_an_entry_on_which_our_own_code_fails_is_left_out(
+    serving: Serving, fill: Fill, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As the consumer does, which makes it a dead letter: the live log goes on, and says so once."""
+
+    def buggy(kinds: Kinds) -> Callable[[bytes], Any]:
+        def validate(raw: bytes) -> Any:
+            if b"poison" in raw:
+                raise ZeroDivisionError("nobody thought of thirteen")
+            return validator(kinds)(raw)
+
+        return validate
+
+    monkeypatch.setattr(batch, "validator", buggy)
+    monkeypatch.setattr(stream, "validator", buggy)
+    fill([saved(0)])
+    with serving() as api, tail(api.url) as following:
+        wait_until(lambda: following.last)
+        fill([saved(1), saved(13, marker="poison"), saved(2), saved(13, marker="poison")])
+        fill([saved(3)])
+        following.wait(3)
+        with tail(api.url, last="0-1") as resumed:
+            resumed.wait(4)
+
+    assert sizes(following) == [1, 2, 3]
+    assert sizes(resumed) == [0, 1, 2, 3]
+    [failed] = [record for record in caplog.records if getattr(record, "action", "") == "live_entry_failed"]
+    assert failed.exc_info is not None
 
 
 def entries_of(client: Any, keys: Keys) -> list[bytes]:

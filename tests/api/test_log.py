@@ -189,9 +189,9 @@ def test_a_limit_gives_the_newest_of_each_category(api: Api, fill: Fill) -> None
 
 
 def test_a_window_beyond_a_full_list_is_told(api: Api, fill: Fill) -> None:
-    """From when on the answer is complete, for every category to which that matters."""
+    """Up to when events may be missing, for every category to which that matters."""
     fill([at(f"2022-06-03T10:00:0{second}Z") for second in range(8)] + [saved(prefix="AssetSet")], cap=5)
-    told = "allocation holds its newest 5 events and is complete from 2022-06-03T10:00:03Z on"
+    told = "allocation holds the 5 events that came last: up to 2022-06-03T10:00:05Z some may be missing"
 
     def warning(**parameters: str) -> str | None:
         found: str | None = api.log(**parameters).get("warning")
@@ -201,9 +201,24 @@ def test_a_window_beyond_a_full_list_is_told(api: Api, fill: Fill) -> None:
     assert warning(window=",2022-06-03T10:00:05Z") == told
     assert warning(window="2022-06-03T10:00:02Z,", limit="5", kind="AllocationSet") is None  # the newest five are there
     assert warning(window="2022-06-03T10:00:02Z,", limit="6") == told
-    assert warning(window="2022-06-03T10:00:03Z,") is None
+    assert warning(window="2022-06-03T10:00:05Z,") == told
+    assert warning(window="2022-06-03T10:00:05.000000001Z,") is None
     assert warning(window="2022-06-03T10:00:00Z,", kind="AssetSet") is None
     assert warning() is None
+
+
+def test_late_events_do_not_make_a_list_look_complete(api: Api, fill: Fill) -> None:
+    """A list begins with what came out of a spool, an hour late: what it let go of is newer than that."""
+    fill([at(f"2022-06-03T10:0{minute}:00Z") for minute in range(5)], cap=5)
+    fill([at("2022-06-03T09:00:00Z"), at("2022-06-03T09:00:01Z")])
+    fill([at(f"2022-06-03T10:0{minute}:00.5Z") for minute in (5, 6, 7)])
+    told = "allocation holds the 5 events that came last: up to 2022-06-03T10:05:00.5Z some may be missing"
+
+    gone = api.log(window="2022-06-03T10:00:00Z,2022-06-03T10:05:00Z")
+
+    assert gone["data"]["allocation"] == []
+    assert gone["warning"] == told
+    assert "warning" not in api.log(window="2022-06-03T10:05:00.500000001Z,")
 
 
 def test_unknown_parameters_are_ignored(api: Api, fill: Fill) -> None:

@@ -229,6 +229,32 @@ def test_it_fits_a_telephone_in_light_and_dark(new_page: NewPage, log: Log, sche
     expect(page.locator(".row").first).to_be_visible()
 
 
+def test_no_word_is_cut_off_on_a_telephone(new_page: NewPage, log: Log) -> None:
+    """Neither the link to further problems nor what an error says."""
+    start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - HOUR
+    for prefix in ("AllocationSet", "AssetSet"):
+        for hours in (1, 2):
+            error = "SetUnreadable: asset/10s/2026-11-25T19-17-00Z.json holds no set: unexpected end"
+            log.emit(prefix + "ReconcileError", start - hours * HOUR, error=error)
+    log.caught_up()
+    page = new_page(log.api.url, viewport={"width": 375, "height": 700})
+    expect(page.locator("#more")).to_have_text("and 1 more in the coverage below")
+    wider = "(node) => node.scrollWidth > node.clientWidth"
+    assert not page.locator(".verdict").evaluate(wider)
+    assert not any(why.evaluate(wider) for why in page.locator(".why").all())
+
+
+def test_a_grid_that_fits_shows_its_first_column_whole(new_page: NewPage, log: Log) -> None:
+    """The time above the last column reaches beyond it, which is no reason to scroll."""
+    for ago in range(30, -1, -1):
+        start = datetime(2022, 6, 3, 6, tzinfo=UTC) - ago * HOUR
+        log.emit("AssetSetSaved", start, size=1, time=start + HOUR)
+    log.caught_up()
+    page = new_page(f"{log.api.url}/?window=2022-06-01T00:00:00Z,2022-06-04T00:00:00Z", timezone_id="UTC")
+    expect(page.locator(".grid thead span").last).to_have_text("06:00")
+    assert page.locator(".group .scroller").evaluate("(node) => node.scrollWidth <= node.clientWidth")
+
+
 def test_live_events_move_nothing(page: Page, log: Log) -> None:
     """The layout stays where it is, and who reads further down keeps their place."""
     log.fill(40)

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page
+from servers import Server
 
 from browser.conftest import Api
 
@@ -136,6 +138,30 @@ def test_a_stream_is_understood_wherever_it_is_cut(blank: Page) -> None:
         {"id": "5-0", "event": "message", "data": '{"kind":1}'},
         {"id": "6-0", "event": "resync", "data": "gone"},
     ]
+
+
+@pytest.mark.parametrize(("cap", "held", "kept"), [(5000, 5000, 5000), (10, 10, 10), (10, 3, 5), (10, 20, 20)])
+def test_the_page_keeps_as_many_events_as_the_lists(blank: Page, cap: int, held: int, kept: int) -> None:
+    """Of `held` events and two that come live, the newest; never fewer than the API has answered."""
+    expression = """(() => {
+        const event = (n) => ({kind: 'AssetSetTotaled', metadata: {n}, time: '2022-06-03T17:07:54Z'});
+        const model = new m.Model({asset: 'AssetSet'}, given.cap);
+        const asset = Array.from({length: given.held}, (_, n) => event(n));
+        model.replace({data: {asset, counters: {}}, cursor: '1-0'});
+        model.add([{id: '2-0', event: event(-1)}, {id: '3-0', event: event(-2)}]);
+        const items = model.categories.get('asset');
+        return [items.length, items.at(-1).event.metadata.n];
+    })()"""
+    assert run(blank, "model", expression, {"cap": cap, "held": held}) == [kept, -2]
+
+
+def test_the_page_is_told_the_cap_of_the_lists(page_store: Server) -> None:
+    """With the other settings that it needs."""
+    api = Api(page_store.url, ETLOG_CAP="5000")
+    try:
+        assert httpx.get(f"{api.url}/static/page.json").json()["cap"] == 5000
+    finally:
+        api.stop()
 
 
 def test_the_address_keeps_the_view(blank: Page) -> None:

@@ -1,16 +1,20 @@
 """`etlog emit`: one event or a whole file, each event once, whatever interrupts it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from time import time
 
 import pytest
 import redis
 from etlog import emit as emitting
 from etlog.__main__ import run
 from etlog_events.keys import Keys
+from etlog_events.numbering import SENT_WITHIN
 from servers import PATIENCE, free_port, wait_until
 from stream import entries
 
@@ -149,4 +153,75 @@ def test_a_file_that_changed_is_not_resumed(
 
     assert run(["emit", "--file", str(file), "--resume", *options]) == 2
 
-    assert "has changed at its start" in capsys.readouterr().err
+    assert "has changed in what was emitted before" in capsys.readouterr().err
+
+
+def test_a_skipped_line_that_was_mended_is_not_resumed(
+    options: list[str], client: redis.Redis, keys: Keys, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever it stands: every event after it would go out under the number of the one before."""
+    file = tmp_path / "events.ndjson"
+    lines = [*map(line, range(7_000)), "{}\n", *map(line, range(7_001, 60_000))]
+    file.write_text("".join(lines))
+    emit = [sys.executable, "-m", "etlog", "emit", "--file", str(file), "--on-error", "skip", *options]
+    process = subprocess.Popen(emit, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_until(lambda: int(client.xlen(keys.events)) > 9_000, what="some events")
+    process.kill()
+    process.wait(PATIENCE)
+    lines[7_000] = line(7_000)
+    file.write_text("".join(lines))
+
+    assert run(["emit", "--file", str(file), "--resume", *options]) == 2
+
+    assert "has changed in what was emitted before" in capsys.readouterr().err
+
+
+def test_a_line_that_stopped_a_run_may_be_mended(
+    options: list[str], client: redis.Redis, keys: Keys, tmp_path: Path
+) -> None:
+    """Nothing from there on was emitted; what is before it is not doubled."""
+    file = tmp_path / "events.ndjson"
+    lines = [*map(line, range(6_000)), "{}\n", *map(line, range(6_001, 6_100))]
+    file.write_text("".join(lines))
+    assert run(["emit", "--file", str(file), *options]) == 2
+    lines[6_000] = line(6_000)
+    file.write_text("".join(lines))
+
+    assert run(["emit", "--file", str(file), "--resume", *options]) == 0
+
+    assert sizes(client, keys) == list(range(6_100))
+
+
+def test_a_place_that_is_too_old_is_not_resumed(
+    options: list[str],
+    client: redis.Redis,
+    keys: Keys,
+    spool_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The store may have forgotten the numbers, and would take everything again."""
+    file = tmp_path / "events.ndjson"
+    file.write_text(line(0) + "{}\n")
+    assert run(["emit", "--file", str(file), *options]) == 2
+    [place] = spool_dir.rglob("*.place")
+    old = time() - SENT_WITHIN - 60
+    os.utime(place, (old, old))
+
+    assert run(["emit", "--file", str(file), "--resume", *options]) == 1
+
+    assert "was interrupted more than 60 days ago" in capsys.readouterr().err
+    assert sizes(client, keys) == [0]
+
+
+def test_a_named_pipe_is_emitted_whole(options: list[str], client: redis.Redis, keys: Keys, tmp_path: Path) -> None:
+    """It can be read only once, from its first byte."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("".join(map(line, range(100))),))
+    writer.start()
+
+    assert run(["emit", "--file", str(pipe), *options]) == 0
+
+    writer.join()
+    assert sizes(client, keys) == list(range(100))

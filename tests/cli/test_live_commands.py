@@ -5,6 +5,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import commands
@@ -14,6 +15,7 @@ import redis
 from apis import apply, serve
 from conftest import Consuming
 from etlog_api import create_app
+from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
 from samples import saved
@@ -23,14 +25,22 @@ from servers import PATIENCE, free_port, wait_until
 @pytest.fixture
 def api(store_url: str, keys: Keys) -> Iterator[str]:
     """The address of an API of the test's own log."""
-    port = free_port()
+    with serving(store_url, keys, free_port()) as url:
+        yield url
+
+
+@contextmanager
+def serving(store_url: str, keys: Keys, port: int) -> Iterator[str]:
+    """An API of the test's own log on `port`; gives its address."""
     command = [sys.executable, "-m", "etlog", "serve", "--port", str(port), "--redis-url", store_url]
     process = subprocess.Popen([*command, "--log", keys.name], stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     wait_until(lambda: etlog("status", "--url", url).returncode == 0, what="the API to answer")
-    yield url
-    process.terminate()
-    process.wait(PATIENCE)
+    try:
+        yield url
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
 
 
 def etlog(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -62,6 +72,35 @@ def test_the_log_is_followed_from_its_newest_events_on(
     sizes = [orjson.loads(line)["metadata"]["size"] for line in output.read_bytes().splitlines()]
     assert sizes == list(range(5, 20))
     assert errors == b""
+
+
+def test_what_comes_while_the_api_is_away_is_shown_after_it(
+    store_url: str, client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None], tmp_path: Path
+) -> None:
+    """Also when nothing that passes the filter had come before: where it stood is known from the connection alone."""
+    output, port = tmp_path / "followed", free_port()
+
+    def emit(error: str) -> None:
+        client.xadd(keys.events, {"event": Event.new("AssetSetComputeError", error=error).encode()})
+        caught_up()
+
+    def shown() -> list[str]:
+        return [orjson.loads(line)["metadata"]["error"] for line in output.read_bytes().splitlines()]
+
+    with consuming(), ExitStack() as stack:
+        emit("before")
+        with serving(store_url, keys, port) as url, output.open("wb") as file:
+            command = [sys.executable, "-m", "etlog", "log", "--follow", "--kind", "Error", "--json", "--url", url]
+            following = stack.enter_context(subprocess.Popen(command, stdout=file))
+            stack.callback(following.kill)
+            wait_until(lambda: shown() == ["before"], what="what was there")
+        emit("meanwhile")
+        with serving(store_url, keys, port):
+            wait_until(lambda: len(shown()) == 2, what="what came while the API was away")
+            emit("after")
+            wait_until(lambda: len(shown()) == 3, what="what came after it")
+
+    assert shown() == ["before", "meanwhile", "after"]
 
 
 def test_the_status_tells_what_waits_and_who_is_active(

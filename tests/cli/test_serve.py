@@ -1,6 +1,7 @@
 """`etlog serve`: one or more processes that answer on a port, and stop when they are told."""
 
 import json
+import logging
 import re
 import socket
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ import commands
 import httpx
 import psutil
 import pytest
+import uvicorn
+from etlog.__main__ import run
+from etlog.exposure import is_loopback
 from etlog_events.keys import Keys
 from servers import free_port, wait_until
 
@@ -112,6 +116,43 @@ def test_a_port_that_is_taken_is_one_sentence() -> None:
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert re.fullmatch(rf"etlog: port {port} of 127\.0\.0\.1 .* in use; name another .*--port.*\n", ended.stderr)
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "warned"),
+    [
+        ("0.0.0.0", "", True),
+        ("::", "", True),
+        ("0.0.0.0", "sesame-open-sesame", False),
+        ("127.0.0.1", "", False),
+        ("localhost", "", False),
+    ],
+)
+def test_a_log_that_is_open_to_all_is_said_to_be(
+    host: str, token: str, warned: bool, port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When others than this machine can ask, and nobody needs a token."""
+    started = []
+    monkeypatch.setattr(uvicorn, "run", lambda *_, **options: started.append(options["host"]))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("etlog.logs.configure", lambda *_: None)
+    monkeypatch.setattr("etlog.serve.why_taken", lambda *_: None)
+    monkeypatch.setenv("ETLOG_API_TOKEN", token)
+
+    with caplog.at_level(logging.WARNING, "etlog.api"):
+        assert run(["serve", "--host", host, "--port", str(port)]) == 0
+
+    assert started == [host]
+    sentence = (
+        f"Everybody who reaches port {port} of {host} may read the log: set ETLOG_API_TOKEN, or listen on 127.0.0.1"
+    )
+    assert caplog.messages == ([sentence] if warned else [])
+
+
+def test_loopback_is_what_only_this_machine_reaches() -> None:
+    """Whatever its spelling."""
+    assert all(is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost"))
+    assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "192.0.2.1", "2001:db8::1"))
 
 
 def test_a_store_that_is_away_does_not_keep_it_from_starting(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,14 @@
 """`etlog spool`: what waits on the disk is shown and sent."""
 
+import os
 from pathlib import Path
+from time import time
 
 import pytest
 import redis
 from etlog.__main__ import run
 from etlog_events.keys import Keys
+from etlog_events.numbering import SENT_WITHIN
 from etlog_producer import Producer
 from samples import WINDOW
 from servers import Server, free_port
@@ -56,6 +59,32 @@ def test_files_are_listed_and_flushed(server: Server, capsys: pytest.CaptureFixt
     assert not list(spool_dir.rglob("*.spool"))
     with redis.Redis.from_url(server.url) as client:
         assert numbers(client, Keys("nightly")) == list(range(1, 1235))
+
+
+def test_files_that_are_too_old_are_set_aside(
+    store_url: str,
+    client: redis.Redis,
+    keys: Keys,
+    spool_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The store may have the events and know nothing of their numbers any more; the command fails, and says where."""
+    producer = leave(f"redis://127.0.0.1:{free_port()}/0", keys.name, 3)
+    [path] = spool_dir.rglob("*.spool")
+    old = time() - SENT_WITHIN - 60
+    os.utime(path, (old, old))
+
+    assert run(["spool", "flush", "--any-store", "--redis-url", store_url, "--log", keys.name]) == 1
+
+    captured = capsys.readouterr()
+    aside = path.with_suffix(".old")
+    assert "0 events delivered" in captured.out
+    assert captured.err.count("\n") == 1
+    assert "1 file(s) are too old to be sent" in captured.err
+    assert str(aside) in captured.err
+    assert aside.read_text().count(producer) == 1
+    assert client.xlen(keys.events) == 0
+    assert run(["spool", "flush", "--any-store", "--redis-url", store_url, "--log", keys.name]) == 0
 
 
 def test_files_for_another_store_are_flushed_only_if_wanted(

@@ -96,6 +96,10 @@ FAULTS: dict[str, tuple[Callable[[redis.Redis, Keys], Any], str]] = {
         lambda client, keys: client.hdel(keys.producers, "b:lost"),
         "the producers' records say 0 lost, but the stats say 3",
     ),
+    "a field that is no number": (
+        lambda client, keys: client.hset(keys.producers, "a:dead", "few"),
+        "a:dead holds no number in {producers}",
+    ),
 }
 
 
@@ -113,7 +117,7 @@ def test_what_does_not_hold_is_said(
 
     assert etlog_verify() == 1
 
-    assert fault in verify(client, busy_log).faults
+    assert fault.format(producers=busy_log.producers) in verify(client, busy_log).faults
     assert "Fault: " in capsys.readouterr().out
 
 

@@ -258,11 +258,10 @@ def test_a_cursor_of_another_type_changes_nothing(
 @pytest.mark.parametrize(
     ("refusal", "mended"),
     [
-        (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
         (("CONFIG", "SET", "min-replicas-to-write", "1"), ("CONFIG", "SET", "min-replicas-to-write", "0")),
         (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
     ],
-    ids=["out of memory", "too few replicas", "read-only"],
+    ids=["too few replicas", "read-only"],
 )
 def test_a_store_that_takes_no_writes_changes_nothing(
     server: Server, keys: Keys, target: Target, refusal: tuple[str, ...], mended: tuple[str, ...]
@@ -346,6 +345,7 @@ def test_the_order_of_the_keys_is_that_of_the_script(keys: Keys, target: Target)
         keys.dead,
         keys.producers,
         keys.contract,
+        keys.retired,
         keys.log("allocation"),
         keys.log("asset"),
     ]

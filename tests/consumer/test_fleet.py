@@ -103,6 +103,16 @@ def test_one_that_is_dead_is_forgotten(store_url: str, client: redis.Redis, logs
     assert not client.exists(CONSUMERS)
 
 
+def test_a_clock_that_is_set_back_keeps_no_dead_one_alive(store_url: str, client: redis.Redis, logs: list[str]) -> None:
+    """Nobody counts as alive for longer than a lease lasts."""
+    with working(store_url, logs) as one:
+        wait_until(lambda: len(one.applies) == 7, what="the share of one")
+        name = one._membership.name.replace(one.name, "dead-1-abcd")
+        client.zadd(CONSUMERS, {name: (client.time()[0] + 3600) * 1000})
+        wait_until(lambda: client.zcard(CONSUMERS) == 1, what="the other to be forgotten")
+        assert len(one.applies) == 7
+
+
 def test_processes_with_other_logs_leave_none_out(store_url: str, client: redis.Redis, logs: list[str]) -> None:
     """While the setting changes from one process to the next, the lease decides between two."""
     with working(store_url, logs[:4]) as old, working(store_url, logs[2:]) as new:

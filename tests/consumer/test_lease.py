@@ -210,3 +210,14 @@ def _active_and_standby(
 
 def _consumers(client: redis.Redis) -> int:
     return sum(connection["name"] == "etlog-consumer" for connection in client.client_list())
+
+
+def test_a_lease_that_would_not_end_is_taken_over(client: redis.Redis, keys: Keys) -> None:
+    """The store's clock was set back while somebody held it, or the key was set by hand."""
+    far, endless = keys.lease, keys.lease + ":2"
+    client.set(far, "gone", px=3_600_000)
+    client.set(endless, "gone")
+    waiting = {key: Lease(client, key, "next") for key in (far, endless)}
+
+    for key, lease in waiting.items():
+        wait_until(lease.hold, timeout=6, what=f"{key} to be taken over")

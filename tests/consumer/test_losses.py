@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from time import time
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from etlog_consumer import Consumer, Target, housekeeping, progress
 from etlog_consumer.housekeeping import Findings, Housekeeping
 from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.numbering import RETIRE_AFTER
 from etlog_events.store import connect
 from etlog_producer.publish import Publisher
 from samples import saved
@@ -36,10 +38,10 @@ def logged(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[str]]:
     return lambda action: [r.getMessage() for r in caplog.records if getattr(r, "action", None) == action]
 
 
-def look(client: redis.Redis, keys: Keys, idle: float = 3600.0) -> Findings:
+def look(client: redis.Redis, keys: Keys) -> Findings:
     """One look after the log."""
     active, _ = progress.load(client, keys)
-    return Housekeeping(client, keys).look(active, idle)
+    return Housekeeping(client, keys).look(active)
 
 
 def test_entries_that_others_deleted_are_lost(
@@ -235,30 +237,72 @@ def test_a_deleted_cursor_is_taken_from_its_mirror(
     assert stats(client, keys) == {"applied": 21, "unnumbered": 1}
 
 
-def test_the_records_of_idle_producers_go_and_stay_in_the_sums(
-    client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None]
+def test_the_records_of_idle_producers_retire_and_stay_in_the_sums(
+    client: redis.Redis,
+    keys: Keys,
+    consuming: Consuming,
+    caught_up: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Only when all that was published is applied."""
+    """Only when all that was published is applied; much later their numbers are forgotten, but not the sums."""
     publish = Publisher(client, keys)
     publish("idle", 1, [EVENTS[0], b"{}", EVENTS[1]])
     publish("lossy", 3, EVENTS, skip=True)
     with consuming():
         caught_up()
     publish("waiting", 1, EVENTS)
-    client.hset(keys.producers, "idle:seen", 1)
-    client.hset(keys.producers, "lossy:seen", 1)
-    client.hset(keys.producers, "waiting:seen", 1)
+    for producer in ("idle", "lossy", "waiting"):
+        client.hset(keys.producers, f"{producer}:seen", 1)
+    monkeypatch.setattr(housekeeping, "REMEMBERED", 10.0**10)
 
     look(client, keys)
 
     names: Any = client.hkeys(keys.producers)
     assert {name.rpartition(b":")[0] for name in names} == {b"waiting"}
+    assert client.hgetall(keys.retired) == {b"idle": b"3 1 0 1", b"lossy": b"12 0 2 1"}
+    found = verify(client, keys)
+    assert found.faults == []
+    assert (found.retired.published, found.retired.applied, found.retired.dead, found.retired.lost) == (15, 12, 1, 2)
+    assert found.total.published == 25
+
+    monkeypatch.setattr(housekeeping, "REMEMBERED", 1.0)
+    look(client, keys)
+
+    assert not client.exists(keys.retired)
     found = verify(client, keys)
     assert found.faults == []
     assert (found.pruned.published, found.pruned.applied, found.pruned.dead, found.pruned.lost) == (15, 12, 1, 2)
-    assert found.total.published == 25
+    assert (found.retired.published, found.total.published) == (0, 25)
     with consuming():
         caught_up()
+    assert verify(client, keys).faults == []
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["by the script", "numbered by hand"])
+def test_a_producer_goes_on_where_it_was_before_it_retired(
+    client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None], by_hand: bool
+) -> None:
+    """What it sends again is a duplicate, what follows on is no loss, and its record is whole again."""
+    publish = Publisher(client, keys)
+    publish("p", 1, [*EVENTS, b"{}"])
+    with consuming():
+        caught_up()
+        client.hset(keys.producers, "p:seen", int((time() - 2 * RETIRE_AFTER) * 1000))
+        wait_until(lambda: client.exists(keys.retired), what="the record to retire")
+        if by_hand:
+            client.hdel(keys.producers, "p:published")
+            for number in (11, 12):
+                client.xadd(keys.events, {"event": EVENTS[0], "producer": "p", "seq": number})
+        else:
+            assert publish("p", 1, [*EVENTS, b"{}"]).held == 11
+            assert publish("p", 11, [b"{}", EVENTS[0]]).held == 12
+        wait_until(lambda: counters(client, keys) == {"AllocationSetSaved": 11}, what="the new event to be applied")
+        caught_up()
+
+    assert stats(client, keys) == {"applied": 11, "dead": 1} | ({"duplicate": 1} if by_hand else {})
+    assert not client.exists(keys.retired)
+    record = client.hgetall(keys.producers)
+    assert (record[b"p:applied"], record[b"p:dead"]) == (b"12", b"1")
     assert verify(client, keys).faults == []
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,17 @@ import psutil
 import pytest
 import redis
 from etlog.verify import verify
-from etlog_consumer import Consumer, Target, outage
+from etlog_consumer import Consumer, Target, outage, progress
 from etlog_consumer.outage import FIRST_RETRY, LAST_RETRY, Outage
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from etlog_producer.publish import Publisher
+from guarded import redis_server
 from proxy import Proxy
 from samples import saved
 from servers import Server, wait_until
-from stream import stats
+from stream import counters, stats
 
 EVENTS = [saved(size) for size in range(100)]
 SCRIPT = Path(__file__).parent / "run_consumer.py"
@@ -40,10 +41,10 @@ def logs(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @contextmanager
-def consumer_at(url: str, keys: Keys) -> Iterator[None]:
+def consumer_at(url: str, keys: Keys, retain: int = 10) -> Iterator[None]:
     """A consumer in a thread."""
     client = connect(url, part="consumer", answer_timeout=1.5)
-    consumer = Consumer(client, Target(keys, KUBECOST_KINDS, 100), retain=10)
+    consumer = Consumer(client, Target(keys, KUBECOST_KINDS, 100), retain=retain)
     stop = threading.Event()
     thread = threading.Thread(target=consumer.run, args=(stop,))
     thread.start()
@@ -98,7 +99,6 @@ def _with_password(server: Server) -> str:
 TROUBLE: dict[str, tuple[Callable[[Server], Any], Callable[[Server], Any], str]] = {
     "restart": (Server.kill, Server.start, "onnect"),
     "frozen": (Server.stop, Server.resume, "imeout"),
-    "out of memory": (*by_config("maxmemory", "1", "0"), "maxmemory"),
     "cannot save": (*by_config("min-replicas-to-write", "3", "0"), "eplicas"),
     "read-only": (
         command("REPLICAOF", "127.0.0.1", "1"),
@@ -261,7 +261,7 @@ def test_waiting_costs_next_to_nothing(server: Server, keys: Keys, state: str) -
             if state == "away":
                 server.kill()
             if state == "refusing":
-                client.config_set("maxmemory", "1")
+                client.config_set("min-replicas-to-write", "3")
             measured = psutil.Process(process.pid)
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(1)
@@ -274,6 +274,69 @@ def test_waiting_costs_next_to_nothing(server: Server, keys: Keys, state: str) -
             process.wait()
     assert before > 0  # it is measured at all
     assert used / MEASURED < 0.02
+
+
+@pytest.mark.parametrize("kind", ["redis", "valkey"])
+def test_a_full_store_gets_room_by_being_applied(keys: Keys, kind: str) -> None:
+    """It is full of what waits to be applied, so that nothing else can make room."""
+    with (
+        closing(Server(binary=redis_server() if kind == "redis" else None)) as server,
+        connect(server.url, part="test") as client,
+    ):
+        publish = Publisher(client, keys)
+        for first in range(1, 20_001, 500):
+            publish("p", first, EVENTS * 5)
+        client.config_set("maxmemory", client.info("memory")["used_memory"])
+        with pytest.raises(redis.ResponseError, match="maxmemory"):
+            publish("p", 20_001, EVENTS)
+
+        with consumer_at(server.url, keys, retain=100):
+            wait_until(lambda: stats(client, keys).get("applied") == 20_000, what="all to be applied")
+            publish("p", 20_001, EVENTS)
+            wait_until(lambda: stats(client, keys)["applied"] == 20_100, what="the log to go on")
+
+        assert counters(client, keys) == {"AllocationSetSaved": 20_100}
+        assert client.xlen(keys.events) < 1000
+
+
+def test_a_field_that_is_no_number_stops_nobody(server: Server, keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody wrote into the hashes by hand."""
+    with connect(server.url, part="test") as client:
+        for field in ("p:applied", "x:applied", "p:dead", "p:seen", "nonsense"):
+            client.hset(keys.producers, field, "abc")
+        client.hset(keys.counters, "AllocationSetSaved", "many")
+        client.hset(keys.stats, "applied", "1e3x")
+        with consumer_at(server.url, keys):
+            Publisher(client, keys)("p", 1, EVENTS)
+            wait_until(lambda: client.hget(keys.stats, "applied") == b"100", what="the events to be applied")
+
+        assert counters(client, keys) == {"AllocationSetSaved": 100}
+        assert "x:applied holds no number in " + keys.producers in verify(client, keys).faults
+    assert lines(caplog, "store_away") == []
+
+
+def test_a_bug_of_ours_is_waited_out(
+    server: Server, keys: Keys, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever goes wrong, the process stays; the trace is logged once, however often it happens."""
+    failures = iter([ZeroDivisionError("a bug")] * 3)
+
+    def failing(*_: Any) -> Any:
+        failure = next(failures, None)
+        if failure is not None:
+            raise failure
+        return load(*_)
+
+    load = progress.load
+    monkeypatch.setattr(progress, "load", failing)
+    with connect(server.url, part="test") as client, consumer_at(server.url, keys):
+        Publisher(client, keys)("p", 1, EVENTS)
+        wait_until(lambda: stats(client, keys).get("applied") == 100, what="the events to be applied")
+        wait_until(lambda: lines(caplog, "store_back"), what="it to be over")
+
+    [traced] = [record for record in caplog.records if record.exc_info]
+    assert "a bug" in str(traced.exc_info)
+    assert len(lines(caplog, "store_away")) == 1
 
 
 def test_pauses_grow_with_jitter_and_begin_anew() -> None:

@@ -15,8 +15,8 @@ from stream import counters, group, raw_entries
 Consuming = Callable[..., AbstractContextManager[Consumer]]
 Publish = Callable[[Sequence[bytes]], None]
 
-#: Entries that may stay beyond those that are to be retained: one mark, and one node of the stream.
-SLACK = 2 * STEP
+#: Entries that may stay beyond those that are to be retained: those up to the next mark, a node of the stream.
+SLACK = STEP
 
 
 def ids(first: int, last: int) -> list[bytes]:

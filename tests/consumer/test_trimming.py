@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 import redis
-from etlog_consumer.retention import STEP, Retention
+from etlog_consumer.retention import Retention
 from etlog_events.keys import Keys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import saved
+from servers import wait_until
 from stream import entries, numbers, stats
 
 Publish = Callable[[Sequence[bytes]], None]
@@ -28,13 +29,13 @@ def test_the_stream_stays_as_long_as_it_should(
     caught_up: Callable[[], None],
     retain: int,
 ) -> None:
-    """All that is retained is there, and at most a node and a step more."""
+    """All that is retained is there, and at most a node more."""
     with consuming(retain=retain):
         for _ in range(4):
             publish([saved(size) for size in range(700)])
             caught_up()
             length = client.xlen(keys.events)
-            assert length <= retain + NODE + STEP
+            assert length <= retain + NODE
         assert numbers(client, keys)[length - retain :] == list(range(2801 - retain, 2801))
 
 
@@ -52,7 +53,7 @@ def test_an_entry_that_is_not_applied_stays(
         caught_up()
 
     assert stats(client, keys) == {"applied": 5500}
-    assert client.xlen(keys.events) <= NODE + STEP
+    assert client.xlen(keys.events) <= NODE
 
 
 def test_a_consumer_that_comes_anew_goes_on_trimming(
@@ -68,8 +69,23 @@ def test_a_consumer_that_comes_anew_goes_on_trimming(
         publish([saved()])
         caught_up()
 
-    assert client.xlen(keys.events) <= 200 + NODE + STEP
+    assert client.xlen(keys.events) <= 200 + NODE
     assert len(entries(client, keys)) >= 200
+
+
+def test_a_log_to_which_nothing_comes_is_trimmed_as_well(
+    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: Callable[[], None]
+) -> None:
+    """A consumer that is told to retain less need not wait for the next event."""
+    publish([saved(size) for size in range(3000)])
+    with consuming(retain=2000):
+        caught_up()
+    assert client.xlen(keys.events) >= 2000
+
+    with consuming(retain=150):
+        wait_until(lambda: client.xlen(keys.events) <= 150 + NODE, what="the stream to be trimmed")
+
+    assert numbers(client, keys)[-150:] == list(range(2851, 3001))
 
 
 @given(st.integers(0, 500), st.lists(st.integers(1, 1000), min_size=1, max_size=10))
@@ -87,4 +103,4 @@ def test_the_mark_never_passes_what_is_retained(retain: int, batches: list[int])
 
     kept = applied[applied.index(mark) :] if mark is not None else applied
     assert len(kept) >= min(retain, len(applied))
-    assert len(kept) <= max(retain, 1) + 2 * STEP
+    assert len(kept) <= max(retain, 1) + NODE

@@ -9,8 +9,10 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from time import time
 
 import pytest
+import redis
 from etlog_consumer import Consumer
 from etlog_events.event import Event
 from etlog_events.keys import Keys
@@ -91,10 +93,11 @@ def test_every_command_of_the_page_answers(run: Answer) -> None:
 
 
 @pytest.mark.usefixtures("consumer")
-def test_the_page_names_every_key_of_the_log(run: Answer, answer: Answer) -> None:
+def test_the_page_names_every_key_of_the_log(run: Answer, answer: Answer, client: redis.Redis, keys: Keys) -> None:
     """And no other: those that its own table lists are those that are there."""
     for command in COMMANDS:
         run(command)  # one of them makes the dead letter
+    client.hset(keys.retired, "gone-1-abc", f"0 0 0 {time() * 1000:.0f}")  # as after a day
     found = {key.split("}:")[1] for key in answer("--scan").splitlines()}
 
     assert found == {name.rpartition("}:")[2].removeprefix("…:") for name in NAMED_KEYS}

@@ -12,7 +12,7 @@ from etlog_events import times
 from etlog_events.errors import EtlogError, InvalidEvent
 from etlog_events.event import Event
 from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS, Kinds
-from etlog_events.validation import MAX_BYTES
+from etlog_events.rules import MAX_BYTES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import DOCUMENTED, WINDOW, saved

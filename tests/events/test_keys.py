@@ -18,6 +18,7 @@ KEYS = Keys("default")
         (KEYS.stats, "etlog:{default}:stats"),
         (KEYS.dead, "etlog:{default}:dead"),
         (KEYS.producers, "etlog:{default}:producers"),
+        (KEYS.retired, "etlog:{default}:retired"),
         (KEYS.lease, "etlog:{default}:lease"),
         (GROUP, "etlog"),
         (CONSUMERS, "etlog:consumers"),
@@ -46,5 +47,6 @@ def test_all_keys_of_a_log_share_a_hash_tag() -> None:
         keys.stats,
         keys.dead,
         keys.producers,
+        keys.retired,
     ]
     assert all(name.startswith("etlog:{nightly}:") for name in [*names, keys.lease])

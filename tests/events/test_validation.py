@@ -8,7 +8,8 @@ import pytest
 from etlog_events.errors import InvalidEvent
 from etlog_events.event import Event
 from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS, Kinds
-from etlog_events.validation import MAX_BYTES, validator
+from etlog_events.rules import MAX_BYTES
+from etlog_events.validation import validator
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from samples import DOCUMENTED, saved, text

@@ -6,12 +6,14 @@ import stat
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.store import connect, shown
 from etlog_producer import Producer, ProducerClosed, SpoolFull, intake, orphans
@@ -535,3 +537,66 @@ def test_an_idle_producer_finds_what_is_left_behind_later(
     wait_until(lambda: not path.exists(), what="the file to be delivered")
     assert [entry.producer for entry in entries(client, keys)] == [producer.id, "gone-1-abc", "gone-1-abc"]
     assert "Delivered 2 events of producer gone-1-abc from the spool" in caplog.messages
+
+
+class Crowded(deque[bytes]):
+    """An inbox into which other threads put an event each at the worst moments of a close."""
+
+    def __init__(self, before: Callable[[], None], meanwhile: Callable[[], None]) -> None:
+        super().__init__()
+        self.before = before  # just before the events that are there are counted
+        self.meanwhile = meanwhile  # while they are taken out
+
+    def __len__(self) -> int:
+        self.before()
+        return super().__len__()
+
+    def popleft(self) -> bytes:
+        self.meanwhile()
+        return super().popleft()
+
+    def clear(self) -> None:
+        self.meanwhile()
+        super().clear()
+
+
+def test_an_event_that_comes_while_the_producer_closes_is_kept_or_refused(url_of_nobody: str, spool_dir: Path) -> None:
+    """Whatever the moment, none is taken and lost; and nobody is refused because of somebody else's event."""
+    producer = Producer(url_of_nobody, log="absent")
+    taken_in = producer._sender._intake
+    outcomes: dict[int, str] = {}
+    threads: list[threading.Thread] = []
+
+    def put(size: int) -> None:
+        """By a thread that has found the producer open."""
+        try:
+            taken_in.put(Event.new("AssetSetSaved", size=size, window=WINDOW).encode())
+            outcomes[size] = "taken"
+        except ProducerClosed:
+            outcomes[size] = "refused"
+
+    def another_puts(size: int) -> Callable[[], None]:
+        def once() -> None:
+            if taken_in._sealed and size not in started:
+                started.add(size)
+                there = sum(1 for _ in inbox)
+                threads.append(threading.Thread(target=put, args=(size,)))
+                threads[-1].start()
+                wait_until(lambda: sum(1 for _ in inbox) > there, what="the event to be in the inbox")
+
+        return once
+
+    started: set[int] = set()
+    inbox = Crowded(another_puts(2), another_puts(3))
+    taken_in._inbox = inbox
+    put(1)
+
+    producer.close(0)
+
+    for thread in threads:
+        thread.join()
+    assert outcomes == {1: "taken", 2: "taken", 3: "refused"}
+    [path] = files(spool_dir)
+    assert spooled(path) == [1, 2]
+    stats = producer.stats()
+    assert (stats.emitted, stats.spooled) == (2, 2)

@@ -7,7 +7,7 @@ import redis
 from etlog_events.errors import InvalidEvent
 from etlog_events.event import Event
 from etlog_events.keys import Keys
-from etlog_events.validation import MAX_BYTES
+from etlog_events.rules import MAX_BYTES
 from etlog_producer import Producer
 from etlog_producer.stage import MAX_ERROR, describe
 from samples import WINDOW

@@ -40,7 +40,7 @@ function problemButton(problem, zone, onWindow) {
     make("span", { class: `mark ${cell.state}` }, failed ? "✕ failed" : "? missing"),
     make("b", {}, `${category} ${stage}`),
     make("span", { class: "when" }, `${lengthName(length)} ${windowName(window.start, window.end, zone)}`),
-    failed || cell.skipped ? make("span", { class: "why" }, what) : "",
+    failed || cell.skipped ? make("span", { class: "why", title: what }, what) : "",
   );
 }
 

@@ -23,7 +23,7 @@ const DRAW = 250;
 
 
 let view = fromAddress(location.search);
-let model = new Model({});
+let model = new Model({}, Infinity);
 let settings = { timezone: "UTC" };
 let status = null;
 let problem = null;   // why nothing can be read
@@ -375,7 +375,7 @@ async function begin() {
   listen();
   try {
     settings = await (await request("static/page.json")).json();
-    model = new Model(settings.categories);
+    model = new Model(settings.categories, settings.cap);
   } catch (error) {
     fail(error);
   }

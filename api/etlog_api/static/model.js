@@ -4,9 +4,6 @@ import { isAfter } from "./ids.js";
 import { splitKind } from "./kinds.js";
 import { parseTime } from "./times.js";
 
-// Events that a category keeps, if the API's own answer has fewer.
-const LEAST_CAP = 1000;
-
 // An event with what the views need of it, taken apart once.
 export function toItem(category, event) {
   const { ms, ns } = parseTime(event.time);
@@ -20,7 +17,9 @@ export function toItem(category, event) {
 }
 
 export class Model {
-  constructor(prefixes) {
+  // `cap` events a category are kept, as in the lists of the store; more if an answer shows that those hold more.
+  constructor(prefixes, cap) {
+    this.cap = cap;
     this.prefixes = new Map(Object.entries(prefixes).map(([category, prefix]) => [prefix, category]));
     this.categories = new Map();
     this.counters = {};
@@ -41,6 +40,7 @@ export class Model {
       }
       return [name, events.map((event) => toItem(name, event))];
     }));
+    this.cap = Math.max(this.cap, ...[...this.categories.values()].map(({ length }) => length));
     this.loaded = true;
     this.cursor = cursor;
     this.add(meanwhile);
@@ -56,7 +56,7 @@ export class Model {
       if (!category) continue;
       const items = this.categories.get(category) ?? this.categories.set(category, []).get(category);
       items.push(toItem(category, event));
-      if (items.length > LEAST_CAP) items.splice(0, items.length - LEAST_CAP);
+      if (items.length > this.cap) items.splice(0, items.length - this.cap);
     }
   }
 

@@ -50,6 +50,13 @@ def spool_flush(
     left = spooling.look(spooling.folder_of(settings))
     typer.echo(f"{events} event{'' if events == 1 else 's'} delivered from the spool to log {settings.name}")
     elsewhere = sum(not file.in_use for file in left)
+    old = [path for orphan in done for path in orphan.set_aside_as]
+    if old:
+        raise CommandFailed(
+            f"{len(old)} file(s) are too old to be sent, for the log may have their events and no longer know it; "
+            f"set aside as {', '.join(map(str, old))}; emit what it does not hold with 'etlog emit --file'",
+            FAILED,
+        )
     if elsewhere:
         raise CommandFailed(
             f"{elsewhere} file(s) for another store are left; see 'etlog spool list', and --any-store", FAILED

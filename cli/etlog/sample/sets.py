@@ -91,6 +91,7 @@ class Shelf:
     """The folder of one category's sets of one resolution: one file a window, named after its start."""
 
     def __init__(self, data: Path, category: str, resolution: Resolution) -> None:
+        self._data = data
         self._folder = data / category / resolution.name
 
     def path(self, window: Window) -> Path:
@@ -107,14 +108,15 @@ class Shelf:
         return path
 
     def load(self, window: Window) -> RecordSet:
-        """The set of `window`. Raises `SetUnreadable`, naming the file and what is wrong with it."""
+        """The set of `window`. Raises `SetUnreadable`, naming the file in the data folder and what is wrong with it."""
         path = self.path(window)
+        name = path.relative_to(self._data)
         try:
             return _decode(path.read_bytes())
         except OSError as e:
-            raise SetUnreadable(f"{path} cannot be read: {e.strerror}") from e
+            raise SetUnreadable(f"{name} cannot be read: {e.strerror}") from e
         except (msgspec.MsgspecError, UnicodeDecodeError) as e:
-            raise SetUnreadable(f"{path} holds no set: {e}") from e
+            raise SetUnreadable(f"{name} holds no set: {e}") from e
 
     def prune(self, now: datetime) -> None:
         """Remove what is older than `KEEP`. Raises `OSError`."""

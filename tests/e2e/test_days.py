@@ -1,0 +1,150 @@
+"""A day and more between an event and what comes after it: what was delivered is still known, and counted once."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from time import time
+from typing import Any
+
+import pytest
+import redis
+from etlog.__main__ import run
+from etlog.verify import verify
+from etlog_consumer import progress
+from etlog_consumer.housekeeping import Housekeeping
+from etlog_events.keys import Keys
+from etlog_events.numbering import RETIRE_AFTER
+from etlog_producer import Producer, orphans
+from samples import WINDOW, saved
+from servers import PATIENCE, wait_until
+from stream import counters
+
+Consuming = Callable[..., Any]
+
+#: Delivers 100 events and tells so; the arguments are the address of the store, the log, and the producer's options.
+STAGE = f"""
+import sys
+from etlog_producer import Producer
+producer = Producer(sys.argv[1], log=sys.argv[2], durable=sys.argv[3] == "durable")
+for size in range(100):
+    producer.emit("AllocationSetSaved", size=size, window={WINDOW!r})
+assert producer.flush(30)
+print("delivered", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shared server does not forget."""
+    monkeypatch.setattr(orphans, "SETTLE", 0.05)
+
+
+@pytest.fixture
+def a_day_passes(
+    client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None]
+) -> Callable[[], None]:
+    """All is applied, and then nothing comes for long."""
+
+    def pass_by() -> None:
+        with consuming():
+            caught_up()
+        found: Any = client.hkeys(keys.producers)
+        for field in found:
+            if field.endswith(b":seen"):
+                client.hset(keys.producers, field, int((time() - RETIRE_AFTER - 3600) * 1000))
+        Housekeeping(client, keys).look(progress.load(client, keys)[0])
+        assert not client.exists(keys.producers)
+
+    return pass_by
+
+
+@pytest.fixture
+def holds(
+    client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None]
+) -> Callable[[int], None]:
+    """Whether so many events were applied, and none is lost."""
+
+    def check(events: int) -> None:
+        with consuming():
+            caught_up()
+        assert sum(counters(client, keys).values()) == events
+        found = verify(client, keys)
+        assert (found.faults, found.total.lost, found.duplicates) == ([], 0, 0)
+
+    return check
+
+
+@pytest.mark.parametrize("how", ["durable", "plain"])
+def test_a_stage_that_was_killed_or_stopped_for_a_day_is_counted_once(
+    store_url: str,
+    keys: Keys,
+    client: redis.Redis,
+    a_day_passes: Callable[[], None],
+    holds: Callable[[int], None],
+    how: str,
+) -> None:
+    """Its file is adopted by the next one; or it wakes up and looks whether the store has its tail."""
+    command = [sys.executable, "-c", STAGE, store_url, keys.name, how]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as stage:
+        assert stage.stdout is not None
+        assert stage.stdout.readline() == b"delivered\n"
+        stage.send_signal(signal.SIGKILL if how == "durable" else signal.SIGSTOP)
+        a_day_passes()
+        if how == "plain":
+            stage.send_signal(signal.SIGCONT)
+            wait_until(lambda: client.exists(keys.producers), what="it to ask the store")
+            stage.kill()
+    with Producer(store_url, log=keys.name) as following:
+        following.emit("AllocationSetSaved", size=100, window=WINDOW)
+
+    holds(101)
+
+
+def test_what_waited_in_the_spool_for_a_day_follows_on(
+    store_url: str, keys: Keys, a_day_passes: Callable[[], None], holds: Callable[[int], None]
+) -> None:
+    """Behind what the same producer had delivered before: that is not lost."""
+
+    def away(*_: Any) -> Any:
+        raise redis.ConnectionError("away")
+
+    producer = Producer(store_url, log=keys.name)
+    for size in range(100):
+        producer.emit("AllocationSetSaved", size=size, window=WINDOW)
+    assert producer.flush(PATIENCE)
+    producer._sender._publish = away
+    for size in range(50):
+        producer.emit("AllocationSetSaved", size=size, window=WINDOW)
+    producer.close(0)
+    assert producer.stats().spooled == 50
+    a_day_passes()
+
+    assert run(["spool", "flush", "--redis-url", store_url, "--log", keys.name]) == 0
+
+    holds(150)
+
+
+def test_a_file_is_resumed_after_a_day(
+    store_url: str,
+    keys: Keys,
+    client: redis.Redis,
+    tmp_path: Any,
+    a_day_passes: Callable[[], None],
+    holds: Callable[[int], None],
+) -> None:
+    """From before what the log has of it, and without doubling."""
+    file = tmp_path / "events.ndjson"
+    file.write_bytes(b"\n".join(saved(size) for size in range(30_000)))
+    command = ["emit", "--file", str(file), "--redis-url", store_url, "--log", keys.name]
+    process = subprocess.Popen([sys.executable, "-m", "etlog", *command], stderr=subprocess.DEVNULL, env=os.environ)
+    wait_until(lambda: int(client.xlen(keys.events)) > 12_000, what="some events")
+    process.kill()
+    process.wait(PATIENCE)
+    a_day_passes()
+
+    assert run([*command, "--resume"]) == 0
+
+    holds(30_000)
