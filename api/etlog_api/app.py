@@ -1,4 +1,4 @@
-"""The HTTP service: the routes of one log, and what stands before them."""
+"""The HTTP service: the routes of its logs, and what stands before them."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,13 +11,13 @@ from etlog_api.guard import SafeHeaders, TokenGuard
 from etlog_api.metrics import Measured
 from etlog_api.prefix import WithoutPrefix
 from etlog_api.response import UnexpectedErrors, answer_errors
-from etlog_api.routes import docs, log, page, status
+from etlog_api.routes import docs, log, logs, page, status
 from etlog_api.service import Service
 
 
 def create_app(settings: Settings, clock: Callable[[tzinfo], datetime] = datetime.now) -> FastAPI:
-    """The service for the log of `settings`. Nothing is sent to the store before the first request."""
-    service = Service.of(settings, clock)
+    """The service for the logs of `settings`. Nothing is sent to the store before the first request."""
+    service = Service(settings, clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -36,12 +36,13 @@ def create_app(settings: Settings, clock: Callable[[tzinfo], datetime] = datetim
     )
     answer_errors(app)
     app.include_router(log.router(service))
+    app.include_router(logs.router(service))
     app.include_router(status.router(service))
     app.include_router(page.router(settings))
     app.include_router(docs.router(app, tokens=bool(settings.api_token)))
 
     if settings.api_token:
-        app.add_middleware(TokenGuard, tokens=settings.api_token)
+        app.add_middleware(TokenGuard, tokens=settings.tokens)
     app.add_middleware(UnexpectedErrors)
     app.add_middleware(Measured, metrics=service.metrics)
     app.add_middleware(SafeHeaders)

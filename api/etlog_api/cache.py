@@ -10,16 +10,21 @@ from etlog_api.query import Query
 from etlog_api.reader import View
 from etlog_api.snapshot import Snapshot
 
-#: Answers that are kept, and their bytes without codings; the newest is always kept. Dashboards ask for the same few,
-#: and a full log of a thousand events is about 200 KiB, but events may be long and a window may end now.
+#: Answers that are kept of a log, and the bytes of all logs without codings; the newest of each is always kept.
+#: Dashboards ask for the same few, and a full log of a thousand events is about 200 KiB, but events may be long and a
+#: window may end now.
 MAX_ANSWERS, MAX_BYTES = 64, 64 * 1024 * 1024
 
 
 class AnswerCache:
-    """Bodies by query, each made once a snapshot; the least recently used ones go first."""
+    """Bodies by query, each made once a snapshot; the least recently used ones go first.
 
-    def __init__(self, kinds: Kinds) -> None:
+    So many `logs` share the bytes.
+    """
+
+    def __init__(self, kinds: Kinds, logs: int = 1) -> None:
         self._kinds = kinds
+        self._logs = logs
         self._snapshot: Snapshot | None = None
         self._bodies: OrderedDict[tuple[Query, float | None, float | None], Body] = OrderedDict()
         self._bytes = 0
@@ -35,7 +40,7 @@ class AnswerCache:
         if body is None:
             body = self._bodies[key] = Body(answer(view, query, self._kinds), view.snapshot.cursor)
             self._bytes += len(body.text)
-            while len(self._bodies) > 1 and (len(self._bodies) > MAX_ANSWERS or self._bytes > MAX_BYTES):
+            while len(self._bodies) > 1 and (len(self._bodies) > MAX_ANSWERS or self._bytes > MAX_BYTES // self._logs):
                 self._bytes -= len(self._bodies.popitem(last=False)[1].text)
         else:
             self._bodies.move_to_end(key)

@@ -95,6 +95,21 @@ SCHEMAS: dict[str, Any] = {
             },
         }
     ),
+    "Logs": _envelope(
+        {
+            "type": "object",
+            "required": ["default", "logs"],
+            "additionalProperties": False,
+            "properties": {
+                "default": {"type": ["string", "null"], "description": "The log that is meant when none is named."},
+                "logs": {
+                    "type": "array",
+                    "description": "Those that the token opens; all without one.",
+                    "items": {"type": "string"},
+                },
+            },
+        }
+    ),
     "Health": _envelope({"type": "string"}),
     "Error": {
         "type": "object",
@@ -142,6 +157,7 @@ _LOG_EXAMPLE = {
 _ERRORS = {
     400: ("A parameter cannot be understood; the message says which and why.", "illegal window: 7y"),
     401: ("A token is needed, or the one given is not valid.", "this token is not valid"),
+    404: ("There is no such log, or none for this token.", "unknown log 'nightly'"),
     503: (
         "The store cannot be reached, or the log makes no progress.",
         "the store cannot be reached, and nothing was read from it yet",
@@ -173,7 +189,7 @@ _CURSOR = {
 }
 
 LOG_ANSWERS: dict[int | str, dict[str, Any]] = {
-    **answers("The log.", 400, 401, 503, schema="Log", example=_LOG_EXAMPLE),
+    **answers("The log.", 400, 401, 404, 503, schema="Log", example=_LOG_EXAMPLE),
     304: {"description": "What was answered before, with the `ETag` in `If-None-Match`, still holds."},
 }
 for _code in (200, 304):
@@ -187,6 +203,12 @@ def parameter(name: str, about: str, *, place: str = "query", **schema: Any) -> 
     return {"name": name, "in": place, "required": False, "description": about, "schema": schema}
 
 
+LOG = parameter(
+    "log",
+    "The log that is asked for, one of those that /model/etl/logs names; without it the default log.",
+    type="string",
+    pattern="^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$",
+)
 KIND = parameter(
     "kind",
     "Only kinds that contain this text, such as AssetSet or Saved; several by comma.",

@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Sequence
 
+from etlog_events.tokens import Token
 from starlette._utils import get_route_path  # what the router goes by: no prefix may lead past the guard
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -44,28 +45,40 @@ class SafeHeaders:
         await self._app(scope, receive, send_safely if scope["type"] == "http" else send)
 
 
-class TokenGuard:
-    """Lets a request for data pass only with one of `tokens` as its bearer token (RFC 6750)."""
+#: Where the scope of a request says which logs its token opens; not there, or None: all.
+_OPENED = "etlog.logs"
 
-    def __init__(self, app: ASGIApp, tokens: Sequence[str]) -> None:
+
+def may_see(scope: Scope, log: str) -> bool:
+    """Whether the one who asks may see the log `log`."""
+    opened = scope.get(_OPENED)
+    return opened is None or log in opened
+
+
+class TokenGuard:
+    """Lets a request for data pass only with a bearer token (RFC 6750) of `tokens`, and notes which logs that opens."""
+
+    def __init__(self, app: ASGIApp, tokens: Sequence[Token]) -> None:
         self._app = app
-        self._tokens = [token.encode() for token in tokens]
+        self._tokens = [(token.secret.encode(), token) for token in tokens]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "http" and get_route_path(scope).startswith(GUARDED):
-            problem = self._problem(Headers(scope=scope).get("authorization"))
-            if problem is not None:
+            authorization = Headers(scope=scope).get("authorization")
+            token = self._token(authorization) if authorization is not None else None
+            if token is None:
+                problem = "a token is needed; send it as 'Authorization: Bearer <token>'"
+                body = error(401, problem if authorization is None else "this token is not valid")
                 headers = {"WWW-Authenticate": "Bearer"}
-                await Response(error(401, problem), 401, headers, "application/json")(scope, receive, send)
+                await Response(body, 401, headers, "application/json")(scope, receive, send)
                 return
+            scope[_OPENED] = token.logs
         await self._app(scope, receive, send)
 
-    def _problem(self, authorization: str | None) -> str | None:
-        if authorization is None:
-            return "a token is needed; send it as 'Authorization: Bearer <token>'"
+    def _token(self, authorization: str) -> Token | None:
         scheme, _, given = authorization.partition(" ")
-        token = given.strip().encode()
+        secret = given.strip().encode()
         # All are compared, each in constant time, so that the time taken tells nothing of any.
-        known = [hmac.compare_digest(token, one) for one in self._tokens]
-        return None if scheme.lower() == "bearer" and any(known) else "this token is not valid"
+        known = [token for one, token in self._tokens if hmac.compare_digest(secret, one)]
+        return known[0] if scheme.lower() == "bearer" and known else None

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: of this process's requests, and of the log, asked of the store when scraped."""
+"""Metrics for Prometheus: of this process's requests, and of the logs, asked of the store when scraped."""
 
 from collections.abc import Mapping
 from time import perf_counter
@@ -10,6 +10,10 @@ from etlog_api.status import Status
 
 #: Seconds. An answer from the cache takes a tenth of a millisecond, a whole new log some ten.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
+
+
+#: The status of a log, and its counters.
+Figures = tuple[Status, Mapping[str, int]]
 
 
 class Metrics:
@@ -24,39 +28,56 @@ class Metrics:
         self._seconds = Histogram(
             "etlog_request_seconds", "Time to the answer", ["route"], buckets=BUCKETS, registry=on
         )
-        self._age = Gauge("etlog_snapshot_age_seconds", "Since the store last confirmed the snapshot", registry=on)
-        self._store_up = Gauge("etlog_store_up", "Whether the store answered this scrape", registry=on)
-        self._lag = Gauge("etlog_lag_entries", "Entries not applied yet; NaN where unknown", registry=on)
-        self._oldest = Gauge("etlog_oldest_unapplied_seconds", "Age of the oldest unapplied entry", registry=on)
-        self._stats = Gauge("etlog_stats", "The log's stats since it began", ["stat"], registry=on)
-        self._counters = Gauge("etlog_counters", "Events applied since the log began", ["kind"], registry=on)
-        self._active = Gauge("etlog_active_consumer", "1 for the holder of the lease", ["consumer"], registry=on)
-        self._persistent = Gauge("etlog_store_persistent", "Whether the store keeps an append-only file", registry=on)
+        self._age = Gauge(
+            "etlog_snapshot_age_seconds", "Since the store last confirmed the snapshot", ["log"], registry=on
+        )
+        self._store_up = Gauge("etlog_store_up", "Whether the store answered this scrape", ["log"], registry=on)
+        self._lag = Gauge("etlog_lag_entries", "Entries not applied yet; NaN where unknown", ["log"], registry=on)
+        self._oldest = Gauge(
+            "etlog_oldest_unapplied_seconds", "Age of the oldest unapplied entry", ["log"], registry=on
+        )
+        self._stats = Gauge("etlog_stats", "The log's stats since it began", ["log", "stat"], registry=on)
+        self._counters = Gauge("etlog_counters", "Events applied since the log began", ["log", "kind"], registry=on)
+        self._active = Gauge("etlog_active_consumer", "1 for the holder of the lease", ["log", "consumer"], registry=on)
+        self._persistent = Gauge(
+            "etlog_store_persistent", "Whether the store keeps an append-only file", ["log"], registry=on
+        )
+        self._of_logs = (
+            *(self._age, self._store_up, self._lag, self._oldest),
+            *(self._stats, self._counters, self._active, self._persistent),
+        )
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         """Count an answer."""
         self._requests.labels(route, status).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def text(self, status: Status | None, counters: Mapping[str, int] | None, snapshot_age: float | None) -> bytes:
-        """Everything in the text format of Prometheus; `status` and `counters` are None when the store is away."""
-        self._store_up.set(status is not None)
-        self._age.set(snapshot_age if snapshot_age is not None else float("nan"))
-        self._active.clear()
-        if status is not None:
-            self._lag.set(status.lag if status.lag is not None else float("nan"))
-            self._oldest.set(status.oldest_unapplied or 0.0)
+    def text(self, figures: Mapping[str, Figures | None], ages: Mapping[str, float | None]) -> bytes:
+        """Everything in the text format of Prometheus.
+
+        By the name of the log: its status and counters, None when the store is away, and the age of its snapshot in
+        seconds, None without one.
+        """
+        for gauge in self._of_logs:
+            gauge.clear()  # the one who asks may not see what another saw
+        for log, age in ages.items():
+            self._age.labels(log).set(age if age is not None else float("nan"))
+        for log, found in figures.items():
+            self._store_up.labels(log).set(found is not None)
+            if found is None:
+                for gauge in (self._lag, self._oldest, self._persistent):
+                    gauge.labels(log).set(float("nan"))
+                continue
+            status, counters = found
+            self._lag.labels(log).set(status.lag if status.lag is not None else float("nan"))
+            self._oldest.labels(log).set(status.oldest_unapplied or 0.0)
+            self._persistent.labels(log).set(float(status.store.get("aof_enabled", "nan")))
             for stat in ("applied", "dead", "duplicate", "lost"):
-                self._stats.labels(stat).set(status.stats.get(stat, 0))
+                self._stats.labels(log, stat).set(status.stats.get(stat, 0))
+            for kind, number in counters.items():
+                self._counters.labels(log, kind).set(number)
             if status.active_consumer is not None:
-                self._active.labels(status.active_consumer).set(1)
-            self._persistent.set(float(status.store.get("aof_enabled", "nan")))
-        else:
-            self._lag.set(float("nan"))
-            self._oldest.set(float("nan"))
-            self._persistent.set(float("nan"))
-        for kind, number in (counters or {}).items():
-            self._counters.labels(kind).set(number)
+                self._active.labels(log, status.active_consumer).set(1)
         return generate_latest(self._registry)
 
 

@@ -39,6 +39,11 @@ def parse_query(parameters: QueryParams, kinds: Kinds, zone: tzinfo, clock: Call
     )
 
 
+def parse_log(parameters: QueryParams) -> str:
+    """The name of the log that the parameter `log` gives, empty for none. Raises `BadQuery`."""
+    return _single(parameters, "log")
+
+
 def parse_kinds(parameters: QueryParams, kinds: Kinds) -> tuple[frozenset[str] | None, tuple[str, ...]]:
     """The kinds that the parameter `kind` lets pass, None for all; and the texts in it that no kind contains."""
     texts = [text for text in (part.strip() for part in _single(parameters, "kind").split(",")) if text]

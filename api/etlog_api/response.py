@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from etlog_api.answer import error
 from etlog_api.query import BadQuery
+from etlog_api.service import UnknownLog
 
 logger = logging.getLogger("etlog.api")
 
@@ -35,6 +36,9 @@ def answer_errors(app: FastAPI) -> None:
     async def store_away(_: Request, problem: Exception) -> Response:
         return unavailable(str(problem))
 
+    async def unknown_log(_: Request, problem: Exception) -> Response:
+        return json_response(error(404, str(problem)), 404)
+
     async def http_error(_: Request, problem: Exception) -> Response:
         assert isinstance(problem, HTTPException)
         headers = dict(problem.headers) if problem.headers else None
@@ -43,6 +47,7 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(BadQuery, bad_request)
     app.add_exception_handler(IllegalWindow, bad_request)
     app.add_exception_handler(StoreError, store_away)
+    app.add_exception_handler(UnknownLog, unknown_log)
     app.add_exception_handler(HTTPException, http_error)
 
 

@@ -1,71 +1,90 @@
-"""What the routes of one log work with, wired once a process."""
+"""What the routes work with, wired once a process: the logs, and the clock that decides what "today" is in a zone."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
-from functools import partial
-from typing import Any
 
 from etlog_events.settings import Settings
+from fastapi import Request
 
-from etlog_api.cache import AnswerCache
-from etlog_api.connections import Connections
-from etlog_api.link import Link
-from etlog_api.live import Live
-from etlog_api.metrics import Metrics
-from etlog_api.reader import Reader
-from etlog_api.snapshot import read_counters, read_cursor, read_snapshot
-from etlog_api.status import Readiness, Status, read_status
+from etlog_api.guard import may_see
+from etlog_api.log import Log
+from etlog_api.metrics import Figures, Metrics
+from etlog_api.query import parse_log
+
+#: Logs that the store is asked about at a time: more would wait for one another, and seem to wait for the store.
+AT_ONCE = 16
+
+#: Seconds in which it must have told about all of them; the default of a scrape by Prometheus is 10.
+LOOK_TIMEOUT = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+class UnknownLog(LookupError):
+    """Raised when a log is asked for that is not served, or not to the one who asks: nobody learns which."""
+
+
 class Service:
-    """The parts of the service, and the clock that decides what "today" is in a zone."""
+    """The logs of `settings`, each made when it is first asked for."""
 
-    settings: Settings
-    clock: Callable[[tzinfo], datetime]
-    connections: Connections
-    client: Any  # the reader's own, which asks one question at a time
-    reader: Reader
-    cache: AnswerCache
-    live: Live
-    readiness: Readiness
-    metrics: Metrics
-
-    @classmethod
-    def of(cls, settings: Settings, clock: Callable[[tzinfo], datetime]) -> "Service":
-        """The service for the log of `settings`. Nothing is sent to the store yet."""
-        keys, kinds = settings.keys, settings.kinds
-        connections = Connections(settings.redis_url, settings.name, settings.read_from)
-        client = connections.open()
-        link = Link() if settings.read_from == "replica" else None
-        return cls(
-            settings=settings,
-            clock=clock,
-            connections=connections,
-            client=client,
-            reader=Reader(
-                partial(read_cursor, client, keys, link),
-                partial(read_snapshot, client, keys, kinds, link),
-                client.connection_pool.disconnect,
-                link,
-            ),
-            cache=AnswerCache(kinds),
-            live=Live(connections, keys, kinds),
-            readiness=Readiness(),
-            metrics=Metrics(),
-        )
+    def __init__(self, settings: Settings, clock: Callable[[tzinfo], datetime]) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.metrics = Metrics()
+        self._logs: dict[str, Log] = {}
+        self._sound = settings.name  # the log that last was as it should be
 
     async def close(self) -> None:
         """Leave the store."""
-        await self.live.close()
-        await self.client.aclose()
+        for log in self._logs.values():
+            await log.close()
 
-    async def status(self) -> Status:
-        """The present status. Raises `StoreError` when the store does not give it in time."""
-        return await self.connections.ask(partial(read_status, keys=self.settings.keys))
+    def names(self, request: Request) -> Sequence[str]:
+        """The names of the logs that the one who asks may see."""
+        return [name for name in self.settings.logs if may_see(request.scope, name)]
 
-    async def counters(self) -> dict[str, int]:
-        """The present counters. Raises `StoreError` when the store does not give them in time."""
-        settings = self.settings
-        return await self.connections.ask(partial(read_counters, keys=settings.keys, kinds=settings.kinds))
+    def default(self, names: Sequence[str]) -> str | None:
+        """Which of the logs `names` is meant when none is named."""
+        return self.settings.name if self.settings.name in names else next(iter(names), None)
+
+    def log(self, request: Request) -> Log:
+        """The log that `request` asks for. Raises `UnknownLog`, and `BadQuery` for several."""
+        names = self.names(request)
+        asked = parse_log(request.query_params)
+        name = asked or self.default(names)
+        if name is None or name not in names:
+            raise UnknownLog(f"unknown log {asked[:64]!r}" if asked else "this token opens no log that is served here")
+        return self._log(name)
+
+    async def figures(self, names: Sequence[str]) -> Mapping[str, Figures | None]:
+        """Status and counters of each of the logs `names`, None for one of which the store does not tell in time."""
+        free = asyncio.Semaphore(AT_ONCE)
+
+        async def look(log: Log) -> Figures | None:
+            async with free:
+                return await log.figures_or_none()
+
+        looks = {name: asyncio.create_task(look(self._log(name))) for name in names}
+        if looks:
+            _, late = await asyncio.wait(looks.values(), timeout=LOOK_TIMEOUT)
+            for task in late:
+                task.cancel()
+        return {name: task.result() if task.done() else None for name, task in looks.items()}
+
+    def ages(self, names: Sequence[str]) -> Mapping[str, float | None]:
+        """The age of the snapshot of each of the logs `names` in seconds, None where there is none."""
+        return {name: self._log(name).reader.age for name in names}
+
+    async def problem(self) -> str | None:
+        """What keeps this replica from being ready, or None: as long as one log is as it should be, it is needed."""
+        problem = await self._log(self._sound).problem()
+        others = [name for name in self.settings.logs if name != self._sound]
+        if problem is None or not others:
+            return problem
+        problems = await asyncio.gather(*(self._log(name).problem() for name in others))
+        self._sound = next((name for name, found in zip(others, problems, strict=True) if found is None), self._sound)
+        return problem if None not in problems else None
+
+    def _log(self, name: str) -> Log:
+        if name not in self._logs:
+            self._logs[name] = Log(self.settings, name)
+        return self._logs[name]

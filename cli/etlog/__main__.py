@@ -17,7 +17,7 @@ from etlog_events.event import Event
 from etlog import logs
 from etlog.commands import dead, spool
 from etlog.errors import DONE, FAILED, MISUSED, CommandFailed
-from etlog.options import ApiUrl, LogName, RedisUrl, settings_of
+from etlog.options import ApiUrl, AskedLog, LogName, RedisUrl, settings_of
 from etlog.stopping import until_stopped
 
 if TYPE_CHECKING:
@@ -176,8 +176,11 @@ def _pairs(texts: list[str]) -> dict[str, str]:
 def consume(redis_url: RedisUrl = None, log: LogName = None) -> None:
     """Apply the stream to the lists and counters, until stopped. Start as many as you like: one is active.
 
+    With several logs, in ETLOG_NAMES, each takes its share of them.
+
     \b
     etlog consume --redis-url redis://127.0.0.1:6379/0 --log nightly
+    ETLOG_NAMES=nightly,hourly etlog consume
     """
     from etlog.consume import consume as apply  # noqa: PLC0415
 
@@ -272,6 +275,7 @@ def log_command(
     json: Annotated[
         bool, typer.Option("--json", help="Print the API's answer as it is; with --follow, one event a line.")
     ] = False,
+    log: AskedLog = None,
     url: ApiUrl = API_URL,
 ) -> None:
     """Show the log, oldest first. An API that wants a token gets that of ETLOG_API_TOKEN.
@@ -289,15 +293,15 @@ def log_command(
     if follow:
         if window:
             raise CommandFailed("leave --window out with --follow: what is applied from now on has no end")
-        follow_log(client, kind, limit or FOLLOW_FROM, as_json=json)
-    parameters = {"kind": kind, "window": window, "limit": "" if limit is None else str(limit)}
-    given = {name: value for name, value in parameters.items() if value}
+        follow_log(client, _given(log=log, kind=kind), limit or FOLLOW_FROM, as_json=json)
+    given = _given(log=log, kind=kind, window=window, limit=None if limit is None else str(limit))
     show(client.get("/model/etl/log", given), as_json=json)
 
 
 @app.command()
 def status(
     json: Annotated[bool, typer.Option("--json", help="Print the API's answer as it is.")] = False,
+    log: AskedLog = None,
     url: ApiUrl = API_URL,
 ) -> None:
     """Show how far the log is applied, what waits, and who is at work.
@@ -307,7 +311,7 @@ def status(
     """
     from etlog.status import show  # noqa: PLC0415
 
-    show(_client(url).get("/model/etl/status"), as_json=json)
+    show(_client(url).get("/model/etl/status", _given(log=log)), as_json=json)
 
 
 @app.command()
@@ -315,6 +319,7 @@ def bugreport(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write the zip.")] = Path(
         "etlog-bugreport.zip"
     ),
+    log: AskedLog = None,
     url: ApiUrl = API_URL,
 ) -> None:
     """Save a zip of the log, the status, the settings without secrets, and what the store says of itself.
@@ -324,14 +329,19 @@ def bugreport(
     """
     from etlog.bugreport import save  # noqa: PLC0415
 
-    typer.echo(f"{save(_client(url), output):,} bytes written to {output}")
+    typer.echo(f"{save(_client(url), output, _given(log=log)):,} bytes written to {output}")
 
 
 def _client(url: str) -> "Client":
     """A client of the API, with the token of the settings."""
     from etlog.client import Client  # noqa: PLC0415
 
-    return Client(url, next(iter(settings_of().api_token), None))
+    return Client(url, next((token.secret for token in settings_of().tokens), None))
+
+
+def _given(**parameters: str | None) -> dict[str, str]:
+    """Those of the parameters of a query that have a value."""
+    return {name: value for name, value in parameters.items() if value}
 
 
 @app.command()

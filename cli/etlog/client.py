@@ -54,13 +54,13 @@ class Client:
         return answer.content
 
     @contextmanager
-    def download(self, path: str) -> Iterator[Iterator[bytes]]:
+    def download(self, path: str, parameters: Mapping[str, str]) -> Iterator[Iterator[bytes]]:
         """The body of a long answer, piece by piece. Raises as `get` does."""
-        with self._reached(), self._client.stream("GET", self._url + path) as answer:
+        with self._reached(), self._client.stream("GET", self._url + path, params=dict(parameters)) as answer:
             self._require_success(answer)
             yield answer.iter_bytes()
 
-    def live(self, kind: str) -> Iterator[LiveEvent | None]:
+    def live(self, parameters: Mapping[str, str]) -> Iterator[LiveEvent | None]:
         """The live log from now on, without end: a connection that breaks is made anew and resumed.
 
         The first item is None and says that the connection stands. Raises as `get` does when it never stood, or when
@@ -72,7 +72,7 @@ class Client:
                 with self._client.stream(
                     "GET",
                     f"{self._url}/model/etl/log/stream",
-                    params={"kind": kind} if kind else {},
+                    params=dict(parameters),
                     headers={"Last-Event-ID": last} if last else {},
                     timeout=httpx.Timeout(TIMEOUT, read=SILENCE),
                 ) as answer:

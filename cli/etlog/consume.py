@@ -1,17 +1,20 @@
 """`etlog consume`: the consumer as a process."""
 
 import logging
+import threading
 from contextlib import nullcontext
 from typing import Any
 
 import redis
-from etlog_consumer import Consumer, Target
+from etlog_consumer import Consumer, Fleet, Target
 from etlog_consumer.endpoint import served
-from etlog_consumer.metrics import Metrics
+from etlog_consumer.metrics import LogMetrics, Metrics
 from etlog_events import contract, store
 from etlog_events.durability import store_warnings
+from etlog_events.keys import CONSUMERS, Keys
 from etlog_events.settings import Settings
 
+from etlog import logs
 from etlog.errors import CommandFailed
 from etlog.stopping import until_stopped
 
@@ -19,26 +22,39 @@ logger = logging.getLogger("etlog.consumer")
 
 
 def consume(settings: Settings) -> None:
-    """Apply the log until stopped. Raises `StoreError` when the store cannot be reached at the start.
+    """Apply the logs until stopped. Raises `StoreError` when the store cannot be reached at the start.
 
-    Raises `NewerContract` when the log is one that this version does not understand, now or later.
+    Raises `NewerContract` when a log is one that this version does not understand, now or later.
     """
-    client: Any = store.connect(settings.redis_url, part="consumer", log=settings.name)
-    with store.translated(settings.redis_url):
+    metrics, port = Metrics(), settings.metrics_port
+    of_log = {log: LogMetrics(metrics, log) for log in settings.logs}
+
+    def connect(key: str) -> Any:
+        return store.connect(settings.redis_url, part="consumer", log=key)
+
+    def apply(log: str, name: str | None, stop: threading.Event) -> None:
+        several = len(settings.logs) > 1
+        with logs.about(log if several else None), connect(log) as client:
+            target = Target(Keys(log), settings.kinds, settings.cap)
+            Consumer(client, target, retain=settings.retain, name=name, metrics=of_log[log]).run(stop)
+
+    def work(stop: threading.Event) -> None:
+        if len(settings.logs) == 1:
+            apply(settings.name, None, stop)
+            return
+        with connect(CONSUMERS) as client:
+            Fleet(client, settings.logs, apply, metrics).run(stop)
+
+    with store.translated(settings.redis_url), connect(settings.name) as client:
         contract.check(client.get(settings.keys.contract), settings.name, "etlog-consumer")
         _warn(client)
-    target = Target(settings.keys, settings.kinds, settings.cap)
-    metrics = Metrics()
-    consumer = Consumer(client, target, retain=settings.retain, metrics=metrics)
-    port = settings.metrics_port
     try:
         with served(metrics, settings.host, port) if port else nullcontext():
-            until_stopped(consumer.run)
+            until_stopped(work)
     except OSError as e:
         raise CommandFailed(
             f"{settings.host}:{port} cannot be listened on: {e.strerror}; name another in ETLOG_METRICS_PORT"
         ) from e
-    client.close()
 
 
 def _warn(client: redis.Redis) -> None:

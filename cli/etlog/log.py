@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
@@ -37,15 +37,15 @@ def show(body: bytes, *, as_json: bool) -> None:
         console.print(line, soft_wrap=True)
 
 
-def follow(client: Client, kind: str, limit: int, *, as_json: bool) -> None:
+def follow(client: Client, asked: Mapping[str, str], limit: int, *, as_json: bool) -> None:
     """Print the newest `limit` events of each category, then every event as it is applied, until interrupted.
 
-    As JSON it is one event a line.
+    `asked` are the parameters of the query, those of the log and the kind. As JSON it is one event a line.
     """
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     console = Console()
     width = console.width if console.is_terminal else ENDLESS
-    parameters = {"limit": str(limit), **({"kind": kind} if kind else {})}
+    parameters = {**asked, "limit": str(limit)}
     already: set[bytes] = set()  # what came in between the connection and the answer, and would be shown twice
 
     def put(event: dict[str, Any]) -> None:
@@ -57,7 +57,7 @@ def follow(client: Client, kind: str, limit: int, *, as_json: bool) -> None:
         for line in _lines(_row(event, wide=wide), FOLLOWED_WIDE if wide else FOLLOWED, width):
             console.print(line, soft_wrap=True)
 
-    for live in client.live(kind):
+    for live in client.live(asked):
         if live is None:
             events = events_of(orjson.loads(client.get("/model/etl/log", parameters)))
             already = {orjson.dumps(event) for event in events}

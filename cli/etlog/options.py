@@ -13,6 +13,9 @@ RedisUrl = Annotated[
     str | None, typer.Option("--redis-url", metavar="URL", help="Address of the store.  [env: ETLOG_REDIS_URL]")
 ]
 LogName = Annotated[str | None, typer.Option("--log", metavar="NAME", help="Name of the log.  [env: ETLOG_NAME]")]
+AskedLog = Annotated[
+    str | None, typer.Option("--log", metavar="NAME", help="Name of the log, where the API serves several.")
+]
 ApiUrl = Annotated[str, typer.Option("--url", metavar="URL", envvar="ETLOG_URL", help="Address of the API.")]
 
 
@@ -24,6 +27,8 @@ def settings_of(**options: str | int | None) -> Settings:
         if not value:
             raise CommandFailed(f"{spelled[variable]} must not be empty")
     os.environ.update(given)  # worker processes read them from there
+    if "ETLOG_NAME" in given:
+        os.environ.pop("ETLOG_NAMES", None)  # this log alone is meant
     try:
         return Settings.from_environment()
     except SettingsError as e:

@@ -2,5 +2,6 @@
 
 from etlog_consumer.apply import Target
 from etlog_consumer.consumer import Consumer
+from etlog_consumer.fleet import Fleet
 
-__all__ = ["Consumer", "Target"]
+__all__ = ["Consumer", "Fleet", "Target"]

@@ -18,7 +18,7 @@ from etlog_consumer.batch import Batch, Entry
 from etlog_consumer.housekeeping import Housekeeping
 from etlog_consumer.intake import Intake
 from etlog_consumer.lease import Lease
-from etlog_consumer.metrics import Metrics
+from etlog_consumer.metrics import LogMetrics, Metrics
 from etlog_consumer.outage import Outage
 from etlog_consumer.poison import collect_whatever_happens
 from etlog_consumer.progress import START, Progress
@@ -43,12 +43,12 @@ class Consumer:
         *,
         retain: int,
         name: str | None = None,
-        metrics: Metrics | None = None,
+        metrics: LogMetrics | None = None,
     ) -> None:
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._client = client
         self._target = target
-        self._metrics = metrics or Metrics()
+        self._metrics = metrics or LogMetrics(Metrics(), target.keys.name)
         self._lease = Lease(client, target.keys.lease, self.name)
         self._retention = Retention(retain)
         self._housekeeping = Housekeeping(client, target.keys)
@@ -66,6 +66,7 @@ class Consumer:
         the start and one at the end. Raises `NewerContract`, with the lease released: others can go on with the log.
         """
         outage = Outage()
+        self._metrics.progressed()
         while not stop.is_set():
             try:
                 complete = self._turn(stop)
@@ -92,6 +93,7 @@ class Consumer:
             self._lease.release()
         except Exception as e:
             logger.warning("Stopped without the store: %s", e, extra={"action": "stopped_without_store"})
+        self._metrics.ended()
 
     def _turn(self, stop: threading.Event) -> bool:
         """Apply what is in hand and read on, in one round trip; or stand by for a moment.

@@ -15,27 +15,61 @@ _ENTRIES = (1, 3, 10, 30, 100, 300, 1000)
 
 
 class Metrics:
-    """All metrics of one consumer, in a registry of their own."""
+    """All metrics of one process, in a registry of their own, and when it last made progress with what it does."""
 
     def __init__(self, clock: Callable[[], float] = monotonic, now: Callable[[], float] = time) -> None:
         self._clock = clock
-        self._now = now
-        self._progressed = clock()
-        self._oldest: float | None = None
+        self.now = now
+        self._progressed: dict[str, float] = {}
         self.registry = on = CollectorRegistry()
-        self._applied = Counter("etlog_applied", "Events applied by this consumer", ["kind"], registry=on)
-        self._size = Histogram("etlog_batch_entries", "Entries in a batch", buckets=_ENTRIES, registry=on)
-        self._seconds = Histogram(
-            "etlog_apply_seconds", "Time to apply a batch and read on", buckets=_SECONDS, registry=on
+        self.applied = Counter("etlog_applied", "Events applied by this consumer", ["log", "kind"], registry=on)
+        self.size = Histogram("etlog_batch_entries", "Entries in a batch", ["log"], buckets=_ENTRIES, registry=on)
+        self.seconds = Histogram(
+            "etlog_apply_seconds", "Time to apply a batch and read on", ["log"], buckets=_SECONDS, registry=on
         )
-        self.lag = Gauge("etlog_lag_entries", "Entries not applied yet; NaN where unknown", registry=on)
-        self._age = Gauge("etlog_oldest_unapplied_seconds", "Age of the oldest unapplied entry", registry=on)
-        self._age.set_function(self._oldest_age)
-        self._dead = Counter("etlog_dead", "Entries that became dead letters", registry=on)
-        self._duplicates = Counter("etlog_duplicate", "Entries that were applied before", registry=on)
-        self.lost = Counter("etlog_lost", "Events that were published and never arrived", registry=on)
-        self._active = Gauge("etlog_active", "1 while active, 0 while standing by", registry=on)
-        self.store_errors = Counter("etlog_store_errors", "Errors of the store or on the way to it", registry=on)
+        self.lag = Gauge("etlog_lag_entries", "Entries not applied yet; NaN where unknown", ["log"], registry=on)
+        self.age = Gauge("etlog_oldest_unapplied_seconds", "Age of the oldest unapplied entry", ["log"], registry=on)
+        self.dead = Counter("etlog_dead", "Entries that became dead letters", ["log"], registry=on)
+        self.duplicates = Counter("etlog_duplicate", "Entries that were applied before", ["log"], registry=on)
+        self.lost = Counter("etlog_lost", "Events that were published and never arrived", ["log"], registry=on)
+        self.active = Gauge("etlog_active", "1 while active, 0 while standing by", ["log"], registry=on)
+        self.store_errors = Counter(
+            "etlog_store_errors", "Errors of the store or on the way to it", ["log"], registry=on
+        )
+
+    def progressed(self, what: str) -> None:
+        """All that there was to do with `what` is done."""
+        self._progressed[what] = self._clock()
+
+    def ended(self, what: str) -> None:
+        """Nothing is to be done with `what` any more."""
+        self._progressed.pop(what, None)
+
+    def problem(self) -> str | None:
+        """What keeps this process from being ready, or None."""
+        now = self._clock()
+        stuck = {what: now - at for what, at in list(self._progressed.items()) if now - at >= STUCK_AFTER}
+        if not stuck:
+            return None
+        names = f" with {', '.join(sorted(stuck))}" if len(self._progressed) > 1 else ""
+        return f"no progress for {max(stuck.values()):.0f} s{names}"
+
+
+class LogMetrics:
+    """The metrics of one log; the others of the process are in the same registry."""
+
+    def __init__(self, of: Metrics, log: str) -> None:
+        self._of = of
+        self._log = log
+        self._oldest: float | None = None
+        self._size, self._seconds = of.size.labels(log), of.seconds.labels(log)
+        self._dead, self._duplicates, self._active = (
+            of.dead.labels(log),
+            of.duplicates.labels(log),
+            of.active.labels(log),
+        )
+        self.lag, self.lost, self.store_errors = of.lag.labels(log), of.lost.labels(log), of.store_errors.labels(log)
+        of.age.labels(log).set_function(self._oldest_age)
         self.standing_by()
 
     def active(self) -> None:
@@ -60,7 +94,7 @@ class Metrics:
     def applied(self, batch: Batch, seconds: float) -> None:
         """`batch` was applied."""
         for kind, number in batch.counters.items():
-            self._applied.labels(kind).inc(number)
+            self._of.applied.labels(self._log, kind).inc(number)
         self._size.observe(len(batch.ids))
         self._seconds.observe(seconds)
         self._dead.inc(len(batch.dead))
@@ -69,13 +103,13 @@ class Metrics:
 
     def progressed(self) -> None:
         """A turn has done all that there was to do."""
-        self._progressed = self._clock()
+        self._of.progressed(self._log)
 
-    def problem(self) -> str | None:
-        """What keeps this consumer from being ready, or None."""
-        standing = self._clock() - self._progressed
-        return f"no progress for {standing:.0f} s" if standing >= STUCK_AFTER else None
+    def ended(self) -> None:
+        """This process leaves the log to others."""
+        self.standing_by()
+        self._of.ended(self._log)
 
     def _oldest_age(self) -> float:
         oldest = self._oldest
-        return max(0.0, self._now() - oldest) if oldest is not None else 0.0
+        return max(0.0, self._of.now() - oldest) if oldest is not None else 0.0

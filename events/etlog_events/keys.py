@@ -1,4 +1,4 @@
-"""The names of all keys of one log. No other module spells a key.
+"""The names of all keys. No other module spells a key.
 
 The braces are a Redis Cluster hash tag: they put one log into one slot, which keeps its scripts atomic there.
 """
@@ -8,6 +8,10 @@ from dataclasses import dataclass
 
 #: The consumer group that mirrors the cursor, so that `XINFO GROUPS` shows the lag.
 GROUP = "etlog"
+
+#: Sorted set: the processes that share many logs -> until when each counts as alive, milliseconds since 1970. The
+#: one key that belongs to no log; in a cluster it has a slot of its own.
+CONSUMERS = "etlog:consumers"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from etlog_events import address, store
 from etlog_events.errors import SettingsError
 from etlog_events.keys import Keys
 from etlog_events.kinds import CATEGORIES, Kinds
+from etlog_events.tokens import Token
 from etlog_events.way import ReadFrom
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -29,6 +30,13 @@ def log_name(value: str) -> str:
             f"must be up to 64 letters, digits, dots, dashes or underscores, a letter or digit first, not {value!r}"
         )
     return value
+
+
+def _log_names(value: str) -> tuple[str, ...]:
+    names = tuple(log_name(name.strip()) for name in value.split(","))
+    if len(set(names)) < len(names):
+        raise ValueError(f"must be names that differ, not {value!r}")
+    return names
 
 
 def store_url(value: str) -> str:
@@ -98,10 +106,19 @@ def _timezone(value: str) -> tzinfo:
 
 
 def _tokens(value: str) -> tuple[str, ...]:
-    tokens = tuple(token.strip() for token in value.split(","))
-    if any(not re.fullmatch(r"[A-Za-z0-9._~+/=-]{16,}", token) for token in tokens):
-        raise ValueError("must be tokens of at least 16 letters, digits or ._~+/=- each, separated by commas")
-    return tokens
+    texts = tuple(text.strip() for text in value.split(","))
+    try:
+        tokens = [Token.parse(text) for text in texts]
+        for name in (name for token in tokens for name in token.logs or ()):
+            log_name(name)
+    except ValueError:
+        raise ValueError(
+            "must be tokens of at least 16 letters, digits or ._~+/=- each, separated by commas; "
+            ":log+log after one limits it to these logs"
+        ) from None
+    if len({token.secret for token in tokens}) < len(tokens):
+        raise ValueError("must be tokens that differ")
+    return texts
 
 
 def _folder(value: str) -> Path:
@@ -133,6 +150,9 @@ class Settings:
 
     redis_url: str = _setting(store_url, "redis://127.0.0.1:6379/0", "Address of the store", secret=True)
     name: str = _setting(log_name, "default", "Name of the log")
+    names: tuple[str, ...] = _setting(
+        _log_names, (), "Names of all logs that consumers apply and the API serves, by comma; none: just `ETLOG_NAME`"
+    )
     cap: int = _setting(_at_least(1, 1_000_000), 1000, "Events that each category's list holds")
     retain: int = _setting(_at_least(0), 100_000, "Applied entries that stay in the stream")
     categories: Mapping[str, str] = _setting(
@@ -144,7 +164,10 @@ class Settings:
         _timezone, UTC, "Zone that decides what 'today' is: an IANA name or +05:30"
     )
     api_token: tuple[str, ...] = _setting(
-        _tokens, (), "Bearer tokens of which the API wants one, by comma; none: everybody may ask", secret=True
+        _tokens,
+        (),
+        "Bearer tokens of which the API wants one, by comma; none: everybody may ask; token:log+log: these logs only",
+        secret=True,
     )
     host: str = _setting(_host, "127.0.0.1", "Address the API listens on")
     port: int = _setting(_at_least(1, 65535), 9090, "Port the API listens on")
@@ -172,24 +195,42 @@ class Settings:
                     values[setting.name] = setting.metadata["parse"](text)
                 except ValueError as e:
                     raise SettingsError(f"{variable} {e}") from e
+        if "names" in values:
+            values.setdefault("name", values["names"][0])
         return cls(**values)
+
+    def __post_init__(self) -> None:
+        """Raise `SettingsError` for a default log that nobody would apply."""
+        if self.names and self.name not in self.names:
+            raise SettingsError(f"ETLOG_NAME must be one of ETLOG_NAMES, {', '.join(self.names)}, not {self.name!r}")
 
     def public(self) -> dict[str, str]:
         """Every setting as text that may be shown: no password, no token."""
         shown = {setting.name: str(getattr(self, setting.name)) for setting in fields(self)}
         shown["redis_url"] = store.shown(self.redis_url)
+        shown["names"] = ",".join(self.names)
         shown["categories"] = ",".join(f"{name}={prefix}" for name, prefix in self.categories.items())
         shown["api_token"] = f"{len(self.api_token)} set" if self.api_token else "not set"
         return {variable_of(name): value for name, value in shown.items()}
 
     @property
+    def logs(self) -> tuple[str, ...]:
+        """The names of all logs, in their order."""
+        return self.names or (self.name,)
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """The tokens of the API, with what each may see."""
+        return tuple(map(Token.parse, self.api_token))
+
+    @property
     def kinds(self) -> Kinds:
-        """All kinds of this log."""
+        """All kinds of these logs."""
         return Kinds({**CATEGORIES, **self.categories})
 
     @property
     def keys(self) -> Keys:
-        """The keys of this log."""
+        """The keys of the log `name`."""
         return Keys(self.name)
 
 

@@ -33,10 +33,11 @@ def test_every_route_is_described(serving: Serving, tokens: tuple[str, ...]) -> 
     described_codes = {path: set(operations["get"]["responses"]) for path, operations in document["paths"].items()}
     token = {"401"} if tokens else set()
     assert described_codes == {
-        "/model/etl/log": {"200", "304", "400", "503"} | token,
-        "/model/etl/log/stream": {"200", "400", "503"} | token,
-        "/model/etl/status": {"200", "503"} | token,
-        "/model/etl/bugreport": {"200"} | token,
+        "/model/etl/log": {"200", "304", "400", "404", "503"} | token,
+        "/model/etl/log/stream": {"200", "400", "404", "503"} | token,
+        "/model/etl/logs": {"200"} | token,
+        "/model/etl/status": {"200", "400", "404", "503"} | token,
+        "/model/etl/bugreport": {"200", "400", "404"} | token,
         "/metrics": {"200"} | token,
         "/healthz": {"200"},
         "/readyz": {"200", "503"},
@@ -107,7 +108,7 @@ def test_nothing_is_found_by_those_who_look_for_trouble(serving: Serving, fill: 
             check=False,
         )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "6 selected / 7 total" in ended.stdout
+    assert "7 selected / 8 total" in ended.stdout
 
 
 def test_the_live_log_is_as_described(serving: Serving, fill: Fill) -> None:

@@ -19,7 +19,14 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 TOKENS = ("first-token-of-two", "second-token-of-two")
-DATA = ["/model/etl/log", "/model/etl/log/stream", "/model/etl/status", "/model/etl/bugreport", "/metrics"]
+DATA = [
+    "/model/etl/log",
+    "/model/etl/logs",
+    "/model/etl/log/stream",
+    "/model/etl/status",
+    "/model/etl/bugreport",
+    "/metrics",
+]
 OPEN = ["/healthz", "/readyz", "/docs", "/docs.css", "/openapi.json"]
 
 
@@ -178,7 +185,7 @@ def test_an_unexpected_error_is_told_without_its_trace(api: Api, caplog: pytest.
 
 def test_what_does_not_exist_is_told_in_the_envelope(api: Api) -> None:
     """A wrong path, a wrong method."""
-    for method, path, code in (("GET", "/model/etl/logs", 404), ("GET", "/healthz/", 404), ("PUT", "/healthz", 405)):
+    for method, path, code in (("GET", "/model/etl/lists", 404), ("GET", "/healthz/", 404), ("PUT", "/healthz", 405)):
         answer = api.client.request(method, path)
         assert answer.status_code == code
         assert answer.json()["code"] == code

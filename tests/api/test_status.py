@@ -30,7 +30,8 @@ def metrics(api: Api) -> dict[str, float]:
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     return {
-        sample.name + "".join(f" {value}" for _, value in sorted(sample.labels.items())): sample.value
+        sample.name
+        + "".join(f" {value}" for name, value in sorted(sample.labels.items()) if name != "log"): sample.value
         for family in text_string_to_metric_families(answer.text)
         for sample in family.samples
     }

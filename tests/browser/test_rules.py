@@ -167,6 +167,7 @@ def test_the_page_is_told_the_cap_of_the_lists(page_store: Server) -> None:
 def test_the_address_keeps_the_view(blank: Page) -> None:
     """There and back; what is not set is not in it."""
     view = {
+        "log": "nightly",
         "window": "24h",
         "kinds": ["AssetSetSaved"],
         "category": "asset",

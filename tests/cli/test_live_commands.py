@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import commands
 import orjson
 import pytest
 import redis
+from apis import apply, serve
 from conftest import Consuming
+from etlog_api import create_app
 from etlog_events.event import Event
 from etlog_events.keys import Keys
+from etlog_events.settings import Settings
 from samples import saved
 from servers import PATIENCE, free_port, wait_until
 
@@ -148,3 +152,40 @@ def test_an_api_that_is_not_there_is_one_sentence() -> None:
         assert said.returncode == 2
         assert said.stderr.count("\n") == 1
         assert "cannot be reached" in said.stderr
+
+
+def test_each_of_several_logs_is_asked_for_by_its_name(store_url: str, keys: Keys, tmp_path: Path) -> None:
+    """By the log, the status and the bug report; one that is not there is told."""
+    other = Keys(f"{keys.name}-other")
+    apply(store_url, keys, [saved(1)])
+    apply(store_url, other, [saved(2), saved(3)])
+    with serve(create_app(Settings(redis_url=store_url, name=keys.name, names=(keys.name, other.name)))) as api:
+        asked = ("--log", other.name, "--url", api.url)
+        status = etlog("status", "--json", *asked)
+        report = etlog("bugreport", "--output", str(tmp_path / "report.zip"), *asked)
+        unknown = etlog("log", "--url", api.url, "--log", "no-such-log")
+        command = [sys.executable, "-m", "etlog", "log", "--follow", "--json", *asked]
+        following = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert following.stdout is not None
+        followed = [orjson.loads(following.stdout.readline()) for _ in range(2)]
+        following.send_signal(signal.SIGINT)
+        following.communicate(timeout=PATIENCE)
+
+    assert orjson.loads(status.stdout)["data"]["entries"] == 2
+    assert [event["metadata"]["size"] for event in followed] == [2, 3]
+    assert report.returncode == 0
+    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
+        assert len(orjson.loads(archive.read("etlog-bugreport/log.json"))["data"]["allocation"]) == 2
+    assert (unknown.returncode, unknown.stderr) == (2, "etlog: the API answered 404: unknown log 'no-such-log'\n")
+
+
+def test_the_log_that_an_option_names_is_the_only_one(
+    store_url: str, client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An option wins, also over the names of several logs."""
+    monkeypatch.setenv("ETLOG_NAMES", "one,two")
+    client.xadd(keys.events, {"event": saved(1)})
+    with commands.running("consume", "--redis-url", store_url, "--log", keys.name) as consuming:
+        consuming.wait_for(f"applies log {keys.name}")
+        wait_until(lambda: client.hget(keys.stats, "applied") == b"1", what="the event to be applied")
+    assert "Share" not in consuming.shown

@@ -2,10 +2,11 @@
 
 import json
 import logging
+import threading
 from datetime import UTC, datetime
 
 import pytest
-from etlog.logs import JsonFormatter, configure
+from etlog.logs import JsonFormatter, about, configure
 
 
 def test_a_json_line_has_the_sentence_and_the_fields(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,3 +60,26 @@ def test_a_text_line_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
 
     [line] = capsys.readouterr().err.splitlines()
     assert line.endswith(" WARNING etlog.test: The store answers again")
+
+
+@pytest.mark.parametrize("shape", ["text", "json"])
+def test_a_line_names_its_log_where_there_are_several(capsys: pytest.CaptureFixture[str], shape: str) -> None:
+    """In the thread that works on it, and only while it does."""
+    configure("INFO", shape)
+    logger = logging.getLogger("etlog.test")
+
+    def work(log: str) -> None:
+        with about(log):
+            logger.info("Active")
+
+    threads = [threading.Thread(target=work, args=(log,)) for log in ("nightly", "hourly")]
+    for thread in threads:
+        thread.start()
+        thread.join()
+    logger.info("Share")
+
+    lines = capsys.readouterr().err.splitlines()
+    if shape == "json":
+        assert [json.loads(line).get("log") for line in lines] == ["nightly", "hourly", None]
+    else:
+        assert [line.partition("etlog.test: ")[2] for line in lines] == ["nightly: Active", "hourly: Active", "Share"]

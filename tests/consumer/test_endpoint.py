@@ -10,7 +10,7 @@ import httpx
 import pytest
 import redis
 from etlog_consumer.endpoint import served
-from etlog_consumer.metrics import STUCK_AFTER, Metrics
+from etlog_consumer.metrics import STUCK_AFTER, LogMetrics, Metrics
 from etlog_events.keys import Keys
 from prometheus_client.parser import text_string_to_metric_families
 from samples import saved
@@ -65,20 +65,26 @@ def test_it_is_not_ready_without_progress() -> None:
     """The process lives, but nothing that it tried has worked for a while."""
     now = [100.0]
     metrics = Metrics(lambda: now[0])
+    metrics.progressed("nightly")
     with served(metrics, "127.0.0.1", 0) as port:
         now[0] += STUCK_AFTER
         answer = httpx.get(f"http://127.0.0.1:{port}/readyz")
         assert (answer.status_code, answer.text) == (503, "no progress for 15 s\n")
 
-        metrics.progressed()
+        metrics.progressed("hourly")
+        answer = httpx.get(f"http://127.0.0.1:{port}/readyz")
+        assert (answer.status_code, answer.text) == (503, "no progress for 15 s with nightly\n")
+
+        metrics.ended("nightly")
         assert httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
 
 
 def test_the_age_of_what_waits_grows() -> None:
     """Until it is applied."""
     now = [2000.0]
-    metrics = Metrics(now=lambda: now[0])
-    with served(metrics, "127.0.0.1", 0) as port:
+    process = Metrics(now=lambda: now[0])
+    metrics = LogMetrics(process, "nightly")
+    with served(process, "127.0.0.1", 0) as port:
         address = f"http://127.0.0.1:{port}"
         metrics.waiting(b"1990000-3")
         assert _scrape(address)["etlog_oldest_unapplied_seconds"] == 10

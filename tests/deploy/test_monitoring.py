@@ -18,7 +18,7 @@ from apis import add, serve
 from etlog_api.app import create_app
 from etlog_consumer import Consumer, Target
 from etlog_consumer.endpoint import served
-from etlog_consumer.metrics import Metrics
+from etlog_consumer.metrics import LogMetrics, Metrics
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.settings import Settings
@@ -50,7 +50,9 @@ def told(store_url: str, client: redis.Redis, keys: Keys, caught_up: Callable[[]
         served(metrics, "127.0.0.1", 0) as port,
         serve(create_app(Settings(redis_url=store_url, name=keys.name))) as api,
     ):
-        consumer = Consumer(mine, Target(keys, KUBECOST_KINDS, 1000), retain=1000, metrics=metrics)
+        consumer = Consumer(
+            mine, Target(keys, KUBECOST_KINDS, 1000), retain=1000, metrics=LogMetrics(metrics, keys.name)
+        )
         thread = threading.Thread(target=consumer.run, args=(stop,))
         thread.start()
         try:

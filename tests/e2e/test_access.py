@@ -21,6 +21,7 @@ from etlog.__main__ import run
 from etlog_api import create_app
 from etlog_consumer import Consumer, Target, consumer, progress
 from etlog_consumer.housekeeping import Housekeeping
+from etlog_consumer.membership import Membership
 from etlog_events import Settings
 from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import KUBECOST_KINDS
@@ -105,6 +106,10 @@ def test_the_whole_path_works_under_the_users(
             assert client.waitaof(0, 0, 1)
     with consuming(guarded, retain=1):
         applied(root, 5)
+    with connect(guarded.url_of("etlog-consumer"), part="consumer") as client:
+        member = Membership(client, "one-of-many", [LOG, "hourly"])
+        assert member.renew() == ([member.name], False)
+        member.leave()
 
     settings = Settings(redis_url=guarded.url_of("etlog-api"), name=LOG)
     with apis.serve(create_app(settings)) as api:
@@ -112,7 +117,7 @@ def test_the_whole_path_works_under_the_users(
         status = api.get("/model/etl/status").json()["data"]
         assert (status["lag"], status["stats"]["applied"], status["warnings"]) == (0, 3, [])
         assert api.get("/readyz").status_code == 200
-        assert "etlog_store_up 1.0" in api.get("/metrics").text
+        assert f'etlog_store_up{{log="{LOG}"}} 1.0' in api.get("/metrics").text
         report = zipfile.ZipFile(io.BytesIO(api.get("/model/etl/bugreport").content))
         assert b"no event either" in report.read("etlog-bugreport/dead.json")
         with apis.tail(api.url) as live, consuming(guarded), Producer(guarded.url_of("etlog-producer"), log=LOG) as p:

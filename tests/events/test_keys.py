@@ -1,7 +1,7 @@
 """The names of the keys are read by people and by other programs: each is pinned here."""
 
 import pytest
-from etlog_events.keys import GROUP, Keys
+from etlog_events.keys import CONSUMERS, GROUP, Keys
 
 KEYS = Keys("default")
 
@@ -21,6 +21,7 @@ KEYS = Keys("default")
         (KEYS.retired, "etlog:{default}:retired"),
         (KEYS.lease, "etlog:{default}:lease"),
         (GROUP, "etlog"),
+        (CONSUMERS, "etlog:consumers"),
     ],
 )
 def test_a_key_is_called_what_it_always_was(key: str, name: str) -> None:

@@ -24,6 +24,7 @@ def test_without_an_environment_the_defaults_hold() -> None:
     assert settings == Settings()
     assert settings.redis_url == "redis://127.0.0.1:6379/0"
     assert settings.name == "default"
+    assert settings.logs == ("default",)
     assert settings.cap == 1000
     assert settings.retain == 100_000
     assert settings.categories == {}
@@ -68,6 +69,36 @@ def test_an_empty_variable_is_not_set() -> None:
     assert Settings.from_environment({variable_of(field.name): "" for field in fields(Settings)}) == Settings()
 
 
+def test_several_logs_are_named_in_their_order() -> None:
+    """The default log is the first of them, unless `ETLOG_NAME` says which."""
+    names = {"ETLOG_NAMES": "nightly, hourly,default"}
+
+    assert Settings.from_environment(names).logs == ("nightly", "hourly", "default")
+    assert Settings.from_environment(names).name == "nightly"
+    assert Settings.from_environment({**names, "ETLOG_NAME": "hourly"}).name == "hourly"
+    assert Settings.from_environment({"ETLOG_NAME": "hourly"}).logs == ("hourly",)
+
+
+def test_the_default_log_is_one_of_the_logs() -> None:
+    """What is published to another would never be applied."""
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment({"ETLOG_NAMES": "nightly,hourly", "ETLOG_NAME": "daily"})
+
+    assert str(refused.value) == "ETLOG_NAME must be one of ETLOG_NAMES, nightly, hourly, not 'daily'"
+
+
+def test_a_token_may_be_limited_to_logs() -> None:
+    """By their names behind it."""
+    settings = Settings.from_environment({"ETLOG_API_TOKEN": f"{TOKEN},{OTHER_TOKEN}:nightly+tenant-1.b"})
+
+    assert [(token.secret, token.logs) for token in settings.tokens] == [
+        (TOKEN, None),
+        (OTHER_TOKEN, {"nightly", "tenant-1.b"}),
+    ]
+    assert settings.public()["ETLOG_API_TOKEN"] == "2 set"
+    assert TOKEN not in repr(settings.tokens)
+
+
 def test_the_environment_of_the_process_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless another one is given."""
     monkeypatch.setenv("ETLOG_CAP", "7")
@@ -85,6 +116,7 @@ BAD_VALUES = {
         "redis://host:port",
     ],
     "ETLOG_NAME": ["a b", "-a", "{a}", "a:b", "a" * 65, "a\nb", "ä", "a/b", "*"],
+    "ETLOG_NAMES": ["a,b c", "a,", ",", "a,b,a", "a;b", "a,{b}"],
     "ETLOG_CAP": ["0", "-1", "ten", "1.5", "1e3", "1000001", "٣", "9" * 5000, " "],
     "ETLOG_RETAIN": ["-1", "all", "0x10"],
     "ETLOG_CATEGORIES": [
@@ -102,7 +134,10 @@ BAD_VALUES = {
         "a=B=C",
     ],
     "ETLOG_TIMEZONE": ["Berlin", "+25:00", "utc+1", "../etc/passwd", "Europe/", "+5"],
-    "ETLOG_API_TOKEN": ["short", f"{TOKEN},", f"{TOKEN} {OTHER_TOKEN}", f"{TOKEN}\n{OTHER_TOKEN}", "ä" * 20],
+    "ETLOG_API_TOKEN": [
+        *(f"{TOKEN}:", f"{TOKEN}:a+", f"{TOKEN}:a b", f"{TOKEN}:a:b", f":{TOKEN}", f"{TOKEN}:a,{TOKEN}:b"),
+        *("short", f"{TOKEN},", f"{TOKEN} {OTHER_TOKEN}", f"{TOKEN}\n{OTHER_TOKEN}", "ä" * 20),
+    ],
     "ETLOG_HOST": ["a b", " ", "a\tb"],
     "ETLOG_PORT": ["0", "65536", "http", "-1"],
     "ETLOG_READ_FROM": ["secondary", "1"],

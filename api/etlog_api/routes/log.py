@@ -9,7 +9,7 @@ from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
-from etlog_api.description import KIND, LAST_EVENT_ID, LIMIT, LOG_ANSWERS, WINDOW, answers
+from etlog_api.description import KIND, LAST_EVENT_ID, LIMIT, LOG, LOG_ANSWERS, WINDOW, answers
 from etlog_api.page import parse_position
 from etlog_api.query import BadQuery, parse_kinds, parse_query
 from etlog_api.service import Service
@@ -38,7 +38,7 @@ class LiveResponse(EventSourceResponse):
 
 
 def router(service: Service) -> APIRouter:
-    """The routes, for the log of `service`."""
+    """The routes, for the logs of `service`."""
     routes = APIRouter(prefix="/model/etl")
     kinds, zone = service.settings.kinds, service.settings.timezone
 
@@ -47,29 +47,31 @@ def router(service: Service) -> APIRouter:
         "/log",
         summary="The log, as in Kubecost's Events API",
         responses=LOG_ANSWERS,
-        openapi_extra={"parameters": [KIND, WINDOW, LIMIT]},
+        openapi_extra={"parameters": [LOG, KIND, WINDOW, LIMIT]},
     )
     async def log(request: Request) -> Response:
+        asked = service.log(request)
         query = parse_query(request.query_params, kinds, zone, service.clock)
-        return await service.cache.body(await service.reader.view(), query).respond(request)
+        return await asked.cache.body(await asked.reader.view(), query).respond(request)
 
     @routes.get(
         "/log/stream",
         summary="The log, live, as Server-Sent Events",
         description="The id of each is that of its entry in the stream, the data is the event. An event 'resync' says "
         "that some events will not come here, and that the log should be read anew.",
-        responses=answers("Events as they are applied.", 400, 401, 503, media="text/event-stream"),
+        responses=answers("Events as they are applied.", 400, 401, 404, 503, media="text/event-stream"),
         response_class=Response,
-        openapi_extra={"parameters": [KIND, LAST_EVENT_ID]},
+        openapi_extra={"parameters": [LOG, KIND, LAST_EVENT_ID]},
     )
     async def stream(request: Request) -> Response:
+        live = service.log(request).live
         wanted, _ = parse_kinds(request.query_params, kinds)
         last = request.headers.get("last-event-id")
         try:
             after = parse_position(last) if last else None
         except ValueError as e:
             raise BadQuery(str(e)) from e
-        chunks = service.live.listen(after, wanted)
+        chunks = live.listen(after, wanted)
         first = await anext(chunks)  # what cannot begin is answered as an error, not as an empty stream
 
         async def from_first() -> AsyncIterator[bytes]:
@@ -82,7 +84,7 @@ def router(service: Service) -> APIRouter:
             from_first(),
             ping=HEARTBEAT,
             send_timeout=SEND_TIMEOUT,
-            shutdown_event=service.live.leaving,
+            shutdown_event=live.leaving,
             shutdown_grace_period=FAREWELL,
         )
 

@@ -55,8 +55,8 @@ def router(settings: Settings) -> APIRouter:
 
 
 def _page_settings(settings: Settings) -> bytes:
-    """What the page cannot see in the events: whose log it shows, how many events a list holds, in which zone days
-    begin, and the categories."""
+    """What the page cannot see in the events: how many of them a list holds, in which zone days begin, and the
+    categories. Everybody may read it."""
     zone = getattr(settings.timezone, "key", None) or str(settings.timezone).removeprefix("UTC") or "UTC"
     prefixes = dict(settings.kinds.categories)
-    return orjson.dumps({"log": settings.name, "cap": settings.cap, "timezone": zone, "categories": prefixes})
+    return orjson.dumps({"cap": settings.cap, "timezone": zone, "categories": prefixes})

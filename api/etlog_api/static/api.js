@@ -50,9 +50,15 @@ export async function ask(path, { again = false } = {}) {
   return { ...answer, cursor: response.headers.get("Etlog-Cursor") };
 }
 
+// The address of what the server has of one log, the default one without a name.
+export function pathOf(what, { log }) {
+  return `model/etl/${what}${log ? `?log=${encodeURIComponent(log)}` : ""}`;
+}
+
 // The address of the log with the filters that the server knows.
-export function logPath({ window, kinds = [] }) {
+export function logPath({ log, window, kinds = [] }) {
   const parameters = new URLSearchParams();
+  if (log) parameters.set("log", log);
   if (window) parameters.set("window", window);
   if (kinds.length) parameters.set("kind", kinds.join(","));
   const text = parameters.toString();

@@ -33,6 +33,7 @@ export function judge({ problem, warning, status, failed, missing, loose, empty 
 function trouble({ status, message }) {
   if (status === 401) return { level: "bad", text: "A token is needed.", next: message };
   if (status === 503) return { level: "bad", text: "The store is away.", next: `${message}. Check the store and the network to it; the page comes back by itself.` };
+  if (status === 404) return { level: "bad", text: "This log is not here.", next: message };
   if (status === 400) return { level: "warn", text: "The log cannot be shown.", next: message };
   if (status === 0) return { level: "bad", text: "The API is away.", next: `${message}. Is etlog serve running, and does the network reach it? The page comes back by itself.` };
   return { level: "bad", text: `The API fails with ${status}.`, next: `${message}. Its own log says more.` };

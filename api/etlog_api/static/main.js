@@ -1,6 +1,6 @@
 // Wires the page: what is read goes into the model, and the model into the views.
 
-import { Problem, ask, logPath, request, token } from "./api.js";
+import { Problem, ask, logPath, pathOf, request, token } from "./api.js";
 import { showCounters } from "./counters.js";
 import { coverage, problems } from "./coverage.js";
 import { $, copy, draw, make, say } from "./dom.js";
@@ -24,7 +24,7 @@ const DRAW = 250;
 
 let view = fromAddress(location.search);
 let model = new Model({}, Infinity);
-let settings = { log: "", timezone: "UTC" };
+let settings = { timezone: "UTC" };
 let status = null;
 let problem = null;   // why nothing can be read
 let refusal = null;   // the server's word on the window
@@ -43,7 +43,7 @@ const zone = () => (view.zone === "pipeline" ? settings.timezone : undefined);
 const list = new List($("#list"));
 const timeline = new Timeline($("#bars"), $("#brush-note"), (window) => change({ window }));
 const filters = new Filters(change);
-const stream = new Stream({
+const stream = new Stream(pathOf("log/stream", view), {
   open(resumed) {
     link = "live";
     if (!resumed) read();
@@ -70,6 +70,7 @@ function change(part) {
 }
 
 function turned(before) {
+  if (view.log !== before.log) location.reload();
   if (view.window !== before.window) read();
   if (view.set !== before.set || view.kinds !== before.kinds || view.q !== before.q) list.toTop();
   draw_(true);
@@ -138,7 +139,7 @@ function askToken() {
 async function look() {
   if (document.hidden || $("#ask-token").open) return;
   try {
-    status = (await (await request("model/etl/status")).json()).data;
+    status = (await (await request(pathOf("status", view))).json()).data;
     looks.push({ at: Date.now(), applied: status.stats.applied ?? 0 });
     looks = looks.filter(({ at }) => at > Date.now() - 60000);
     if (looks.length > 1 && looks.at(-1).applied < looks[0].applied) looks = looks.slice(-1);
@@ -301,7 +302,7 @@ function pause() {
 
 async function report() {
   try {
-    const response = await request("model/etl/bugreport", { signal: AbortSignal.timeout(60000) });
+    const response = await request(pathOf("bugreport", view), { signal: AbortSignal.timeout(60000) });
     const name = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition") ?? "")?.[1] ?? "etlog-bugreport.zip";
     const address = URL.createObjectURL(await response.blob());
     const anchor = make("a", { href: address, download: name });
@@ -324,6 +325,7 @@ function connect() {
 function listen() {
   $("#pause").addEventListener("click", pause);
   $("#zone").addEventListener("click", () => change({ zone: view.zone === "pipeline" ? "local" : "pipeline" }));
+  $("#pick").addEventListener("change", ({ target }) => location.assign(toAddress({ ...view, log: target.value, set: "" })));
   $("#report").addEventListener("click", report);
   $("#newer").addEventListener("click", () => { if (paused) pause(); else { list.toTop(); draw_(true); } });
   $("#list").addEventListener("scroll", () => { if (list.node.scrollTop === 0) draw_(); }, { passive: true });
@@ -334,6 +336,7 @@ function listen() {
     $("#token").value = "";
     problem = null;
     $("#ask-token").close();
+    showLogs();
     connect();
   });
   addEventListener("popstate", () => {
@@ -351,17 +354,32 @@ function showLegend() {
   $("#actions").append(...STAGES.map((stage) => key(stage, stage)), key("error", "✕ errors"));
 }
 
+// Which log this is, and the others to choose from. Another one is another page.
+async function showLogs() {
+  try {
+    const { default: first, logs } = (await (await request("model/etl/logs")).json()).data;
+    const name = view.log || first;
+    const several = logs.length > 1;
+    $("#pick").replaceChildren(...logs.map((log) => make("option", {}, log)));
+    $("#pick").value = name;
+    $("#pick").hidden = !several;
+    say($("#name"), several || name === "default" ? "" : `log ${name}`);
+    document.title = name === "default" ? "etlog" : `${name} · etlog`;
+  } catch (error) {
+    if (error instanceof Problem) fail(error);  // else the page is being left
+  }
+}
+
 async function begin() {
   showLegend();
   listen();
   try {
     settings = await (await request("static/page.json")).json();
     model = new Model(settings.categories, settings.cap);
-    say($("#name"), settings.log === "default" ? "" : `log ${settings.log}`);
-    document.title = settings.log === "default" ? "etlog" : `${settings.log} · etlog`;
   } catch (error) {
     fail(error);
   }
+  showLogs();
   read();
   connect();
   setInterval(look, LOOK);

@@ -15,7 +15,8 @@ const SILENCE = 40000;
 
 // Calls `on.open(resumed)`, `on.event(event, id)`, `on.resync()`, `on.lost(blocked)` and `on.refused()`.
 export class Stream {
-  constructor(on) {
+  constructor(path, on) {
+    this.path = path;
     this.on = on;
     this.lastId = null;
     this.failures = 0;
@@ -61,7 +62,7 @@ export class Stream {
     let silence = setTimeout(end, SILENCE_AT_FIRST);
     try {
       const headers = this.lastId ? { "Last-Event-ID": this.lastId } : {};
-      const response = await request("model/etl/log/stream", { headers, signal: own.signal });
+      const response = await request(this.path, { headers, signal: own.signal });
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       const messages = parser();
       let opened = false;

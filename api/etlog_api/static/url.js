@@ -1,10 +1,11 @@
 // The state of the view, which lives in the address, so that a link shows a colleague the same.
 
-const EMPTY = { window: "", kinds: [], category: "", q: "", set: "", zone: "local" };
+const EMPTY = { log: "", window: "", kinds: [], category: "", q: "", set: "", zone: "local" };
 
 export function fromAddress(search) {
   const given = new URLSearchParams(search);
   return {
+    log: given.get("log") ?? "",
     window: given.get("window") ?? "",
     kinds: (given.get("kind") ?? "").split(",").filter(Boolean),
     category: given.get("category") ?? "",

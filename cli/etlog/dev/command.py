@@ -70,7 +70,7 @@ def _run(
         output = {name: data / "logs" / f"{name}.log" for name in ("store", "consumer", "api", "etl")}
         run(start_store(data / "store", store_port, output["store"], environment), f"{url}  data in {data / 'store'}")
         consume, serve = parts.etlog("consume"), parts.etlog("serve", "--workers", str(API_WORKERS))
-        run(parts.start("consumer", consume, output["consumer"], environment), f"applies log {settings.name}")
+        run(parts.start("consumer", consume, output["consumer"], environment), f"applies {_logs(settings)}")
         run(parts.start("api", serve, output["api"], environment), f"{api}  {API_WORKERS} workers")
         if etl:
             sample = parts.etlog("sample", "--data", str(data / "sample"), *(["--fail"] if fail else []))
@@ -85,6 +85,10 @@ def _run(
         with store.connect(url, part="dev") as client:
             summarizer = Summarizer(client, settings.keys, settings.kinds)
             return _watch(running, summarizer, console, stop, seconds)
+
+
+def _logs(settings: Settings) -> str:
+    return f"log {settings.name}" if len(settings.logs) == 1 else f"logs {', '.join(settings.logs)}"
 
 
 def _port(what: str, wanted: int, host: str, console: Console) -> int:

@@ -1,0 +1,75 @@
+"""The picker: there where the API serves several logs, and the choice is in the address."""
+
+from collections.abc import Iterator
+
+import pytest
+from apis import apply
+from etlog_events.keys import Keys
+from etlog_events.store import connect
+from playwright.sync_api import expect
+from samples import saved
+from servers import Server
+
+from browser.conftest import Api, NewPage
+
+ALL, TENANT = "the-token-for-all-logs", "the-token-for-one-log"
+
+
+@pytest.fixture(scope="module")
+def many(page_store: Server) -> Iterator[Api]:
+    """The API of three logs."""
+    tokens = f"{ALL},{TENANT}:hourly"
+    api = Api(page_store.url, ETLOG_NAMES="nightly,hourly,empty", ETLOG_API_TOKEN=tokens)
+    yield api
+    api.stop()
+
+
+@pytest.fixture(autouse=True)
+def filled(page_store: Server) -> None:
+    """One event in the first, two in the second, none in the third."""
+    with connect(page_store.url, part="test") as client:
+        client.flushdb()
+    apply(page_store.url, Keys("nightly"), [saved(1)])
+    apply(page_store.url, Keys("hourly"), [saved(2), saved(3)])
+
+
+def test_another_log_is_picked_and_a_link_leads_to_it(new_page: NewPage, many: Api, page_store: Server) -> None:
+    """With its events, its live tail, its status and its queries; and back again."""
+    page = new_page(f"{many.url}/?kind=Saved")
+    page.locator("#token").fill(ALL)
+    page.locator("#token").press("Enter")
+    picker = page.get_by_label("Log", exact=True)
+    expect(picker).to_have_value("nightly")
+    expect(page.locator("#pick option")).to_have_text(["nightly", "hourly", "empty"])
+    expect(page.locator("#shown")).to_have_text("1 of 1 event")
+
+    picker.select_option("hourly")
+    expect(page.locator("#shown")).to_have_text("2 of 2 events")
+    expect(page).to_have_url(f"{many.url}/?log=hourly&kind=Saved")
+    expect(page).to_have_title("hourly · etlog")
+    expect(page.locator("#curl")).to_contain_text("/model/etl/log?log=hourly&kind=Saved'")
+    expect(page.locator("#m-applied .value")).to_have_text("2")
+    expect(page.locator("#m-live .value")).to_have_text("live")
+    apply(page_store.url, Keys("hourly"), [saved(4)])
+    expect(page.locator("#shown")).to_have_text("3 of 3 events")
+
+    page.locator("#windows [data-window='7d']").click()
+    expect(page).to_have_url(f"{many.url}/?log=hourly&window=7d&kind=Saved")
+    page.go_back()
+    page.go_back()
+    expect(picker).to_have_value("nightly")
+    expect(page.locator("#shown")).to_have_text("1 of 1 event")
+
+
+def test_one_with_a_token_for_one_log_sees_that_one(new_page: NewPage, many: Api) -> None:
+    """And no picker; a link to another says that it is not here."""
+    page = new_page(many.url)
+    page.locator("#token").fill(TENANT)
+    page.locator("#token").press("Enter")
+    expect(page.locator("#shown")).to_have_text("2 of 2 events")
+    expect(page.locator("#name")).to_have_text("log hourly")
+    expect(page.locator("#pick")).to_be_hidden()
+
+    page.goto(f"{many.url}/?log=nightly")
+    expect(page.locator("#headline")).to_have_text("This log is not here.")
+    expect(page.locator("#reasons")).to_contain_text("unknown log 'nightly'")
