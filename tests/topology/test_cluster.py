@@ -76,7 +76,7 @@ def test_a_slot_that_moves_under_load_loses_and_doubles_nothing(cluster: Cluster
             api=lambda: parts.answered("moving") >= goal,  # noqa: B023
             live=lambda: parts.followed("moving") >= goal,  # noqa: B023
         )
-        assert {part: seconds for part, seconds in times.items() if seconds > SOON} == {}
+        assert max(times.values()) <= SOON, times
 
     emitted = stage.end()
     assert numbers_of(client, KEYS, "moving") == list(range(1, emitted + 1))
@@ -140,7 +140,7 @@ def test_a_replica_takes_the_place_of_a_node_that_is_lost(cluster: Clustered, pa
     )
     emitted = stage.end()
 
-    assert {part: seconds for part, seconds in times.items() if seconds > times["failover"] + SOON} == {}
+    assert max(times.values()) <= times["failover"] + SOON, times
     assert numbers_of(client, KEYS, "surviving") == list(range(1, emitted + 1))
     wait_until(lambda: client.get(KEYS.cursor) == client.xrevrange(KEYS.events, count=1)[0][0], what="the end")
     assert verify(client, KEYS).faults == []

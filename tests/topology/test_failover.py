@@ -45,12 +45,12 @@ def outcome() -> Iterator[Outcome]:
         forgetting.go_on(50)
         store.primary.stop()
         acknowledged = dying.kill()
-        goals = {stage: stage.emitted + AFTER for stage in (staying, keeping)}
+        goal = keeping.emitted + AFTER
         times = times_until(
             failover=store.promoted,
-            producers=lambda: all(stage.acknowledged >= goal for stage, goal in goals.items()),
-            api=lambda: all(parts.answered(stage.name) >= goal for stage, goal in goals.items()),
-            live=lambda: all(parts.followed(stage.name) >= goal for stage, goal in goals.items()),
+            producer=lambda: keeping.acknowledged >= goal,
+            api=lambda: parts.answered("keeping") >= goal,
+            live=lambda: parts.followed("keeping") >= goal,
         )
         store.primary.resume()
         emitted = {stage.name: stage.end() for stage in stages}
@@ -89,6 +89,4 @@ def test_what_cannot_be_sent_again_is_counted(outcome: Outcome) -> None:
 
 def test_every_part_finds_the_new_primary_in_time(outcome: Outcome) -> None:
     """Producers, the consumer, the API and its live log, within seconds of the failover."""
-    late = outcome.times["failover"] + SOON
-
-    assert {part: seconds for part, seconds in outcome.times.items() if seconds > late} == {}
+    assert max(outcome.times.values()) <= outcome.times["failover"] + SOON, outcome.times
