@@ -238,7 +238,6 @@ def serve(
     etlog serve --ssl-certfile api.pem --ssl-keyfile api.key
     curl 'http://127.0.0.1:9090/model/etl/log?kind=Saved&window=today'
     """
-    from etlog.exposure import warn_if_open  # noqa: PLC0415
     from etlog.serve import Certificate  # noqa: PLC0415
     from etlog.serve import serve as answer  # noqa: PLC0415
 
@@ -247,8 +246,7 @@ def serve(
     tls = Certificate(ssl_certfile, ssl_keyfile) if ssl_certfile and ssl_keyfile else None
     settings = settings_of(redis_url=redis_url, name=log, host=host, port=port)
     logs.configure(settings.log_level, settings.log_format)
-    warn_if_open(settings)
-    answer(settings.host, settings.port, workers, _prefix(root_path), tls)
+    answer(settings, workers, _prefix(root_path), tls)
 
 
 def _prefix(root_path: str) -> str:

@@ -12,6 +12,7 @@ from etlog_events.settings import Settings
 
 from etlog import logs
 from etlog.errors import CommandFailed
+from etlog.exposure import warn_if_open
 from etlog.ports import why_taken
 
 if TYPE_CHECKING:
@@ -49,19 +50,21 @@ class Certificate:
             ) from e
 
 
-def serve(host: str, port: int, workers: int, root_path: str = "", tls: Certificate | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, by HTTPS if there is a certificate.
+def serve(settings: Settings, workers: int, root_path: str = "", tls: Certificate | None = None) -> None:
+    """Serve on the host and port of `settings` until SIGTERM or SIGINT, by HTTPS if there is a certificate.
 
     Raises `CommandFailed` when the port cannot be listened on, or the certificate cannot be used.
     """
     if tls is not None:
         tls.check()
+    host, port = settings.host, settings.port
     reason = why_taken(host, port)
     if reason is not None:
         raise CommandFailed(
             f"port {port} of {host} cannot be listened on: {reason}; name another with --port or ETLOG_PORT, "
             "or --host or ETLOG_HOST"
         )
+    warn_if_open(settings)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn, when done, raises it again
     uvicorn.run(
         f"{__name__}:app",

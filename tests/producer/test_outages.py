@@ -323,7 +323,7 @@ def test_in_every_outage_emit_goes_on_and_each_end_is_one_line(
     """And all that was emitted meanwhile arrives."""
     caplog.set_level(logging.WARNING, "etlog.producer")
     monkeypatch.setattr(store, "ANSWER_TIMEOUT", 0.3)
-    monkeypatch.setattr(store.connect, "__kwdefaults__", {"answer_timeout": 0.3})
+    monkeypatch.setattr(store, "connect", partial(store.connect, answer_timeout=0.3))
     begin, end = outages(server, monkeypatch)[outage]
     with Producer(server.url, log=keys.name) as producer:
         emit(producer, 0)
