@@ -400,6 +400,7 @@ def test_events_of_an_outage_arrive_after_it(serving: Serving, server: Server, k
         assert following.resyncs == []
 
 
+@pytest.mark.timed
 def test_a_stream_cannot_begin_without_the_store(serving: Serving) -> None:
     """That is an error which a client can see, not a silent stream."""
     with serving(redis_url=f"redis://127.0.0.1:{free_port()}") as api:

@@ -17,6 +17,8 @@ from proxy import Proxy
 from samples import saved
 from servers import Server, wait_until
 
+pytestmark = pytest.mark.timed
+
 #: Seconds within which every answer comes, and all is well again.
 PROMISE = 2.0
 

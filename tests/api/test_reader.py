@@ -116,6 +116,7 @@ def test_a_request_that_ends_early_does_not_take_the_question_along() -> None:
     run(test)
 
 
+@pytest.mark.timed
 def test_no_request_waits_for_two_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that comes while a question hangs has its own answer in time, and is told that the store is away."""
     monkeypatch.setattr(reading, "QUESTION_TIMEOUT", 0.3)

@@ -200,6 +200,7 @@ def test_a_bug_report_is_complete(api: Api, fill: Fill, unpacked: Callable[[], d
     assert {"python", "platform", "etlog-api", "etlog-events", "redis"} <= set(parsed["versions.json"])
 
 
+@pytest.mark.timed
 def test_a_bug_report_holds_a_log_of_long_events(
     api: Api, fill: Fill, unpacked: Callable[[], dict[str, bytes]]
 ) -> None:

@@ -271,6 +271,7 @@ def test_live_events_move_nothing(page: Page, log: Log) -> None:
     assert page.evaluate("window.shift") < 0.005
 
 
+@pytest.mark.timed
 def test_two_thousand_events_are_few_elements(new_page: NewPage, log: Log) -> None:
     """Only the rows in sight exist; the last one is reached by scrolling."""
     at = datetime(2026, 1, 1, tzinfo=UTC)
@@ -290,6 +291,7 @@ def test_two_thousand_events_are_few_elements(new_page: NewPage, log: Log) -> No
     expect(page.locator("#list [aria-posinset='2000']")).to_be_visible()
 
 
+@pytest.mark.timed
 def test_it_is_small_and_soon_there(new_page: NewPage, log: Log) -> None:
     """Under 100 KiB in all, nothing from elsewhere, and something to see within 300 ms."""
     log.fill(3)
@@ -321,6 +323,7 @@ def test_files_are_kept_and_asked_for_again(log: Log) -> None:
     assert httpx.get(f"{log.api.url}/static/nothing.js").status_code == 404
 
 
+@pytest.mark.timed
 def test_an_idle_page_does_next_to_nothing(page: Page, log: Log) -> None:
     """Of 6 s in which nothing happens, less than 5 % is work."""
     log.fill(40)

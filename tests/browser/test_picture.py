@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import httpx
-from browser.conftest import NewPage
 from playwright.sync_api import expect
 from servers import free_port, wait_until
+
+from browser.conftest import NewPage
 
 PICTURE = Path(__file__).parents[2] / "docs" / "page.png"
 

@@ -8,9 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
-from browser.conftest import Api, Log, NewPage
 from playwright.sync_api import expect
 from servers import Server
+
+from browser.conftest import Api, Log, NewPage
 
 PREFIX = "/etl"
 

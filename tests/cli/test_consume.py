@@ -20,6 +20,7 @@ def store(monkeypatch: pytest.MonkeyPatch, store_url: str, keys: Keys) -> None:
     monkeypatch.setenv("ETLOG_NAME", keys.name)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_at_once(
     number: signal.Signals, store_url: str, keys: Keys, client: redis.Redis, caught_up: Callable[[], None]
@@ -41,6 +42,7 @@ def test_a_signal_stops_it_at_once(
     assert client.hgetall(keys.counters) == {b"AssetSetTotaled": b"1"}
 
 
+@pytest.mark.timed
 def test_it_stops_while_the_store_is_away(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was waiting for it, and says that it ends without it."""
     monkeypatch.setenv("ETLOG_REDIS_URL", server.url)

@@ -48,6 +48,7 @@ def stop() -> threading.Event:
     return threading.Event()
 
 
+@pytest.mark.timed
 def test_the_sample_stops_when_it_is_told(tmp_path: Path, stop: threading.Event) -> None:
     """It returns 0 soon, and leaves no process behind."""
     # given

@@ -50,6 +50,7 @@ def clients() -> Iterator[list[httpx.Client]]:
         client.close()
 
 
+@pytest.mark.timed
 def test_one_process_answers_until_it_is_told_to_stop(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The end is a success, and is not held up by a client of the live log."""
     monkeypatch.setenv("ETLOG_LOG_FORMAT", "json")
@@ -64,6 +65,7 @@ def test_one_process_answers_until_it_is_told_to_stop(port: int, monkeypatch: py
     assert_json_lines(command, workers=1)
 
 
+@pytest.mark.timed
 def test_two_processes_share_the_port(port: int, clients: list[httpx.Client], monkeypatch: pytest.MonkeyPatch) -> None:
     """Both answer, and both are gone in the end."""
     monkeypatch.setenv("ETLOG_LOG_FORMAT", "json")

@@ -75,6 +75,7 @@ def pair(client: redis.Redis, keys: Keys, start_consumer: StartConsumer) -> tupl
     return active, standby
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     ("signal_number", "within"),
     [(signal.SIGTERM, 1.0), (signal.SIGKILL, 6.0), (signal.SIGSTOP, 6.0)],

@@ -145,6 +145,7 @@ def test_one_that_comes_back_under_its_name_need_not_wait(lease: Callable[[str],
     assert lease("a").hold()
 
 
+@pytest.mark.timed
 def test_a_standby_takes_over_at_once_after_a_clean_stop(
     client: redis.Redis, keys: Keys, publish: Publish, start_consumer: StartConsumer
 ) -> None:
@@ -161,6 +162,7 @@ def test_a_standby_takes_over_at_once_after_a_clean_stop(
     assert client.get(keys.lease) == b"second"
 
 
+@pytest.mark.timed
 def test_a_standby_takes_over_from_a_killed_one_before_anyone_waits_long(
     client: redis.Redis, keys: Keys, publish: Publish, start_consumer: StartConsumer
 ) -> None:

@@ -245,6 +245,7 @@ def test_reading_alone_does_not_end_an_outage(server: Server, keys: Keys, caplog
     assert len(lines(caplog, "store_away")) == 1
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("state", ["idle", "standing by", "away", "refusing"])
 def test_waiting_costs_next_to_nothing(server: Server, keys: Keys, state: str) -> None:
     """Less than 2 % of a core."""

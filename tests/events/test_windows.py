@@ -211,6 +211,7 @@ def test_what_is_no_window_is_refused(text: str) -> None:
     assert str(refusal.value) == f"illegal window: {text}"
 
 
+@pytest.mark.timed
 def test_a_very_long_text_is_refused_at_once() -> None:
     """A megabyte of digits takes no longer than a word."""
     started = time.perf_counter()

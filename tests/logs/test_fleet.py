@@ -13,7 +13,7 @@ from etlog_events.keys import Keys
 from etlog_events.store import connect
 from etlog_producer import Producer
 from samples import WINDOW
-from servers import Server, wait_until
+from servers import PATIENCE, Server, wait_until
 
 LOGS = [f"tenant-{number}" for number in range(50)]
 
@@ -66,7 +66,7 @@ def test_all_logs_are_exact_when_a_consumer_is_killed(server: Server, monkeypatc
         wait_until(lambda: all(applied(log) == emitted for log in LOGS), what="all to be applied")
         for log in LOGS:
             check(client, Keys(log), emitted)
-        assert [process.stop() < 5 for process in processes[1:]] == [True, True]
+        assert [process.stop() < PATIENCE for process in processes[1:]] == [True, True]
         assert not any(client.mget([Keys(log).lease for log in LOGS]))
 
 

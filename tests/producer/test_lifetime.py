@@ -382,6 +382,7 @@ for thread in threads:
     assert sorted(emitted(client, keys)["script"]) == sorted(list(range(250)) * 4)
 
 
+@pytest.mark.timed
 def test_coroutines_emit_without_blocking_the_loop(run_stage: RunStage, client: redis.Redis, keys: Keys) -> None:
     """While the store is silent the loop ticks on, through `emit` and through `aflush`."""
     run_stage(

@@ -58,6 +58,7 @@ def test_connections_that_break_again_and_again_lose_nothing(proxy: Proxy, clien
         ]
 
 
+@pytest.mark.timed
 def test_late_replies_delay_nobody(proxy: Proxy, client: redis.Redis, keys: Keys) -> None:
     """Emitting is as fast as ever while every reply takes its time."""
     with Producer(proxy.url, log=keys.name) as producer:
@@ -73,6 +74,7 @@ def test_late_replies_delay_nobody(proxy: Proxy, client: redis.Redis, keys: Keys
         assert numbers(client, keys) == list(range(1, 501))
 
 
+@pytest.mark.timed
 def test_a_store_that_starts_later_gets_the_events(server: Server, keys: Keys) -> None:
     """Emitting is fast and raises nothing while it is down; its absence and its return are logged once each."""
     server.kill()
@@ -104,6 +106,7 @@ def test_an_outage_is_logged_once_at_each_end(server: Server, keys: Keys, caplog
     assert [record.__dict__["action"] for record in caplog.records] == ["publish_failed", "publish_recovered"]
 
 
+@pytest.mark.timed
 def test_a_store_that_hangs_delays_nobody(server: Server, keys: Keys) -> None:
     """A stopped process accepts connections and never answers; what is emitted meanwhile arrives afterwards."""
     with Producer(server.url, log=keys.name) as producer:
@@ -203,6 +206,7 @@ def test_a_flush_after_a_loss_waits_for_what_is_sent_again(producer: Producer, c
     assert client.xlen(keys.events) == 101
 
 
+@pytest.mark.timed
 def test_close_gives_up_in_time_and_says_what_is_undelivered(caplog: pytest.LogCaptureFixture) -> None:
     """The store is down, and its password does not show."""
     port = free_port()
@@ -316,6 +320,7 @@ def test_no_outage_makes_the_sender_spin(server: Server, keys: Keys, monkeypatch
         assert producer.flush(20)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("outage", ["down", "full", "read-only", "password", "silent", "loading"])
 def test_in_every_outage_emit_goes_on_and_each_end_is_one_line(
     server: Server, keys: Keys, outage: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

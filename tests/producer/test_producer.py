@@ -132,6 +132,7 @@ def test_an_event_made_before_is_published_as_it_is(producer: Producer, client: 
     assert entries(client, keys)[0].event == raw
 
 
+@pytest.mark.timed
 def test_close_ends_at_once_while_the_sender_waits_for_company(
     store_url: str, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +304,7 @@ def test_every_argument_arrives(producer: Producer, client: redis.Redis, keys: K
     )
 
 
+@pytest.mark.timed
 def test_emit_takes_microseconds(producer: Producer) -> None:
     """A generous bound for a busy machine: a thousand calls in a second."""
     producer.emit("AssetSetSaved", size=1, window=WINDOW)

@@ -21,6 +21,8 @@ from stream import stats
 from topology.clustered import Clustered
 from topology.parts import AFTER, SOON, Parts, numbers_of, times_until
 
+pytestmark = pytest.mark.timed
+
 KEYS = Keys("clustered")
 
 

@@ -13,6 +13,8 @@ from stream import stats
 from topology.parts import AFTER, SOON, Parts, numbers_of, times_until
 from topology.replicated import Replicated
 
+pytestmark = pytest.mark.timed
+
 KEYS = Keys("failover")
 
 

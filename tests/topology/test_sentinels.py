@@ -27,6 +27,7 @@ def by(*sentinels: Silent) -> str:
     return f"redis+sentinel://{','.join(f'127.0.0.1:{sentinel.port}' for sentinel in sentinels)}/{NAME}/0"
 
 
+@pytest.mark.timed
 def test_an_answer_is_in_time_when_all_sentinels_are_silent() -> None:
     """A log that was never read is unavailable, and every route says so within two seconds."""
     with (
@@ -44,6 +45,7 @@ def test_an_answer_is_in_time_when_all_sentinels_are_silent() -> None:
         assert time.monotonic() - began < 2
 
 
+@pytest.mark.timed
 def test_two_silent_sentinels_of_three_cost_no_answer(primary: Server) -> None:
     """Nor does the first question wait for longer than any may."""
     with (
