@@ -6,11 +6,19 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import apply, publish, results, table
+from benchmarks import answer, apply, growth, idle, latency, live, publish, results, table
 from benchmarks.figures import Row
 from benchmarks.scale import FULL, QUICK
 
-PARTS = {"publish": publish.rows, "apply": apply.rows}
+PARTS = {
+    "publish": publish.rows,
+    "apply": apply.rows,
+    "answer": answer.rows,
+    "latency": latency.rows,
+    "live": live.rows,
+    "growth": growth.rows,
+    "idle": idle.rows,
+}
 
 RESULTS = Path(__file__).parent / "results.md"
 
@@ -30,9 +38,10 @@ def main() -> int:
         for row in PARTS[name](scale):
             rows.append(row)
             print(*table.lines(row), sep="\n", flush=True)
-    print(f"{time.monotonic() - began:.0f} s")
+    seconds = time.monotonic() - began
+    print(f"{seconds:.0f} s")
     if not arguments.parts and not arguments.quick:
-        RESULTS.write_text(results.page(rows))
+        RESULTS.write_text(results.page(rows, scale, seconds))
     return 0
 
 

@@ -48,11 +48,15 @@ CONTESTANTS = (
     Contestant("redis-py, naive loop", "peers/redis_loops.py", share=0.015, options={"how": "naive"}),
     Contestant(BATCH, "peers/faststream_apply.py", share=0.1, options={"batch": True}, filled_by=_FASTSTREAM),
     Contestant(
-        "FastStream, per message", "peers/faststream_apply.py", share=0.015, options={"batch": False},
+        "FastStream, per message",
+        "peers/faststream_apply.py",
+        share=0.015,
+        options={"batch": False},
         filled_by=_FASTSTREAM,
     ),
-    Contestant("taskiq-redis", "peers/taskiq_apply.py", share=0.01, filled_by=("peers/taskiq_publish.py", {}),
-               ordered=False),
+    Contestant(
+        "taskiq-redis", "peers/taskiq_apply.py", share=0.01, filled_by=("peers/taskiq_publish.py", {}), ordered=False
+    ),
     Contestant(READ, "peers/redis_loops.py", options={"how": "only_read"}, applies=False),
 )
 
@@ -152,7 +156,9 @@ def wait_applied(store: Store, count: int, program: programs.Program) -> float:
     return now
 
 
-def check(store: Store, texts: Sequence[bytes], *, same_bytes: bool = True, ordered: bool = True, cap: int = CAP) -> None:
+def check(
+    store: Store, texts: Sequence[bytes], *, same_bytes: bool = True, ordered: bool = True, cap: int = CAP
+) -> None:
     """Counters and lists are what the events say; bytes for bytes where the format is ours."""
     expected: dict[str, list[bytes]] = {"allocation": [], "asset": []}
     for number, text in enumerate(texts):

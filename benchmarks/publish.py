@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from shutil import which
 from typing import Any
 
-from benchmarks import events, programs
+from benchmarks import events
 from benchmarks.figures import Row, WrongResult
 from benchmarks.programs import Missing, Program
 from benchmarks.scale import Scale
@@ -62,7 +62,9 @@ ONE = (
     Contestant(PIPELINE, "peers/redis_pipeline.py", _in_stream, "peers"),
     Contestant(SCRIPT, "ours/script.py", _in_stream),
     Contestant(ENCODED, "peers/redis_pipeline.py", _in_stream, "peers", options={"encoded": True}),
-    Contestant("FastStream, pipelines", "peers/faststream_publish.py", _of_faststream, "peers", 0.1, {"pipeline": True}),
+    Contestant(
+        "FastStream, pipelines", "peers/faststream_publish.py", _of_faststream, "peers", 0.1, {"pipeline": True}
+    ),
     Contestant("FastStream, one by one", "peers/faststream_publish.py", _of_faststream, "peers", 0.03),
     Contestant("taskiq-redis", "peers/taskiq_publish.py", _of_taskiq, "peers", 0.03),
     Contestant("arq", "peers/arq_publish.py", _of_arq, "arq", 0.03),
@@ -134,7 +136,7 @@ def together(store: Store, contestant: Contestant, count: int, processes: int) -
         began = time.perf_counter()
         for each in started:
             each.go()
-        results = [each.result()["seconds"] for each in started]
+        results: list[float] = [each.result()["seconds"] for each in started]
         # What one process took it knows best; of several only the whole counts, less the end of an interpreter.
         return results[0] if processes == 1 else min(time.perf_counter() - began, max(results) + 0.01)
 
@@ -162,9 +164,7 @@ def _add_limit(row: Row, store: Store, count: int, missing: dict[str, str]) -> N
     store.empty()
     entry = ["event", events.text(1).decode(), "producer", "producer-1", "seq", "1"]
     command = [program, "-h", "127.0.0.1", "-p", str(store.port), "-P", "100", "-n", str(count), "--csv"]
-    output = subprocess.run(
-        [*command, "XADD", STREAM, "*", *entry], capture_output=True, text=True, check=True
-    ).stdout
+    output = subprocess.run([*command, "XADD", STREAM, "*", *entry], capture_output=True, text=True, check=True).stdout
     if store.client.xlen(STREAM) < count:
         raise WrongResult("redis-benchmark published less than it was asked to")
     row.add(LIMIT, float(output.splitlines()[-1].rsplit('","', 7)[1]), "events/s")

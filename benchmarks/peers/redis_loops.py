@@ -23,7 +23,10 @@ def careful() -> None:
     """A thousand at a time, one push a list, one sum a kind, all acknowledged in the same transaction."""
     left = COUNT
     while left > 0:
-        [[_, entries]] = client.xreadgroup(GROUP, "me", {STREAM: ">"}, count=1000, block=500)
+        answer = client.xreadgroup(GROUP, "me", {STREAM: ">"}, count=1000, block=500)
+        if not answer:
+            continue
+        [[_, entries]] = answer
         logs, counters = defaultdict(list), Counter()
         for _, fields in entries:
             raw = fields[b"event"]
