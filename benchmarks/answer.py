@@ -66,7 +66,7 @@ def constant(store: Store, body: bytes, **variables: str) -> AbstractContextMana
     return services.uvicorn("shared.constant:app", "ours", BODY=str(path), **variables)
 
 
-def _expected(store: Store, *, query: bool) -> bytes:
+def expected(store: Store, *, query: bool) -> bytes:
     """What the store's lists and counters make as an answer, put together without any of the contestants."""
     data: dict[str, Any] = {}
     for category in ("allocation", "asset"):
@@ -83,7 +83,7 @@ def _expected(store: Store, *, query: bool) -> bytes:
 
 def _whole(scale: Scale, store: Store) -> Row:
     row = Row(f"answer the whole log, 2 x {LENGTH:,} events, {services.CONNECTIONS} connections")
-    body = _expected(store, query=False)
+    body = expected(store, query=False)
     _contest(
         scale, store, row, WHOLE, body, {OURS: services.ours, CAREFUL: careful, DICTS: dicts, WEBDIS: services.webdis}
     )
@@ -94,7 +94,7 @@ def _whole(scale: Scale, store: Store) -> Row:
 
 def _query(scale: Scale, store: Store) -> Row:
     row = Row(f"answer {QUERY.partition('?')[2]}")
-    _contest(scale, store, row, QUERY, _expected(store, query=True), {OURS: services.ours, CAREFUL: careful})
+    _contest(scale, store, row, QUERY, expected(store, query=True), {OURS: services.ours, CAREFUL: careful})
     row.ratio(OURS, LIMIT, least=0.35)
     return row
 
@@ -122,7 +122,7 @@ def _contest(
                     if name == WEBDIS:  # it gives a list at a time: the log takes two answers
                         value = _of_webdis(service, store, scale.seconds) / 2
                     else:
-                        _same(name, service.get(path)[2], body)
+                        require_same(name, service.get(path)[2], body)
                         length = None if name == DICTS else len(body)
                         value = services.load(service, path, scale.seconds, length)
                     row.add(name, value, "answers/s", ours=name == OURS)
@@ -138,7 +138,7 @@ def _of_webdis(service: Service, store: Store, seconds: float) -> float:
     return services.load(service, path, seconds, None)
 
 
-def _same(name: str, answered: bytes, body: bytes) -> None:
+def require_same(name: str, answered: bytes, body: bytes) -> None:
     if name == DICTS:
         answered = json.dumps(json.loads(answered), separators=(",", ":")).encode()
     if answered != body:
@@ -188,5 +188,5 @@ def _under_arrivals(store: Store, start: Callable[[Store], AbstractContextManage
         rate = services.load(service, WHOLE, seconds, None)
         emitter.result()
         apply.wait_applied(store, before + count, emitter)
-        _same("the service at last", service.get(WHOLE)[2], _expected(store, query=False))
+        require_same("the service at last", service.get(WHOLE)[2], expected(store, query=False))
     return rate
