@@ -7,13 +7,14 @@ BIN := .venv/bin
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test chaos compose-test lint types lock install clean
+.PHONY: help dev test chaos compose-test bench bench-quick lint types lock install clean
 
 help:
 	@echo "make dev     install into .venv and run etlog: store, consumer, API, page and sample ETL"
 	@echo "make test    install into .venv and run every test"
 	@echo "make chaos   kill, stop and cut off everything at random: SECONDS=600 SEED=7"
 	@echo "make compose-test  build docker-compose.yml, run it, kill its parts under load; needs Docker and Compose 2.21"
+	@echo "make bench   measure everything beside what people would use instead (bench-quick: see that it works)"
 	@echo "make lint    ruff: style, imports, formatting"
 	@echo "make types   mypy, strict"
 	@echo "make lock    renew the pinned, hashed requirements"
@@ -30,6 +31,21 @@ chaos: install
 
 compose-test: install
 	@PYTHONPATH=tests $(BIN)/python -m compose $(ARGS)
+
+bench: install benchmarks/.venv/installed benchmarks/.venv-arq/installed
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: install benchmarks/.venv/installed benchmarks/.venv-arq/installed
+	@$(BIN)/python -m benchmarks --quick $(ARGS)
+
+# What is measured against keeps to environments of its own; arq needs an older redis-py than the others.
+benchmarks/.venv/installed: benchmarks/requirements.lock
+benchmarks/.venv-arq/installed: benchmarks/requirements-arq.lock
+benchmarks/.venv/installed benchmarks/.venv-arq/installed:
+	@echo "Installing into $(@D) ..."
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 lint: install
 	$(BIN)/ruff check .
@@ -58,7 +74,9 @@ lock: install
 	$(UV_COMPILE) requirements.in --output-file requirements.lock \
 		--no-emit-package etlog $(foreach part,$(filter-out cli,$(PARTS)),--no-emit-package etlog-$(part))
 	$(UV_COMPILE) requirements-dev.in --output-file requirements-dev.lock
+	$(UV_COMPILE) benchmarks/requirements.in --output-file benchmarks/requirements.lock
+	$(UV_COMPILE) benchmarks/requirements-arq.in --output-file benchmarks/requirements-arq.lock
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv benchmarks/.venv benchmarks/.venv-arq .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,8 @@
 """Answers: the envelope of OpenCost around events spliced in as they are stored, not decoded and encoded again."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
+from itertools import islice
 
 import orjson
 from etlog_events import times
@@ -41,14 +42,15 @@ def error(code: int, message: str) -> bytes:
 
 def select(events: Sequence[bytes], query: Query) -> Sequence[bytes]:
     """The events, stored canonical text in the order of the log, that pass the query."""
+    passing: Iterable[bytes] = events if query.limit is None else reversed(events)  # the newest are found first
     if query.kinds is not None:
         prefixes = tuple(b'{"kind":"%b"' % name.encode() for name in query.kinds)
-        events = [event for event in events if event.startswith(prefixes)]
+        passing = (event for event in passing if event.startswith(prefixes))
     if query.window is not None:
-        events = _within(events, query.window)
-    if query.limit is not None:
-        events = events[-query.limit :]
-    return events
+        passing = _within(passing, query.window)
+    if query.limit is None:
+        return events if passing is events else list(passing)
+    return list(islice(passing, query.limit))[::-1]
 
 
 def time_of(event: bytes) -> str:
@@ -56,12 +58,12 @@ def time_of(event: bytes) -> str:
     return event[event.rindex(_TIME) + len(_TIME) : -2].decode()
 
 
-def _within(events: Sequence[bytes], window: Window) -> list[bytes]:
+def _within(events: Iterable[bytes], window: Window) -> Iterator[bytes]:
     """Without the `Z` at their end, canonical times order as their texts do: no event's time needs to be parsed."""
     start = b"" if window.start_ns is None else times.from_nanoseconds(window.start_ns)[:-1].encode()
     end = b":" if window.end_ns is None else times.from_nanoseconds(window.end_ns)[:-1].encode()  # beyond any digit
     skipped = len(_TIME)
-    return [event for event in events if start <= event[event.rindex(_TIME) + skipped : -3] < end]
+    return (event for event in events if start <= event[event.rindex(_TIME) + skipped : -3] < end)
 
 
 def warning(view: View, query: Query, kinds: Kinds, logs: Mapping[str, Sequence[bytes]]) -> str | None:

@@ -35,6 +35,7 @@ def create_app(settings: Settings, clock: Callable[[tzinfo], datetime] = datetim
         redirect_slashes=False,
     )
     answer_errors(app)
+    app.routes.append(log.route(service))
     app.include_router(log.router(service))
     app.include_router(logs.router(service))
     app.include_router(status.router(service))

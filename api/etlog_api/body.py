@@ -6,7 +6,8 @@ from functools import cached_property, partial
 from hashlib import blake2b
 
 import zstandard
-from fastapi import Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 #: Bytes below which compression gains nothing.
 LEAST = 1024
@@ -32,6 +33,7 @@ class Body:
         self.text = text
         self._cursor = cursor
         self._coded: dict[str, asyncio.Future[bytes]] = {}
+        self._responses: dict[str | None, Response] = {}
 
     @cached_property
     def tag(self) -> str:
@@ -46,16 +48,26 @@ class Body:
 
     async def respond(self, request: Request) -> Response:
         """The answer to `request`: in the coding it accepts, or only that what it has still holds."""
-        headers = {"ETag": self.tag, "Cache-Control": CACHE_CONTROL, "Vary": "Accept-Encoding"}
-        if self._cursor is not None:
-            headers["Etlog-Cursor"] = self._cursor.decode()
         if _matches(_joined(request, "if-none-match"), self.tag):
-            return Response(status_code=304, headers=headers)
-        content = self.text
+            return self._unchanged
         coding = _coding(_joined(request, "accept-encoding")) if len(self.text) >= LEAST else None
-        if coding is not None:
-            content, headers["Content-Encoding"] = await self.coded(coding), coding
-        return Response(content, headers=headers, media_type="application/json")
+        response = self._responses.get(coding)
+        if response is None:
+            headers = self._headers
+            content = self.text
+            if coding is not None:
+                content, headers["Content-Encoding"] = await self.coded(coding), coding
+            response = self._responses[coding] = Response(content, headers=headers, media_type="application/json")
+        return response
+
+    @cached_property
+    def _unchanged(self) -> Response:
+        return Response(status_code=304, headers=self._headers)
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        headers = {"ETag": self.tag, "Cache-Control": CACHE_CONTROL, "Vary": "Accept-Encoding"}
+        return headers if self._cursor is None else {**headers, "Etlog-Cursor": self._cursor.decode()}
 
 
 def _joined(request: Request, name: str) -> str:

@@ -180,21 +180,6 @@ def answers(
     return described
 
 
-_CURSOR = {
-    "Etlog-Cursor": {
-        "description": "Id of the last entry that is applied: what the live log brings up to there is in the answer. "
-        "Absent while nothing is applied.",
-        "schema": {"type": "string"},
-    }
-}
-
-LOG_ANSWERS: dict[int | str, dict[str, Any]] = {
-    **answers("The log.", 400, 401, 404, 503, schema="Log", example=_LOG_EXAMPLE),
-    304: {"description": "What was answered before, with the `ETag` in `If-None-Match`, still holds."},
-}
-for _code in (200, 304):
-    LOG_ANSWERS[_code]["headers"] = _CURSOR
-
 _RFC3339 = r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})"
 
 
@@ -245,9 +230,35 @@ LAST_EVENT_ID = parameter(
 )
 
 
+LOG_PATH = "/model/etl/log"
+
+#: The one route that FastAPI does not know.
+_LOG: dict[str, Any] = {
+    "summary": "The log, as in Kubecost's Events API",
+    "operationId": "log_model_etl_log_get",
+    "parameters": [LOG, KIND, WINDOW, LIMIT],
+    "responses": {
+        **{
+            str(code): answer
+            for code, answer in answers("The log.", 400, 401, 404, 503, schema="Log", example=_LOG_EXAMPLE).items()
+        },
+        "304": {"description": "What was answered before, with the `ETag` in `If-None-Match`, still holds."},
+    },
+}
+for _code in ("200", "304"):
+    _LOG["responses"][_code]["headers"] = {
+        "Etlog-Cursor": {
+            "description": "Id of the last entry that is applied: what the live log brings up to there is in the "
+            "answer. Absent while nothing is applied.",
+            "schema": {"type": "string"},
+        }
+    }
+
+
 def openapi(app: FastAPI, *, tokens: bool) -> dict[str, Any]:
     """The OpenAPI document of `app`; with `tokens`, routes that hold data want one."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    document["paths"] = {LOG_PATH: {"get": {**_LOG, "responses": {**_LOG["responses"]}}}, **document["paths"]}
     for path, operations in document["paths"].items():
         for operation in operations.values():
             if tokens and path.startswith(GUARDED):

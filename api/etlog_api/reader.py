@@ -47,7 +47,7 @@ class Reader:
         self._drop_connection = drop_connection
         self._link = link or Link()
         self._asking = asyncio.Lock()
-        self._next: asyncio.Task[View | None] | None = None
+        self._next: asyncio.Future[View | None] | None = None
         self._snapshot: Snapshot | None = None
         self._read_at = 0.0
         self._away_since: float | None = None
@@ -64,15 +64,32 @@ class Reader:
         Raises `StoreUnavailable` when it is away and there is nothing to answer from; `NewerContract` when the log is
         not understood.
         """
-        if self._next is None:
-            self._next = asyncio.create_task(self._ask())
-        question = self._next
-        # A request that leaves takes the question from nobody, and one behind a question that hangs is in time, too.
-        await asyncio.wait({question}, timeout=QUESTION_TIMEOUT)
-        view = question.result() if question.done() else self._away(TimeoutError())
+        view = await asyncio.shield(self._next or self._begin())  # who leaves takes the question from nobody
         if view is None:
             raise StoreUnavailable("the store cannot be reached, and nothing was read from it yet")
         return view
+
+    def _begin(self) -> "asyncio.Future[View | None]":
+        """A question for all who come before it is asked. One timer for all of them keeps them in time behind a
+        question that hangs; a timer each would take longer than the rest of an answer."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[View | None] = loop.create_future()
+        question = asyncio.create_task(self._ask())
+
+        def give_up() -> None:
+            if not question.done():
+                answer.set_result(self._away(TimeoutError()))
+
+        def settle(_: object) -> None:
+            timer.cancel()
+            if not answer.done():
+                error = question.exception()
+                answer.set_exception(error) if error else answer.set_result(question.result())
+
+        timer = loop.call_later(QUESTION_TIMEOUT, give_up)
+        question.add_done_callback(settle)
+        self._next = answer
+        return answer
 
     async def _ask(self) -> View | None:
         async with self._asking:

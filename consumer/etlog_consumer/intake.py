@@ -1,13 +1,15 @@
 """How many entries to read at once: many small ones, few large ones."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 from etlog_consumer.batch import Entry
 
-#: Entries in one batch. The store does nothing else while it applies one: some milliseconds.
-MOST_ENTRIES = 1000
+#: Entries in one batch; a limit of Lua's stack allows no more. The store does nothing else while it applies one: some
+#: milliseconds. Of a batch that is longer than a list may be, only the newest travel back to the store.
+MOST_ENTRIES = 4000
 
-#: Bytes that a batch should hold at the most. A thousand events of the usual size take a fifth of it.
+#: Bytes that a batch should hold at the most. So many events of the usual size take half of it.
 BYTES = 2 * 1024 * 1024
 
 #: Entries of the first read, before their size is known.
@@ -26,7 +28,7 @@ class Intake:
 
     def took(self, entries: Sequence[Entry]) -> None:
         """`entries` were read."""
-        size = sum(len(value) for _, fields in entries for value in fields)
+        size = sum(map(len, chain.from_iterable([fields for _, fields in entries])))
         if size > BYTES:
             self.count = max(1, min(self.count, len(entries) * BYTES // size))
         elif len(entries) >= self.count:

@@ -11,7 +11,7 @@ from etlog_consumer.batch import Batch
 STUCK_AFTER = 15.0
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-_ENTRIES = (1, 3, 10, 30, 100, 300, 1000)
+_ENTRIES = (1, 3, 10, 30, 100, 300, 1000, 4000)
 
 
 class Metrics:

@@ -32,8 +32,9 @@ logger = logging.getLogger("etlog.producer")
 CLOSE_TIMEOUT = 5.0
 
 
-#: Batches that are sent together where each must be confirmed: a disk confirms once a second, however much it is.
-CONFIRMED_BATCHES = 20
+#: Batches that are sent together. A busy stage lets the sender's thread work only every 5 ms, so it must carry much at
+#: a time to keep up; and where each must be confirmed, a disk confirms once a second, however much it is.
+BATCHES, CONFIRMED_BATCHES = 8, 20
 
 
 class Producer:
@@ -113,7 +114,7 @@ class Producer:
             spool_bytes=self._spool_bytes,
             durable=self._durable,
             when_full=self._when_full,
-            batch_events=BATCH_EVENTS if self._acks == "memory" else CONFIRMED_BATCHES * BATCH_EVENTS,
+            batch_events=BATCH_EVENTS * (BATCHES if self._acks == "memory" else CONFIRMED_BATCHES),
             resume=resume,
         )
 

@@ -12,11 +12,11 @@ def test_it_grows_while_entries_are_small() -> None:
     """Twofold a full batch, up to the most."""
     intake = Intake()
     counts = []
-    for _ in range(7):
+    for _ in range(9):
         counts.append(intake.count)
         intake.took(entries(intake.count, 200))
 
-    assert counts == [FIRST, 2 * FIRST, 4 * FIRST, 8 * FIRST, MOST_ENTRIES, MOST_ENTRIES, MOST_ENTRIES]
+    assert counts == [*(FIRST * 2**step for step in range(6)), MOST_ENTRIES, MOST_ENTRIES, MOST_ENTRIES]
 
 
 def test_it_drops_at_once_when_they_are_large() -> None:

@@ -7,9 +7,11 @@ from contextlib import aclosing
 from fastapi import APIRouter, Request, Response
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from etlog_api.description import KIND, LAST_EVENT_ID, LIMIT, LOG, LOG_ANSWERS, WINDOW, answers
+from etlog_api.description import KIND, LAST_EVENT_ID, LOG, LOG_PATH, answers
 from etlog_api.page import parse_position
 from etlog_api.query import BadQuery, parse_kinds, parse_query
 from etlog_api.service import Service
@@ -37,25 +39,40 @@ class LiveResponse(EventSourceResponse):
             logger.info("A client of the live log took nothing and was let go", extra={"action": "live_dropped"})
 
 
+class LogEndpoint:
+    """Answers with a log of `service`. A plain ASGI application: FastAPI's layer for parameters and dependencies
+    takes longer than the answer, which is made already."""
+
+    path = LOG_PATH
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._kinds, self._zone = service.settings.kinds, service.settings.timezone
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        scope["route"] = self  # as FastAPI does; the metrics look there for the path
+        if scope["method"] not in {"GET", "HEAD"}:
+            raise HTTPException(405, headers={"Allow": "GET, HEAD"})
+        request = Request(scope)
+        log = self._service.log(request)
+        query = parse_query(request.query_params, self._kinds, self._zone, self._service.clock)
+        response = await log.cache.body(await log.reader.view(), query).respond(request)
+        await response(scope, receive, send)
+
+
+def route(service: Service) -> Route:
+    """The route of the log, which `etlog_api.description` describes."""
+    return Route(LOG_PATH, LogEndpoint(service))
+
+
 def router(service: Service) -> APIRouter:
-    """The routes, for the logs of `service`."""
-    routes = APIRouter(prefix="/model/etl")
-    kinds, zone = service.settings.kinds, service.settings.timezone
-
-    @routes.head("/log", include_in_schema=False)
-    @routes.get(
-        "/log",
-        summary="The log, as in Kubecost's Events API",
-        responses=LOG_ANSWERS,
-        openapi_extra={"parameters": [LOG, KIND, WINDOW, LIMIT]},
-    )
-    async def log(request: Request) -> Response:
-        asked = service.log(request)
-        query = parse_query(request.query_params, kinds, zone, service.clock)
-        return await asked.cache.body(await asked.reader.view(), query).respond(request)
+    """The route of the live log, for the logs of `service`."""
+    routes = APIRouter()
+    kinds = service.settings.kinds
 
     @routes.get(
-        "/log/stream",
+        f"{LOG_PATH}/stream",
         summary="The log, live, as Server-Sent Events",
         description="The id of each is that of its entry in the stream, the data is the event. An event 'resync' says "
         "that some events will not come here, and that the log should be read anew.",

@@ -1,0 +1,16 @@
+"""Ours: the consumer, until it is ended."""
+
+import threading
+
+from etlog_consumer import Consumer, Target
+from etlog_events.keys import Keys
+from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.store import connect
+from shared import turn
+
+job = turn.arguments()
+client = connect(job["url"], part="consumer")
+client.ping()
+consumer = Consumer(client, Target(Keys(job["log"]), KUBECOST_KINDS, job["cap"]), retain=100_000)
+turn.wait_for_go()
+consumer.run(threading.Event())
