@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import signal
 import sys
 import time
 from pathlib import Path
@@ -33,6 +34,7 @@ def main() -> int:
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     logging.disable()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended, too
     scale, began, rows = QUICK if arguments.quick else FULL, time.monotonic(), list[Row]()
     for name in arguments.parts or PARTS:
         for row in PARTS[name](scale):

@@ -45,12 +45,12 @@ _FASTSTREAM = ("peers/faststream_publish.py", {"pipeline": True})
 CONTESTANTS = (
     Contestant(OURS, "ours/apply.py", "ours"),
     Contestant(CAREFUL, "peers/redis_loops.py", options={"how": "careful"}),
-    Contestant("redis-py, naive loop", "peers/redis_loops.py", share=0.015, options={"how": "naive"}),
+    Contestant("redis-py, naive loop", "peers/redis_loops.py", share=0.01, options={"how": "naive"}),
     Contestant(BATCH, "peers/faststream_apply.py", share=0.1, options={"batch": True}, filled_by=_FASTSTREAM),
     Contestant(
         "FastStream, per message",
         "peers/faststream_apply.py",
-        share=0.015,
+        share=0.01,
         options={"batch": False},
         filled_by=_FASTSTREAM,
     ),

@@ -65,9 +65,9 @@ ONE = (
     Contestant(
         "FastStream, pipelines", "peers/faststream_publish.py", _of_faststream, "peers", 0.1, {"pipeline": True}
     ),
-    Contestant("FastStream, one by one", "peers/faststream_publish.py", _of_faststream, "peers", 0.03),
-    Contestant("taskiq-redis", "peers/taskiq_publish.py", _of_taskiq, "peers", 0.03),
-    Contestant("arq", "peers/arq_publish.py", _of_arq, "arq", 0.03),
+    Contestant("FastStream, one by one", "peers/faststream_publish.py", _of_faststream, "peers", 0.02),
+    Contestant("taskiq-redis", "peers/taskiq_publish.py", _of_taskiq, "peers", 0.02),
+    Contestant("arq", "peers/arq_publish.py", _of_arq, "arq", 0.02),
 )
 
 #: Events of the fastest.

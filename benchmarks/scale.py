@@ -17,5 +17,5 @@ class Scale:
         return max(least, int(full * self.part) // 1000 * 1000)
 
 
-FULL = Scale(rounds=3, append_only=(False, True), part=1.0, seconds=2.0)
+FULL = Scale(rounds=3, append_only=(False, True), part=1.0, seconds=1.0)
 QUICK = Scale(rounds=1, append_only=(False,), part=0.05, seconds=0.5)
