@@ -24,7 +24,7 @@ dev: install
 	@exec $(BIN)/etlog dev $(ARGS)
 
 test: install
-	$(BIN)/pytest --numprocesses logical --dist loadfile $(ARGS)
+	$(BIN)/pytest --numprocesses logical --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: install
 	@PYTHONPATH=tests $(BIN)/python -m chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))

@@ -228,6 +228,20 @@ def serve(
         Path | None, typer.Option(metavar="FILE", help="Answer by HTTPS, with this certificate (PEM).")
     ] = None,
     ssl_keyfile: Annotated[Path | None, typer.Option(metavar="FILE", help="Private key of the certificate.")] = None,
+    ssl_keyfile_password: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            envvar="ETLOG_SSL_KEYFILE_PASSWORD",
+            help="Decrypts the key; others do not see it in the environment.  [env: ETLOG_SSL_KEYFILE_PASSWORD]",
+            show_default=False,
+            show_envvar=False,
+        ),
+    ] = "",
+    ssl_ca_certs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Want a certificate of every client, from one of these authorities (PEM)."),
+    ] = None,
     redis_url: RedisUrl = None,
     log: LogName = None,
 ) -> None:
@@ -243,7 +257,11 @@ def serve(
 
     if (ssl_certfile is None) != (ssl_keyfile is None):
         raise CommandFailed("give --ssl-certfile and --ssl-keyfile together; see 'etlog serve --help'")
-    tls = Certificate(ssl_certfile, ssl_keyfile) if ssl_certfile and ssl_keyfile else None
+    if ssl_ca_certs is not None and ssl_certfile is None:
+        raise CommandFailed("--ssl-ca-certs needs --ssl-certfile and --ssl-keyfile; see 'etlog serve --help'")
+    tls = None
+    if ssl_certfile and ssl_keyfile:
+        tls = Certificate(ssl_certfile, ssl_keyfile, ssl_keyfile_password, ssl_ca_certs)
     settings = settings_of(redis_url=redis_url, name=log, host=host, port=port)
     logs.configure(settings.log_level, settings.log_format)
     answer(settings, workers, _prefix(root_path), tls)

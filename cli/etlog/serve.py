@@ -3,7 +3,7 @@
 import signal
 import ssl
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,21 +33,35 @@ def app() -> "FastAPI":
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Files in PEM format: a certificate with those that lead to its authority, and its private key."""
+    """Files in PEM format: a certificate with those that lead to its authority, and its private key, which `password`
+    decrypts. With `clients`, the authorities of those who may ask, a client must have a certificate, too."""
 
     certificate: Path
     key: Path
+    password: str = field(default="", repr=False)
+    clients: Path | None = None
 
     def check(self) -> None:
         """Raise `CommandFailed` unless the service can prove who it is with it: workers would fail again and again."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key, password="")
+            context.load_cert_chain(self.certificate, self.key, password=self.password)
         except OSError as e:
-            reason = e.reason if isinstance(e, ssl.SSLError) and e.reason else e.strerror or e
             raise CommandFailed(
-                f"{self.certificate} and {self.key} are no certificate in PEM format and its unencrypted key: "
-                f"{reason}; name others with --ssl-certfile and --ssl-keyfile"
+                f"{self.certificate} and {self.key} are no certificate in PEM format and its key, or the key has "
+                f"another password: {_reason(e)}; name others with --ssl-certfile and --ssl-keyfile"
             ) from e
+        try:
+            if self.clients is not None:
+                context.load_verify_locations(self.clients)
+        except OSError as e:
+            raise CommandFailed(
+                f"{self.clients} holds no certificates in PEM format: {_reason(e)}; name another with --ssl-ca-certs"
+            ) from e
+
+
+def _reason(error: OSError) -> object:
+    return error.reason if isinstance(error, ssl.SSLError) and error.reason else error.strerror or error
 
 
 def serve(settings: Settings, workers: int, root_path: str = "", tls: Certificate | None = None) -> None:
@@ -75,6 +89,9 @@ def serve(settings: Settings, workers: int, root_path: str = "", tls: Certificat
         root_path=root_path,
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
+        ssl_keyfile_password=tls.password if tls else None,
+        ssl_ca_certs=str(tls.clients) if tls and tls.clients else None,
+        ssl_cert_reqs=ssl.CERT_REQUIRED if tls and tls.clients else ssl.CERT_NONE,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GRACE,

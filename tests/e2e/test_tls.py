@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,12 +144,54 @@ def test_the_api_answers_by_https(
     assert "Traceback" not in command.shown
 
 
+def test_the_api_wants_a_certificate_of_its_clients(
+    store_url: str, keys: Keys, authority: Authority, own: Signed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it is told to; its own key is encrypted, and both processes that answer know its password."""
+    client = authority.sign("client")
+    encrypted = own.key.with_name("encrypted.key")
+    subprocess.run(
+        ["openssl", "pkey", "-aes256", "-in", own.key, "-out", encrypted, "-passout", "pass:open-sesame"], check=True
+    )
+    port = free_port()
+    monkeypatch.setenv("ETLOG_REDIS_URL", store_url)
+    monkeypatch.setenv("ETLOG_NAME", keys.name)
+    monkeypatch.setenv("ETLOG_SSL_KEYFILE_PASSWORD", "open-sesame")
+    options = ("--ssl-certfile", str(own.certificate), "--ssl-keyfile", str(encrypted))
+
+    with commands.running(
+        *("serve", "--port", str(port), "--workers", "2", "--ssl-ca-certs", str(authority.certificate)), *options
+    ) as command:
+        command.wait_for("Uvicorn running")
+        known = ssl.create_default_context(cafile=authority.certificate)
+        known.load_cert_chain(client.certificate, client.key)
+        address = f"https://127.0.0.1:{port}/model/etl/log"
+        wait_until(lambda: answers(address, known), what="the API to serve")
+        with pytest.raises(httpx.TransportError):
+            httpx.get(address, verify=ssl.create_default_context(cafile=authority.certificate))
+        command.stop()
+
+    monkeypatch.setenv("ETLOG_SSL_KEYFILE_PASSWORD", "another")
+    ended = commands.run("serve", "--port", str(port), *options)
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert "the key has another password" in ended.stderr
+    assert "open-sesame" not in command.shown + ended.stderr
+
+
+def answers(address: str, context: ssl.SSLContext) -> bool:
+    """Whether the API does."""
+    try:
+        return httpx.get(address, verify=context).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
 @pytest.mark.parametrize(
     ("certificate", "key", "said"),
     [
         ("api.pem", None, "give --ssl-certfile and --ssl-keyfile together"),
         ("api.pem", "none.key", "No such file or directory"),
-        ("api.key", "api.pem", "are no certificate in PEM format and its unencrypted key: "),
+        ("api.key", "api.pem", "are no certificate in PEM format and its key, or the key has another password: "),
         ("api.pem", "authority.key", "KEY_VALUES_MISMATCH"),
     ],
 )
