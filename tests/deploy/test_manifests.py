@@ -19,6 +19,7 @@ VERSIONS = ("1.27", "1.37")
 Object = dict[str, Any]
 
 COMPOSE: Object = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+USERS: Object = yaml.safe_load((ROOT / "deploy" / "compose-users.yml").read_text())
 KUSTOMIZATION: Object = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
 OBJECTS: list[Object] = [
     found for file in KUSTOMIZATION["resources"] for found in yaml.safe_load_all((KUBERNETES / file).read_text())
@@ -131,3 +132,19 @@ def test_no_container_of_compose_may_do_more_than_it_needs() -> None:
         assert "no-new-privileges:true" in service["security_opt"], name
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
         assert "latest" not in service["image"], name
+
+
+def test_with_users_each_part_is_one_of_its_own() -> None:
+    """Every service that reaches the store, by a password that must be given and stands in no file."""
+    users = {"consumer": "CONSUMER", "api": "API", "sample": "PRODUCER"}
+    reaching = {
+        name for name, service in COMPOSE["services"].items() if "ETLOG_REDIS_URL" in service.get("environment", {})
+    }
+    assert reaching == set(users)
+    for service, part in users.items():
+        url = USERS["services"][service]["environment"]["ETLOG_REDIS_URL"]
+        assert url == f"redis://etlog-{part.lower()}:${{ETLOG_{part}_PASSWORD}}@redis:6379/0"
+    for variable, value in USERS["services"]["redis"]["environment"].items():
+        part = variable.removeprefix("PASSWORD_OF_")
+        assert value.startswith(f"${{ETLOG_{part}_PASSWORD:?")
+        assert f"/tmp/passwords/etlog-{part.lower()}\n" in USERS["services"]["redis"]["entrypoint"][-1]
