@@ -27,7 +27,9 @@ class Log:
         self._keys, self._kinds = Keys(name), settings.kinds
         link = Link() if settings.read_from == "replica" else None
         self._connections = Connections(settings.redis_url, name, settings.read_from)
-        self._client: Any = self._connections.open()  # the reader's own, which asks one question at a time
+        self._client: Any = self._connections.open(
+            answer_timeout=None
+        )  # the reader's own, which asks one question at a time
         self.reader = Reader(
             partial(read_cursor, self._client, self._keys, link),
             partial(read_snapshot, self._client, self._keys, self._kinds, link),

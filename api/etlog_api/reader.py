@@ -28,6 +28,34 @@ class View:
     behind_since: float | None = None
 
 
+class Question:
+    """A question to the store, and those who wait for its answer: each by a future of his own, so that who leaves
+    takes it from nobody."""
+
+    def __init__(self) -> None:
+        self._waiting: list[asyncio.Future[View | None]] = []
+        self._answered = False
+        self._view: View | None = None
+
+    def wait(self) -> "asyncio.Future[View | None]":
+        """The answer, None when there is no view."""
+        waiting: asyncio.Future[View | None] = asyncio.get_running_loop().create_future()
+        if self._answered:
+            waiting.set_result(self._view)
+        else:
+            self._waiting.append(waiting)
+        return waiting
+
+    def answer(self, view: View | None, error: BaseException | None = None) -> None:
+        """Answer all who wait, and will; the first answer stands. None comes to wait after an error."""
+        if self._answered:
+            return
+        self._answered, self._view = True, view
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_exception(error) if error else waiting.set_result(view)
+
+
 class Reader:
     """Gives the present view of one log to any number of requests at once.
 
@@ -47,7 +75,7 @@ class Reader:
         self._drop_connection = drop_connection
         self._link = link or Link()
         self._asking = asyncio.Lock()
-        self._next: asyncio.Future[View | None] | None = None
+        self._next: Question | None = None
         self._snapshot: Snapshot | None = None
         self._read_at = 0.0
         self._away_since: float | None = None
@@ -64,32 +92,29 @@ class Reader:
         Raises `StoreUnavailable` when it is away and there is nothing to answer from; `NewerContract` when the log is
         not understood.
         """
-        view = await asyncio.shield(self._next or self._begin())  # who leaves takes the question from nobody
+        view = await (self._next or self._begin()).wait()
         if view is None:
             raise StoreUnavailable("the store cannot be reached, and nothing was read from it yet")
         return view
 
-    def _begin(self) -> "asyncio.Future[View | None]":
+    def _begin(self) -> Question:
         """A question for all who come before it is asked. One timer for all of them keeps them in time behind a
         question that hangs; a timer each would take longer than the rest of an answer."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[View | None] = loop.create_future()
-        question = asyncio.create_task(self._ask())
+        question, asking = Question(), asyncio.create_task(self._ask())
 
         def give_up() -> None:
-            if not question.done():
-                answer.set_result(self._away(TimeoutError()))
+            if not asking.done():
+                question.answer(self._away(TimeoutError()))
 
         def settle(_: object) -> None:
             timer.cancel()
-            if not answer.done():
-                error = question.exception()
-                answer.set_exception(error) if error else answer.set_result(question.result())
+            error = asking.exception()
+            question.answer(None if error else asking.result(), error)
 
-        timer = loop.call_later(QUESTION_TIMEOUT, give_up)
-        question.add_done_callback(settle)
-        self._next = answer
-        return answer
+        timer = asyncio.get_running_loop().call_later(QUESTION_TIMEOUT, give_up)
+        asking.add_done_callback(settle)
+        self._next = question
+        return question
 
     async def _ask(self) -> View | None:
         async with self._asking:

@@ -1,9 +1,10 @@
 """What the parameters of a query mean, and which are refused."""
 
 from datetime import datetime
+from urllib.parse import quote
 
 import pytest
-from etlog_api.query import BadQuery, Query, parse_kinds, parse_query
+from etlog_api.query import BadQuery, Queries, Query, parse_kinds
 from etlog_events.errors import IllegalWindow
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.windows import parse_timezone
@@ -14,7 +15,7 @@ ZONE = parse_timezone("Asia/Tokyo")
 
 def query(text: str) -> Query:
     """The query that a URL spells."""
-    return parse_query(QueryParams(text), KUBECOST_KINDS, ZONE, datetime.now)
+    return Queries(KUBECOST_KINDS, ZONE, datetime.now).query(quote(text, safe="=&,+%").encode())
 
 
 def test_nothing_asked_means_everything() -> None:
@@ -46,7 +47,7 @@ def test_the_zone_is_what_the_clock_is_asked_with() -> None:
         asked.append(zone)
         return datetime(2022, 6, 3, 1, tzinfo=ZONE)
 
-    found = parse_query(QueryParams("window=today"), KUBECOST_KINDS, ZONE, clock).window
+    found = Queries(KUBECOST_KINDS, ZONE, clock).query(b"window=today").window
 
     assert asked == [ZONE]
     assert found is not None
