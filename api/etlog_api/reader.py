@@ -66,7 +66,7 @@ class Reader:
     def __init__(
         self,
         read_cursor: Callable[[], Awaitable[bytes | None]],
-        read_snapshot: Callable[[], Awaitable[Snapshot]],
+        read_snapshot: Callable[[Snapshot | None], Awaitable[Snapshot]],
         drop_connection: Callable[[], Awaitable[None]],
         link: Link | None = None,
     ) -> None:
@@ -142,7 +142,7 @@ class Reader:
         snapshot = self._snapshot
         try:
             if snapshot is None or await self._read_cursor() != snapshot.cursor:
-                snapshot = await self._read_snapshot()
+                snapshot = await self._read_snapshot(snapshot)
         except redis.RedisError:
             await self._drop_connection()  # it may lead to a store that was demoted, while another took its place
             raise

@@ -27,7 +27,7 @@ class Store:
         self.asked.append(asyncio.get_running_loop().create_future())
         return await self.asked[-1]
 
-    async def read_snapshot(self) -> Snapshot:
+    async def read_snapshot(self, _: Snapshot | None = None) -> Snapshot:
         self.read += 1
         return Snapshot(self.cursor, {}, {})
 
@@ -176,7 +176,7 @@ def test_without_a_snapshot_there_is_nothing_to_answer() -> None:
     async def main() -> None:
         store = Store()
 
-        async def read_snapshot() -> Snapshot:
+        async def read_snapshot(_: Snapshot | None) -> Snapshot:
             return await answers.pop()
 
         reader = Reader(store.read_cursor, read_snapshot, store.drop)
