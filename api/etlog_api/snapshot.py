@@ -11,7 +11,10 @@ from etlog_events.kinds import Kinds
 from etlog_events.numbering import number_of
 
 from etlog_api.consistent import read_consistently
+from etlog_api.line import Command, Line
 from etlog_api.link import Link
+
+_OF_LINK: Command = ("INFO", "replication")
 
 #: Newest events of each list that are read to continue a snapshot: more than come between two answers.
 TAIL = 100
@@ -34,16 +37,13 @@ class Snapshot:
     whole_at: float = 0.0  # by `time.monotonic`, when all of it was read; the rest was added since
 
 
-async def read_cursor(client: Any, keys: Keys, link: Link | None = None) -> bytes | None:
+async def read_cursor(line: Line, keys: Keys, link: Link | None = None) -> bytes | None:
     """The one question a request asks: where is the log now? A replica is asked for its `link` in the same breath."""
     cursor: bytes | None
     if link is None:
-        cursor = await client.get(keys.cursor)
+        (cursor,) = await line.ask(("GET", keys.cursor))
         return cursor
-    async with client.pipeline(transaction=False) as pipe:
-        pipe.get(keys.cursor)
-        pipe.info("replication")
-        cursor, info = await pipe.execute()
+    cursor, info = await line.ask(("GET", keys.cursor), _OF_LINK)
     link.note(info)
     return cursor
 
@@ -54,7 +54,7 @@ async def read_counters(client: Any, keys: Keys, kinds: Kinds) -> dict[str, int]
 
 
 async def read_snapshot(
-    client: Any, keys: Keys, kinds: Kinds, link: Link | None = None, last: Snapshot | None = None
+    line: Line, keys: Keys, kinds: Kinds, link: Link | None = None, last: Snapshot | None = None
 ) -> Snapshot:
     """All of the log, as it stood at one cursor; with it, a replica is asked for its `link`.
 
@@ -62,12 +62,12 @@ async def read_snapshot(
     `NewerContract` for a log that is not understood.
     """
     if last is not None and time.monotonic() - last.whole_at < WHOLE_AFTER:
-        tails = await _read(client, keys, kinds, link, TAIL)
+        tails = await _read(line, keys, kinds, link, TAIL)
         grown = _continued(last, tails, kinds)
         if grown is not None:
             return Snapshot(tails.cursor, grown, tails.counters, last.whole_at)
     began = time.monotonic()
-    whole = await _read(client, keys, kinds, link)
+    whole = await _read(line, keys, kinds, link)
     return Snapshot(whole.cursor, whole.logs, whole.counters, began)
 
 
@@ -81,19 +81,15 @@ class _Found:
     counters: Mapping[str, int]
 
 
-async def _read(client: Any, keys: Keys, kinds: Kinds, link: Link | None, newest: int = 0) -> _Found:
+async def _read(line: Line, keys: Keys, kinds: Kinds, link: Link | None, newest: int = 0) -> _Found:
     """The log, with the `newest` so many events of each list, 0 for all."""
 
-    def ask(pipe: Any) -> None:
-        pipe.get(keys.contract)
-        pipe.hgetall(keys.counters)
-        for key in keys.logs(kinds.categories):
-            pipe.llen(key)
-            pipe.lrange(key, -newest, -1)
-        if link is not None:
-            pipe.info("replication")
-
-    cursor, (version, counters, *logs) = await read_consistently(client, keys, ask)
+    commands: list[Command] = [("GET", keys.contract), ("HGETALL", keys.counters)]
+    for key in keys.logs(kinds.categories):
+        commands += [("LLEN", key), ("LRANGE", key, -newest, -1)]
+    if link is not None:
+        commands.append(_OF_LINK)
+    cursor, (version, counters, *logs) = await read_consistently(line.ask, keys, *commands)
     contract.check(version, keys.name, "etlog-api")
     if link is not None:
         link.note(logs.pop())

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from etlog_events import contract
@@ -9,7 +10,7 @@ from etlog_events.durability import store_warnings
 from etlog_events.keys import GROUP, Keys
 from etlog_events.numbering import number_of
 
-from etlog_api.consistent import read_consistently
+from etlog_api.consistent import pipelined, read_consistently
 from etlog_api.link import down_since, staleness
 
 #: Seconds without progress, although events wait, after which a replica calls itself not ready.
@@ -41,16 +42,12 @@ _STORE_FACTS = ("redis_version", "valkey_version", "role", "aof_enabled", "maxme
 
 async def read_status(client: Any, keys: Keys) -> Status:
     """The present status. Raises the driver's errors, and `NewerContract` for a log that is not understood."""
-
-    def ask(pipe: Any) -> None:
-        pipe.get(keys.contract)
-        pipe.hgetall(keys.stats)
-        pipe.get(keys.lease)
-        pipe.exists(keys.events)
-        pipe.time()
-        pipe.info()
-
-    cursor, found = await read_consistently(client, keys, ask)
+    cursor, found = await read_consistently(
+        partial(pipelined, client),
+        keys,
+        *(("GET", keys.contract), ("HGETALL", keys.stats), ("GET", keys.lease), ("EXISTS", keys.events)),
+        *(("TIME",), ("INFO",)),
+    )
     version, stats, holder, exists, (seconds, microseconds), info = found
     contract.check(version, keys.name, "etlog-api")
     behind = down_since(info)

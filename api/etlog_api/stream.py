@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import redis
@@ -12,7 +13,7 @@ from etlog_events.kinds import Kinds
 from etlog_events.numbering import MAX_PRODUCER_BYTES, number_of, numbers_of
 from etlog_events.validation import validator
 
-from etlog_api.consistent import read_consistently
+from etlog_api.consistent import pipelined, read_consistently
 from etlog_api.page import Page, Position, id_of, position_of
 
 logger = logging.getLogger("etlog.api")
@@ -41,12 +42,9 @@ class Stream:
 
     async def now(self, store: Any) -> tuple[Position, dict[bytes, int]]:
         """The cursor, and there the last applied number of each producer."""
-
-        def ask(pipe: Any) -> None:
-            pipe.get(self.keys.contract)
-            pipe.hgetall(self.keys.producers)
-
-        cursor, (version, producers) = await read_consistently(store, self.keys, ask)
+        cursor, (version, producers) = await read_consistently(
+            partial(pipelined, store), self.keys, ("GET", self.keys.contract), ("HGETALL", self.keys.producers)
+        )
         contract.check(version, self.keys.name, "etlog-api")
         return position_of(cursor), numbers_of(producers)
 

@@ -9,6 +9,7 @@ import redis
 from apis import Fill, Serving, tail
 from etlog_api import snapshot as snapshots
 from etlog_api.consistent import ATTEMPTS, read_consistently
+from etlog_api.line import Command, Line
 from etlog_api.snapshot import TAIL, Snapshot, read_snapshot
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
@@ -23,7 +24,10 @@ def read(url: str, keys: Keys, last: Snapshot | None = None) -> Snapshot:
 
     async def ask() -> Snapshot:
         async with connect_async(url, part="test") as store:
-            return await read_snapshot(store, keys, KUBECOST_KINDS, last=last)
+            line = Line(store)
+            snapshot = await read_snapshot(line, keys, KUBECOST_KINDS, last=last)
+            await line.close()
+            return snapshot
 
     return asyncio.run(ask())
 
@@ -97,25 +101,43 @@ def test_all_is_read_again_after_a_while(
     assert read(store_url, keys, last).whole_at > last.whole_at
 
 
-def test_a_log_that_moves_is_read_until_it_stands_still(store_url: str, client: redis.Redis, keys: Keys) -> None:
-    """At last in a transaction, in which nothing can move."""
-    modes = []
+def test_a_log_that_moves_is_read_until_it_stands_still(keys: Keys) -> None:
+    """What belongs to two cursors is not given; one that never stands still cannot be read."""
 
-    async def ask(moves: int) -> tuple[bytes | None, list[Any]]:
-        def move(pipe: Any) -> None:
-            modes.append(pipe.is_transaction)
-            if len(modes) <= moves:
-                pipe.incr(keys.cursor)
-            pipe.get(keys.cursor)
+    def read_while(moves: int) -> tuple[bytes | None, list[Any]]:
+        asked = []
 
-        async with connect_async(store_url, part="test") as store:
-            return await read_consistently(store, keys, move)
+        async def ask(*commands: Command) -> list[Any]:
+            asked.append(commands)
+            moved = len(asked) <= moves
+            return [b"%d" % len(asked), b"at %d" % len(asked), b"%d" % (len(asked) + moved)]
 
-    assert asyncio.run(ask(2)) == (b"2", [b"2"])
-    assert modes == [False] * 3
-    modes.clear()
-    assert asyncio.run(ask(ATTEMPTS)) == (b"6", [b"6"])
-    assert modes == [False] * ATTEMPTS + [True]
+        return asyncio.run(read_consistently(ask, keys, ("GET", "x")))
+
+    assert read_while(0) == (b"1", [b"at 1"])
+    assert read_while(ATTEMPTS - 1) == (b"%d" % ATTEMPTS, [b"at %d" % ATTEMPTS])
+    with pytest.raises(redis.ConnectionError, match="moves"):
+        read_while(ATTEMPTS)
+
+
+def test_a_line_that_the_store_closed_is_made_anew(store_url: str, client: redis.Redis) -> None:
+    """Nobody is told of it, for the store is there."""
+
+    async def ask() -> list[Any]:
+        async with connect_async(store_url, part="closed") as mine:
+            line = Line(mine)
+            await line.ask(("PING",))
+            for other in client.client_list():
+                if other["name"] == "etlog-closed":
+                    client.client_kill_filter(_id=other["id"])
+            answers = await line.ask(("GET", "nothing"), ("LLEN", "nothing"))
+            with pytest.raises(redis.ResponseError):
+                await line.ask(("LLEN", "nothing"), ("NOTHING",), ("LLEN", "nothing"))
+            answers += await line.ask(("EXISTS", "nothing"))
+            await line.close()
+            return answers
+
+    assert asyncio.run(ask()) == [None, 0, 0]
 
 
 def test_a_full_store_is_still_read(serving: Serving, client: redis.Redis, keys: Keys, fill: Fill) -> None:
