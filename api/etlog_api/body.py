@@ -51,7 +51,7 @@ class Body:
     async def respond(self, headers: Headers) -> Response:
         """The answer to a request with `headers`: in the coding it accepts, or only that what it has still holds."""
         condition = _joined(headers, b"if-none-match")
-        if condition and _matches(condition, self.tag):
+        if condition and (condition == self.tag or _matches(condition, self.tag)):
             return self._unchanged
         coding = _coding(_joined(headers, b"accept-encoding")) if len(self.text) >= LEAST else None
         response = self._responses.get(coding)

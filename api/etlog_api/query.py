@@ -43,7 +43,8 @@ class Queries:
             return _filters_of(QueryParams(text), kinds)
 
         @lru_cache(maxsize=REMEMBERED)
-        def within(query: Query, window: str, minute: int) -> Query:
+        def within(text: bytes, minute: int) -> Query:
+            query, window = filters(text)
             return replace(query, window=parse_window(window, now=datetime.fromtimestamp(minute * 60, zone)))
 
         self._log, self._filters, self._within = log, filters, within
@@ -54,12 +55,13 @@ class Queries:
 
     def query(self, text: bytes) -> Query:
         """The query, as of now. Raises `BadQuery`; a window that is none raises `IllegalWindow`."""
-        query, window = self._filters(text) if len(text) <= LONGEST else self._filters.__wrapped__(text)
+        known = len(text) <= LONGEST
+        query, window = self._filters(text) if known else self._filters.__wrapped__(text)
         if not window:
             return query
         now = self._clock(self._zone)
-        if holds_for_a_minute(window):
-            return self._within(query, window, int(now.timestamp()) // 60)
+        if known and holds_for_a_minute(window):
+            return self._within(text, int(now.timestamp()) // 60)
         return replace(query, window=parse_window(window, now=now))
 
 

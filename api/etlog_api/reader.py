@@ -15,6 +15,9 @@ from etlog_api.snapshot import Snapshot
 
 logger = logging.getLogger("etlog.api")
 
+#: Seconds after a move of the log in which the next one is taken for granted: what was added is asked for at once.
+MOVES_ON = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -78,6 +81,7 @@ class Reader:
         self._next: Question | None = None
         self._snapshot: Snapshot | None = None
         self._read_at = 0.0
+        self._moved_at = float("-inf")
         self._away_since: float | None = None
         self._refused = False
 
@@ -141,12 +145,18 @@ class Reader:
     async def _refreshed(self) -> Snapshot:
         snapshot = self._snapshot
         try:
-            if snapshot is None or await self._read_cursor() != snapshot.cursor:
-                snapshot = await self._read_snapshot(snapshot)
+            moves = time.monotonic() - self._moved_at < MOVES_ON
+            if snapshot is not None and not moves and await self._read_cursor() == snapshot.cursor:
+                return snapshot
+            found = await self._read_snapshot(snapshot)
         except redis.RedisError:
             await self._drop_connection()  # it may lead to a store that was demoted, while another took its place
             raise
-        return snapshot
+        if snapshot is not None:
+            if found.cursor == snapshot.cursor:
+                return snapshot
+            self._moved_at = time.monotonic()
+        return found
 
     def _away(self, error: Exception) -> View | None:
         if self._away_since is None:
