@@ -20,7 +20,8 @@ _TIME = b'"time":"'
 def answer(view: View, query: Query, kinds: Kinds) -> bytes:
     """The body that answers `query`."""
     snapshot = view.snapshot
-    logs = {category: select(events, query) for category, events in snapshot.logs.items()}
+    asked = _categories(query, kinds)
+    logs = {category: select(events, query) if category in asked else () for category, events in snapshot.logs.items()}
     counters = {
         name: number for name, number in snapshot.counters.items() if query.kinds is None or name in query.kinds
     }
@@ -80,10 +81,14 @@ def warning(view: View, query: Query, kinds: Kinds, logs: Mapping[str, Sequence[
         texts = ", ".join(repr(text) for text in query.unknown)
         warnings.append(f"no kind contains {texts}; the kinds are {', '.join(kinds.by_name)}")
     if query.window is not None:
-        asked = {kinds.by_name[name].category for name in (kinds.by_name if query.kinds is None else query.kinds)}
         cut = {category for category, events in logs.items() if query.limit is not None and len(events) >= query.limit}
-        warnings += _incomplete(view.snapshot, query.window, kinds, asked - cut)
+        warnings += _incomplete(view.snapshot, query.window, kinds, _categories(query, kinds) - cut)
     return "; ".join(warnings) or None
+
+
+def _categories(query: Query, kinds: Kinds) -> Set[str]:
+    """The categories of which events are asked for."""
+    return {kinds.by_name[name].category for name in (kinds.by_name if query.kinds is None else query.kinds)}
 
 
 def _incomplete(snapshot: Snapshot, window: Window, kinds: Kinds, categories: Set[str]) -> list[str]:

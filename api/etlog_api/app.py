@@ -3,16 +3,40 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, tzinfo
+from functools import partial
 
 from etlog_events.settings import Settings
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from etlog_api.description import LOG_PATH
 from etlog_api.guard import SafeHeaders, TokenGuard
 from etlog_api.metrics import Measured
 from etlog_api.prefix import WithoutPrefix
 from etlog_api.response import UnexpectedErrors, answer_errors
 from etlog_api.routes import docs, log, logs, page, status
 from etlog_api.service import Service
+
+
+class Application(FastAPI):
+    """FastAPI's application, whose log is answered in front of it: FastAPI's own layers and its router take as long as
+    all the rest of an answer that is made already."""
+
+    front: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        await self.front(scope, receive, send)
+
+    def put_in_front(self, answering_log: ASGIApp) -> None:
+        """Let `answering_log` have every request for the log, and nothing else."""
+        others = super().__call__
+
+        async def by_path(scope: Scope, receive: Receive, send: Send) -> None:
+            is_log = scope["type"] == "http" and scope["path"] == LOG_PATH
+            await (answering_log if is_log else others)(scope, receive, send)
+
+        self.front = WithoutPrefix(by_path)
 
 
 def create_app(settings: Settings, clock: Callable[[tzinfo], datetime] = datetime.now) -> FastAPI:
@@ -24,7 +48,7 @@ def create_app(settings: Settings, clock: Callable[[tzinfo], datetime] = datetim
         yield
         await service.close()
 
-    app = FastAPI(
+    app = Application(
         title="etlog",
         description="The event log for ETL pipelines.",
         version="0.1.0",
@@ -35,20 +59,30 @@ def create_app(settings: Settings, clock: Callable[[tzinfo], datetime] = datetim
         redirect_slashes=False,
     )
     answer_errors(app)
-    app.routes.append(log.route(service))
     app.include_router(log.router(service))
     app.include_router(logs.router(service))
     app.include_router(status.router(service))
     app.include_router(page.router(settings))
     app.include_router(docs.router(app, tokens=bool(settings.api_token)))
 
-    if settings.api_token:
-        app.add_middleware(TokenGuard, tokens=settings.tokens)
-    app.add_middleware(UnexpectedErrors)
-    app.add_middleware(Measured, metrics=service.metrics)
-    app.add_middleware(SafeHeaders)
-    app.add_middleware(WithoutPrefix)
+    answering_log: ASGIApp = log.LogEndpoint(service)
+    for layer in before_every_answer(service):
+        app.add_middleware(layer)
+        answering_log = layer(answering_log)
+    app.put_in_front(answering_log)
     return app
+
+
+def before_every_answer(service: Service) -> list[Callable[[ASGIApp], ASGIApp]]:
+    """What stands before the routes, the innermost first."""
+    layers: list[Callable[[ASGIApp], ASGIApp]] = [
+        UnexpectedErrors,
+        partial(Measured, metrics=service.metrics),
+        SafeHeaders,
+    ]
+    if service.settings.api_token:
+        layers.insert(0, partial(TokenGuard, tokens=service.settings.tokens))
+    return layers
 
 
 def app_from_environment() -> FastAPI:

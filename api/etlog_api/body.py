@@ -2,11 +2,11 @@
 
 import asyncio
 import gzip
-from functools import cached_property, partial
+from collections.abc import Iterable
+from functools import cached_property, lru_cache, partial
 from hashlib import blake2b
 
 import zstandard
-from starlette.requests import Request
 from starlette.responses import Response
 
 #: Bytes below which compression gains nothing.
@@ -18,6 +18,8 @@ GZIP_LEVEL, ZSTD_LEVEL = 5, 3
 #: Any client may keep an answer, if it asks each time whether it still holds.
 CACHE_CONTROL = "no-cache"
 
+#: As ASGI passes them: names in lower case, each as often as it came.
+Headers = Iterable[tuple[bytes, bytes]]
 
 #: By the name of the coding, the cheaper one first.
 CODINGS = {
@@ -46,18 +48,18 @@ class Body:
             self._coded[coding] = asyncio.ensure_future(asyncio.to_thread(CODINGS[coding], self.text))
         return await asyncio.shield(self._coded[coding])
 
-    async def respond(self, request: Request) -> Response:
-        """The answer to `request`: in the coding it accepts, or only that what it has still holds."""
-        if _matches(_joined(request, "if-none-match"), self.tag):
+    async def respond(self, headers: Headers) -> Response:
+        """The answer to a request with `headers`: in the coding it accepts, or only that what it has still holds."""
+        condition = _joined(headers, b"if-none-match")
+        if condition and (condition == self.tag or _matches(condition, self.tag)):
             return self._unchanged
-        coding = _coding(_joined(request, "accept-encoding")) if len(self.text) >= LEAST else None
+        coding = _coding(_joined(headers, b"accept-encoding")) if len(self.text) >= LEAST else None
         response = self._responses.get(coding)
         if response is None:
-            headers = self._headers
-            content = self.text
+            more, content = self._headers, self.text
             if coding is not None:
-                content, headers["Content-Encoding"] = await self.coded(coding), coding
-            response = self._responses[coding] = Response(content, headers=headers, media_type="application/json")
+                content, more["Content-Encoding"] = await self.coded(coding), coding
+            response = self._responses[coding] = Response(content, headers=more, media_type="application/json")
         return response
 
     @cached_property
@@ -70,9 +72,9 @@ class Body:
         return headers if self._cursor is None else {**headers, "Etlog-Cursor": self._cursor.decode()}
 
 
-def _joined(request: Request, name: str) -> str:
+def _joined(headers: Headers, name: bytes) -> str:
     """A header that is a list, which may come in pieces; empty if it does not come."""
-    return ",".join(request.headers.getlist(name))
+    return b",".join([value for header, value in headers if header == name]).decode("latin-1")
 
 
 def _matches(condition: str, tag: str) -> bool:
@@ -81,6 +83,7 @@ def _matches(condition: str, tag: str) -> bool:
     return any(given.strip().removeprefix("W/") in {opaque, "*"} for given in condition.split(","))
 
 
+@lru_cache(maxsize=64)
 def _coding(accepted: str) -> str | None:
     """The best coding that an `Accept-Encoding` allows; at equal weight the cheaper one."""
     weights: dict[str, float] = {}

@@ -40,7 +40,7 @@ class Evidence:
 
 async def read_evidence(client: Any, keys: Keys) -> Evidence:
     """The store's `INFO` and the newest dead letters. Raises the driver's errors."""
-    async with client.pipeline(transaction=True) as pipe:
+    async with client.pipeline(transaction=False) as pipe:
         pipe.info()
         pipe.xrevrange(keys.dead, count=DEAD_LETTERS)
         info, letters = await pipe.execute()

@@ -22,10 +22,13 @@ class Connections:
         self._log = log
         self._read_from = read_from
 
-    def open(self) -> Any:
-        """A client that stays until its user closes it. Nothing is sent yet."""
+    def open(self, answer_timeout: float | None = QUESTION_TIMEOUT) -> Any:
+        """A client that stays until its user closes it. Nothing is sent yet.
+
+        One without `answer_timeout`, in seconds, must be asked under a timeout: it is told of an answer a third sooner.
+        """
         return store.connect_async(
-            self._url, part="api", log=self._log, read_from=self._read_from, answer_timeout=QUESTION_TIMEOUT
+            self._url, part="api", log=self._log, read_from=self._read_from, answer_timeout=answer_timeout
         )
 
     async def ask(self, question: Callable[[Any], Awaitable[T]]) -> T:

@@ -10,6 +10,7 @@ from etlog_events.settings import Settings
 from etlog_api.bugreport import Evidence, read_evidence
 from etlog_api.cache import AnswerCache
 from etlog_api.connections import Connections
+from etlog_api.line import Line
 from etlog_api.link import Link
 from etlog_api.live import Live
 from etlog_api.metrics import Figures
@@ -27,11 +28,12 @@ class Log:
         self._keys, self._kinds = Keys(name), settings.kinds
         link = Link() if settings.read_from == "replica" else None
         self._connections = Connections(settings.redis_url, name, settings.read_from)
-        self._client: Any = self._connections.open()  # the reader's own, which asks one question at a time
+        # The reader's own: it asks one question at a time, each under a timeout.
+        self._line = Line(self._connections.open(answer_timeout=None))
         self.reader = Reader(
-            partial(read_cursor, self._client, self._keys, link),
-            partial(read_snapshot, self._client, self._keys, self._kinds, link),
-            self._client.connection_pool.disconnect,
+            partial(read_cursor, self._line, self._keys, link),
+            partial(read_snapshot, self._line, self._keys, self._kinds, link),
+            self._line.close,
             link,
         )
         self.cache = AnswerCache(self._kinds, len(settings.logs))
@@ -41,7 +43,7 @@ class Log:
     async def close(self) -> None:
         """Leave the store."""
         await self.live.close()
-        await self._client.aclose()
+        await self._line.close()
 
     async def status(self) -> Status:
         """The present status. Raises `StoreError` when the store does not give it in time."""

@@ -1,13 +1,17 @@
 """A query: which events of the log are asked for."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
+from functools import lru_cache
 
 from etlog_events.errors import EtlogError
 from etlog_events.kinds import Kinds
-from etlog_events.windows import Window, parse_window
+from etlog_events.windows import Window, holds_for_a_minute, parse_window
 from starlette.datastructures import QueryParams
+
+#: Query strings that are remembered, for dashboards ask for the same few, and the bytes of the longest.
+REMEMBERED, LONGEST = 256, 1024
 
 
 class BadQuery(EtlogError, ValueError):
@@ -24,19 +28,41 @@ class Query:
     unknown: tuple[str, ...] = ()  # texts given as kind that no kind contains
 
 
-def parse_query(parameters: QueryParams, kinds: Kinds, zone: tzinfo, clock: Callable[[tzinfo], datetime]) -> Query:
-    """The query that the parameters `kind`, `window` and `limit` spell. Others are ignored, as Kubecost does.
+class Queries:
+    """What the query string of a URL asks for. What the clock does not decide is worked out once."""
 
-    Raises `BadQuery`; a window that is none raises `IllegalWindow`.
-    """
-    names, unknown = parse_kinds(parameters, kinds)
-    window, limit = _single(parameters, "window"), _single(parameters, "limit")
-    return Query(
-        kinds=names,
-        window=parse_window(window, now=clock(zone)) if window else None,
-        limit=_limit(limit) if limit else None,
-        unknown=unknown,
-    )
+    def __init__(self, kinds: Kinds, zone: tzinfo, clock: Callable[[tzinfo], datetime]) -> None:
+        self._zone, self._clock = zone, clock
+
+        @lru_cache(maxsize=REMEMBERED)
+        def log(text: bytes) -> str:
+            return parse_log(QueryParams(text))
+
+        @lru_cache(maxsize=REMEMBERED)
+        def filters(text: bytes) -> tuple[Query, str]:
+            return _filters_of(QueryParams(text), kinds)
+
+        @lru_cache(maxsize=REMEMBERED)
+        def within(text: bytes, minute: int) -> Query:
+            query, window = filters(text)
+            return replace(query, window=parse_window(window, now=datetime.fromtimestamp(minute * 60, zone)))
+
+        self._log, self._filters, self._within = log, filters, within
+
+    def log(self, text: bytes) -> str:
+        """The name of the log that is asked for, empty for none. Raises `BadQuery`."""
+        return self._log(text) if len(text) <= LONGEST else self._log.__wrapped__(text)
+
+    def query(self, text: bytes) -> Query:
+        """The query, as of now. Raises `BadQuery`; a window that is none raises `IllegalWindow`."""
+        known = len(text) <= LONGEST
+        query, window = self._filters(text) if known else self._filters.__wrapped__(text)
+        if not window:
+            return query
+        now = self._clock(self._zone)
+        if known and holds_for_a_minute(window):
+            return self._within(text, int(now.timestamp()) // 60)
+        return replace(query, window=parse_window(window, now=now))
 
 
 def parse_log(parameters: QueryParams) -> str:
@@ -50,6 +76,16 @@ def parse_kinds(parameters: QueryParams, kinds: Kinds) -> tuple[frozenset[str] |
     found = [kinds.containing(text) for text in texts]
     unknown = tuple(text for text, names in zip(texts, found, strict=True) if not names)
     return (frozenset().union(*found) if texts else None), unknown
+
+
+def _filters_of(parameters: QueryParams, kinds: Kinds) -> tuple[Query, str]:
+    """The query that the parameters `kind` and `limit` spell, and the text of the window, empty for none.
+
+    Others are ignored, as Kubecost does.
+    """
+    names, unknown = parse_kinds(parameters, kinds)
+    window, limit = _single(parameters, "window"), _single(parameters, "limit")
+    return Query(kinds=names, limit=_limit(limit) if limit else None, unknown=unknown), window
 
 
 def _single(parameters: QueryParams, name: str) -> str:

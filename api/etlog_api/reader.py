@@ -15,6 +15,9 @@ from etlog_api.snapshot import Snapshot
 
 logger = logging.getLogger("etlog.api")
 
+#: Seconds after a move of the log in which the next one is taken for granted: what was added is asked for at once.
+MOVES_ON = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -28,6 +31,34 @@ class View:
     behind_since: float | None = None
 
 
+class Question:
+    """A question to the store, and those who wait for its answer: each by a future of his own, so that who leaves
+    takes it from nobody."""
+
+    def __init__(self) -> None:
+        self._waiting: list[asyncio.Future[View | None]] = []
+        self._answered = False
+        self._view: View | None = None
+
+    def wait(self) -> "asyncio.Future[View | None]":
+        """The answer, None when there is no view."""
+        waiting: asyncio.Future[View | None] = asyncio.get_running_loop().create_future()
+        if self._answered:
+            waiting.set_result(self._view)
+        else:
+            self._waiting.append(waiting)
+        return waiting
+
+    def answer(self, view: View | None, error: BaseException | None = None) -> None:
+        """Answer all who wait, and will; the first answer stands. None comes to wait after an error."""
+        if self._answered:
+            return
+        self._answered, self._view = True, view
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_exception(error) if error else waiting.set_result(view)
+
+
 class Reader:
     """Gives the present view of one log to any number of requests at once.
 
@@ -38,7 +69,7 @@ class Reader:
     def __init__(
         self,
         read_cursor: Callable[[], Awaitable[bytes | None]],
-        read_snapshot: Callable[[], Awaitable[Snapshot]],
+        read_snapshot: Callable[[Snapshot | None], Awaitable[Snapshot]],
         drop_connection: Callable[[], Awaitable[None]],
         link: Link | None = None,
     ) -> None:
@@ -47,9 +78,10 @@ class Reader:
         self._drop_connection = drop_connection
         self._link = link or Link()
         self._asking = asyncio.Lock()
-        self._next: asyncio.Future[View | None] | None = None
+        self._next: Question | None = None
         self._snapshot: Snapshot | None = None
         self._read_at = 0.0
+        self._moved_at = float("-inf")
         self._away_since: float | None = None
         self._refused = False
 
@@ -64,32 +96,29 @@ class Reader:
         Raises `StoreUnavailable` when it is away and there is nothing to answer from; `NewerContract` when the log is
         not understood.
         """
-        view = await asyncio.shield(self._next or self._begin())  # who leaves takes the question from nobody
+        view = await (self._next or self._begin()).wait()
         if view is None:
             raise StoreUnavailable("the store cannot be reached, and nothing was read from it yet")
         return view
 
-    def _begin(self) -> "asyncio.Future[View | None]":
+    def _begin(self) -> Question:
         """A question for all who come before it is asked. One timer for all of them keeps them in time behind a
         question that hangs; a timer each would take longer than the rest of an answer."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[View | None] = loop.create_future()
-        question = asyncio.create_task(self._ask())
+        question, asking = Question(), asyncio.create_task(self._ask())
 
         def give_up() -> None:
-            if not question.done():
-                answer.set_result(self._away(TimeoutError()))
+            if not asking.done():
+                question.answer(self._away(TimeoutError()))
 
         def settle(_: object) -> None:
             timer.cancel()
-            if not answer.done():
-                error = question.exception()
-                answer.set_exception(error) if error else answer.set_result(question.result())
+            error = asking.exception()
+            question.answer(None if error else asking.result(), error)
 
-        timer = loop.call_later(QUESTION_TIMEOUT, give_up)
-        question.add_done_callback(settle)
-        self._next = answer
-        return answer
+        timer = asyncio.get_running_loop().call_later(QUESTION_TIMEOUT, give_up)
+        asking.add_done_callback(settle)
+        self._next = question
+        return question
 
     async def _ask(self) -> View | None:
         async with self._asking:
@@ -116,12 +145,18 @@ class Reader:
     async def _refreshed(self) -> Snapshot:
         snapshot = self._snapshot
         try:
-            if snapshot is None or await self._read_cursor() != snapshot.cursor:
-                snapshot = await self._read_snapshot()
+            moves = time.monotonic() - self._moved_at < MOVES_ON
+            if snapshot is not None and not moves and await self._read_cursor() == snapshot.cursor:
+                return snapshot
+            found = await self._read_snapshot(snapshot)
         except redis.RedisError:
             await self._drop_connection()  # it may lead to a store that was demoted, while another took its place
             raise
-        return snapshot
+        if snapshot is not None:
+            if found.cursor == snapshot.cursor:
+                return snapshot
+            self._moved_at = time.monotonic()
+        return found
 
     def _away(self, error: Exception) -> View | None:
         if self._away_since is None:

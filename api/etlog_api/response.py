@@ -27,28 +27,32 @@ def unavailable(problem: str) -> Response:
     return json_response(error(503, problem), 503, {"Retry-After": RETRY_AFTER})
 
 
+#: Errors that are an answer.
+EXPECTED = (BadQuery, IllegalWindow, StoreError, UnknownLog, HTTPException)
+
+
+def error_response(problem: Exception) -> Response:
+    """The answer that one of the `EXPECTED` errors is: the envelope, with no more than its sentence."""
+    match problem:
+        case HTTPException():
+            headers = dict(problem.headers) if problem.headers else None
+            return json_response(error(problem.status_code, str(problem.detail)), problem.status_code, headers)
+        case StoreError():
+            return unavailable(str(problem))
+        case UnknownLog():
+            return json_response(error(404, str(problem)), 404)
+        case _:
+            return json_response(error(400, str(problem)), 400)
+
+
 def answer_errors(app: FastAPI) -> None:
-    """Make every error of `app` answer with the envelope, and none with more than its sentence."""
+    """Make every expected error of `app` its answer."""
 
-    async def bad_request(_: Request, problem: Exception) -> Response:
-        return json_response(error(400, str(problem)), 400)
+    async def handler(_: Request, problem: Exception) -> Response:
+        return error_response(problem)
 
-    async def store_away(_: Request, problem: Exception) -> Response:
-        return unavailable(str(problem))
-
-    async def unknown_log(_: Request, problem: Exception) -> Response:
-        return json_response(error(404, str(problem)), 404)
-
-    async def http_error(_: Request, problem: Exception) -> Response:
-        assert isinstance(problem, HTTPException)
-        headers = dict(problem.headers) if problem.headers else None
-        return json_response(error(problem.status_code, str(problem.detail)), problem.status_code, headers)
-
-    app.add_exception_handler(BadQuery, bad_request)
-    app.add_exception_handler(IllegalWindow, bad_request)
-    app.add_exception_handler(StoreError, store_away)
-    app.add_exception_handler(UnknownLog, unknown_log)
-    app.add_exception_handler(HTTPException, http_error)
+    for kind in EXPECTED:
+        app.add_exception_handler(kind, handler)
 
 
 class UnexpectedErrors:

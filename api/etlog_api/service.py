@@ -6,6 +6,7 @@ from datetime import datetime, tzinfo
 
 from etlog_events.settings import Settings
 from fastapi import Request
+from starlette.types import Scope
 
 from etlog_api.guard import may_see
 from etlog_api.log import Log
@@ -30,6 +31,7 @@ class Service:
         self.settings = settings
         self.clock = clock
         self.metrics = Metrics()
+        self._served = frozenset(settings.logs)
         self._logs: dict[str, Log] = {}
         self._sound = settings.name  # the log that last was as it should be
 
@@ -48,10 +50,17 @@ class Service:
 
     def log(self, request: Request) -> Log:
         """The log that `request` asks for. Raises `UnknownLog`, and `BadQuery` for several."""
-        names = self.names(request)
-        asked = parse_log(request.query_params)
-        name = asked or self.default(names)
-        if name is None or name not in names:
+        return self.log_called(parse_log(request.query_params), request.scope)
+
+    def log_called(self, asked: str, scope: Scope) -> Log:
+        """The log `asked`, or if that is empty the default, for the one whose request has `scope`.
+
+        Raises `UnknownLog`.
+        """
+        name: str | None = asked or self.settings.name
+        if not asked and not may_see(scope, self.settings.name):
+            name = next((name for name in self.settings.logs if may_see(scope, name)), None)
+        if name is None or name not in self._served or not may_see(scope, name):
             raise UnknownLog(f"unknown log {asked[:64]!r}" if asked else "this token opens no log that is served here")
         return self._log(name)
 

@@ -2,12 +2,15 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from etlog_events import contract
 from etlog_events.durability import store_warnings
 from etlog_events.keys import GROUP, Keys
+from etlog_events.numbering import number_of
 
+from etlog_api.consistent import pipelined, read_consistently
 from etlog_api.link import down_since, staleness
 
 #: Seconds without progress, although events wait, after which a replica calls itself not ready.
@@ -16,7 +19,7 @@ STUCK_AFTER = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the store says of the log in one consistent read.
+    """What the store says of the log: first of its progress, a moment later of its stream.
 
     `lag` counts the entries not applied yet, None where the store cannot tell; `oldest_unapplied` is the age of the
     oldest of them in seconds, None when nothing waits. `warnings` are sentences about what endangers the log.
@@ -39,22 +42,20 @@ _STORE_FACTS = ("redis_version", "valkey_version", "role", "aof_enabled", "maxme
 
 async def read_status(client: Any, keys: Keys) -> Status:
     """The present status. Raises the driver's errors, and `NewerContract` for a log that is not understood."""
-    async with client.pipeline(transaction=True) as pipe:
-        pipe.get(keys.contract)
-        pipe.get(keys.cursor)
-        pipe.hgetall(keys.stats)
-        pipe.get(keys.lease)
-        pipe.exists(keys.events)
-        pipe.time()
-        pipe.info()
-        version, cursor, stats, holder, exists, (seconds, microseconds), info = await pipe.execute()
+    cursor, found = await read_consistently(
+        partial(pipelined, client),
+        keys,
+        *(("GET", keys.contract), ("HGETALL", keys.stats), ("GET", keys.lease), ("EXISTS", keys.events)),
+        *(("TIME",), ("INFO",)),
+    )
+    version, stats, holder, exists, (seconds, microseconds), info = found
     contract.check(version, keys.name, "etlog-api")
     behind = down_since(info)
     entries, last, oldest = 0, None, None
     lag: int | None = 0
     if exists:
         at = cursor or b"0-0"
-        async with client.pipeline(transaction=True) as pipe:
+        async with client.pipeline(transaction=False) as pipe:
             pipe.xinfo_stream(keys.events)
             pipe.xinfo_groups(keys.events)
             pipe.xrange(keys.events, min=b"(" + at, count=1)
@@ -70,7 +71,7 @@ async def read_status(client: Any, keys: Keys) -> Status:
         entries=entries,
         lag=lag,
         oldest_unapplied=round(oldest, 3) if oldest is not None else None,
-        stats={name.decode(): int(number) for name, number in sorted(stats.items())},
+        stats={name.decode(errors="backslashreplace"): number_of(number) for name, number in sorted(stats.items())},
         active_consumer=holder.decode() if holder else None,
         store={fact: str(info[fact]) for fact in _STORE_FACTS if fact in info},
         warnings=[*store_warnings(info), *([] if behind is None else [staleness(behind)])],

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import redis
@@ -12,6 +13,7 @@ from etlog_events.kinds import Kinds
 from etlog_events.numbering import MAX_PRODUCER_BYTES, number_of, numbers_of
 from etlog_events.validation import validator
 
+from etlog_api.consistent import pipelined, read_consistently
 from etlog_api.page import Page, Position, id_of, position_of
 
 logger = logging.getLogger("etlog.api")
@@ -40,17 +42,15 @@ class Stream:
 
     async def now(self, store: Any) -> tuple[Position, dict[bytes, int]]:
         """The cursor, and there the last applied number of each producer."""
-        async with store.pipeline(transaction=True) as pipe:
-            pipe.get(self.keys.contract)
-            pipe.get(self.keys.cursor)
-            pipe.hgetall(self.keys.producers)
-            version, cursor, producers = await pipe.execute()
+        cursor, (version, producers) = await read_consistently(
+            partial(pipelined, store), self.keys, ("GET", self.keys.contract), ("HGETALL", self.keys.producers)
+        )
         contract.check(version, self.keys.name, "etlog-api")
         return position_of(cursor), numbers_of(producers)
 
     async def duplicates(self, store: Any) -> int:
         """How many duplicates the log has seen since it began."""
-        return int(await store.hget(self.keys.stats, "duplicate") or 0)
+        return number_of(await store.hget(self.keys.stats, "duplicate") or b"")
 
     async def entries(self, store: Any, after: Position, until: Position) -> list[Entry]:
         """The first entries behind `after` up to `until` that the stream holds."""
@@ -63,7 +63,7 @@ class Stream:
         Raises `redis.ConnectionError` when the store has not come as far as `until`: another replica than before, or
         one that was promoted without the last entries.
         """
-        async with store.pipeline(transaction=True) as pipe:
+        async with store.pipeline(transaction=False) as pipe:  # what leaves the stream in between, the last one tells
             pipe.get(self.keys.contract)
             pipe.xrange(self.keys.events, *_span(after, until), count=ENTRIES)
             pipe.xinfo_stream(self.keys.events)

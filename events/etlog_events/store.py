@@ -67,10 +67,10 @@ def connect_async(
     part: str,
     log: str | None = None,
     read_from: ReadFrom = "primary",
-    answer_timeout: float = ANSWER_TIMEOUT,
+    answer_timeout: float | None = ANSWER_TIMEOUT,
     **options: Any,
 ) -> "redis.asyncio.Redis":
-    """`connect` for asyncio."""
+    """`connect` for asyncio. Without `answer_timeout`, the caller bounds each of his questions."""
     options = _options(part, answer_timeout, AsyncRetry(NoBackoff(), 0)) | options
     with _explained_address(url):
         if address.names_several(url):
@@ -115,7 +115,7 @@ def check_address(url: str) -> None:
 _ESCAPE = "the signs / ? # @ and spaces in a password are written %2F %3F %23 %40 and %20"
 
 
-def _options(part: str, answer_timeout: float, retry: Any) -> dict[str, Any]:
+def _options(part: str, answer_timeout: float | None, retry: Any) -> dict[str, Any]:
     return {
         "client_name": f"etlog-{part}",
         "socket_timeout": answer_timeout,

@@ -84,6 +84,11 @@ def parse_window(text: str, *, now: datetime) -> Window:
     return window
 
 
+def holds_for_a_minute(text: str) -> bool:
+    """Whether the window that `text` means, if it is one, stays the same through a minute of the clock."""
+    return text not in {"week", "month"} and " offset " not in text
+
+
 def parse_timezone(text: str) -> tzinfo:
     """The time zone that an IANA name, `UTC` or an offset such as `+05:30` names. Raises `ValueError`."""
     if text == "UTC":

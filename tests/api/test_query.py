@@ -1,12 +1,13 @@
 """What the parameters of a query mean, and which are refused."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import pytest
-from etlog_api.query import BadQuery, Query, parse_kinds, parse_query
+from etlog_api.query import BadQuery, Queries, Query, parse_kinds
 from etlog_events.errors import IllegalWindow
 from etlog_events.kinds import KUBECOST_KINDS
-from etlog_events.windows import parse_timezone
+from etlog_events.windows import holds_for_a_minute, parse_timezone, parse_window
 from starlette.datastructures import QueryParams
 
 ZONE = parse_timezone("Asia/Tokyo")
@@ -14,7 +15,7 @@ ZONE = parse_timezone("Asia/Tokyo")
 
 def query(text: str) -> Query:
     """The query that a URL spells."""
-    return parse_query(QueryParams(text), KUBECOST_KINDS, ZONE, datetime.now)
+    return Queries(KUBECOST_KINDS, ZONE, datetime.now).query(quote(text, safe="=&,+%").encode())
 
 
 def test_nothing_asked_means_everything() -> None:
@@ -46,7 +47,7 @@ def test_the_zone_is_what_the_clock_is_asked_with() -> None:
         asked.append(zone)
         return datetime(2022, 6, 3, 1, tzinfo=ZONE)
 
-    found = parse_query(QueryParams("window=today"), KUBECOST_KINDS, ZONE, clock).window
+    found = Queries(KUBECOST_KINDS, ZONE, clock).query(b"window=today").window
 
     assert asked == [ZONE]
     assert found is not None
@@ -77,3 +78,36 @@ def test_an_illegal_window_is_refused_in_the_words_of_opencost(text: str) -> Non
         query(f"window={text}")
 
     assert str(raised.value) == f"illegal window: {text}"
+
+
+def test_a_window_moves_on_with_the_clock() -> None:
+    """Each minute where it is rounded, at once where it ends now; in between, the same question is the same object."""
+    now = datetime(2022, 6, 3, 10, 59, 59, tzinfo=ZONE)
+    queries = Queries(KUBECOST_KINDS, ZONE, lambda _: now)
+
+    def start(text: bytes) -> datetime:
+        window = queries.query(text).window
+        assert window is not None
+        assert window.start is not None
+        return window.start
+
+    assert queries.query(b"window=24h") is queries.query(b"window=24h")
+    assert [start(b"window=24h").hour, start(b"window=1m").minute] == [2, 59]
+    assert start(b"window=1h offset 1h").second == 59
+    now += timedelta(seconds=1)
+    assert [start(b"window=24h").hour, start(b"window=1m").minute] == [3, 0]
+    assert start(b"window=1h offset 1h").second == 0
+
+
+@pytest.mark.parametrize("text", ["today", "yesterday", "lastweek", "lastmonth", "15m", "24h", "7d", "2w"])
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "Asia/Kathmandu", "America/New_York"])
+def test_a_window_that_holds_for_a_minute_does(text: str, zone: str) -> None:
+    """At each end of the minute, on the days on which clocks change too."""
+    assert holds_for_a_minute(text)
+    for minute in range(0, 366 * 24 * 60, 7 * 60 + 1):
+        at = datetime(2022, 1, 1, tzinfo=UTC) + timedelta(minutes=minute)
+        first, last = (parse_window(text, now=moment.astimezone(parse_timezone(zone))) for moment in (at, at + _MOST))
+        assert first == last
+
+
+_MOST = timedelta(seconds=59, microseconds=999_999)

@@ -27,7 +27,7 @@ class Store:
         self.asked.append(asyncio.get_running_loop().create_future())
         return await self.asked[-1]
 
-    async def read_snapshot(self) -> Snapshot:
+    async def read_snapshot(self, _: Snapshot | None = None) -> Snapshot:
         self.read += 1
         return Snapshot(self.cursor, {}, {})
 
@@ -98,6 +98,31 @@ def test_a_question_is_not_shared_with_who_comes_after_it_was_asked() -> None:
         store.asked[1].set_result(b"2-0")
         assert await cursors(late) == {b"2-0"}
         assert (len(store.asked), store.read) == (2, 2)
+
+    run(test)
+
+
+def test_a_log_that_moves_is_not_asked_whether_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a moment; and what stands still meanwhile is the same snapshot, from which answers were made."""
+    monkeypatch.setattr(reading, "MOVES_ON", 1000.0)
+
+    async def test(store: Store, reader: Reader) -> None:
+        waiting = requests(reader, 1)
+        await until(lambda: store.asked)
+        store.cursor = b"2-0"
+        store.asked[0].set_result(b"2-0")
+        assert await cursors(waiting) == {b"2-0"}
+        store.cursor = b"3-0"
+        moved = await reader.view()
+        assert moved.snapshot.cursor == b"3-0"
+        assert (await reader.view()).snapshot is moved.snapshot
+        assert (len(store.asked), store.read) == (1, 4)
+
+        monkeypatch.setattr(reading, "MOVES_ON", 0.0)
+        waiting = requests(reader, 1)
+        await until(lambda: len(store.asked) == 2)
+        store.asked[1].set_result(b"3-0")
+        assert await cursors(waiting) == {b"3-0"}
 
     run(test)
 
@@ -176,7 +201,7 @@ def test_without_a_snapshot_there_is_nothing_to_answer() -> None:
     async def main() -> None:
         store = Store()
 
-        async def read_snapshot() -> Snapshot:
+        async def read_snapshot(_: Snapshot | None) -> Snapshot:
             return await answers.pop()
 
         reader = Reader(store.read_cursor, read_snapshot, store.drop)

@@ -29,7 +29,7 @@ STALE = "this was read from a replica of the store that lost its primary at 20"
 @pytest.fixture
 def reader(replica: Server) -> str:
     """The address of the replica for a user who may read, and ask how the replica is."""
-    rules = ("on", ">secret", "~*", "+@read", "+@connection", "+@transaction", "+info", "+time")
+    rules = ("on", ">secret", "~*", "+@read", "+@connection", "+info", "+time")
     with connect(replica.url, part="test") as client:
         client.execute_command("ACL", "SETUSER", "reader", *rules)
     return replica.url.replace("//", "//reader:secret@")

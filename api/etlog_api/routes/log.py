@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request, Response
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from etlog_api.description import KIND, LAST_EVENT_ID, LOG, LOG_PATH, answers
 from etlog_api.page import parse_position
-from etlog_api.query import BadQuery, parse_kinds, parse_query
+from etlog_api.query import BadQuery, Queries, parse_kinds
+from etlog_api.response import EXPECTED, error_response
 from etlog_api.service import Service
 
 logger = logging.getLogger("etlog.api")
@@ -40,30 +40,27 @@ class LiveResponse(EventSourceResponse):
 
 
 class LogEndpoint:
-    """Answers with a log of `service`. A plain ASGI application: FastAPI's layer for parameters and dependencies
-    takes longer than the answer, which is made already."""
+    """Answers with a log of `service`: a plain ASGI application, which `etlog_api.description` describes."""
 
     path = LOG_PATH
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._kinds, self._zone = service.settings.kinds, service.settings.timezone
+        self._queries = Queries(service.settings.kinds, service.settings.timezone, service.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         scope["route"] = self  # as FastAPI does; the metrics look there for the path
-        if scope["method"] not in {"GET", "HEAD"}:
-            raise HTTPException(405, headers={"Allow": "GET, HEAD"})
-        request = Request(scope)
-        log = self._service.log(request)
-        query = parse_query(request.query_params, self._kinds, self._zone, self._service.clock)
-        response = await log.cache.body(await log.reader.view(), query).respond(request)
+        try:
+            if scope["method"] not in {"GET", "HEAD"}:
+                raise HTTPException(405, headers={"Allow": "GET, HEAD"})
+            text = scope["query_string"]
+            log = self._service.log_called(self._queries.log(text), scope)
+            query = self._queries.query(text)
+            response = await log.cache.body(await log.reader.view(), query).respond(scope["headers"])
+        except EXPECTED as e:
+            response = error_response(e)
         await response(scope, receive, send)
-
-
-def route(service: Service) -> Route:
-    """The route of the log, which `etlog_api.description` describes."""
-    return Route(LOG_PATH, LogEndpoint(service))
 
 
 def router(service: Service) -> APIRouter:
