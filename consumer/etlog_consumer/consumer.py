@@ -177,7 +177,7 @@ class Consumer:
         began = perf_counter()
         with exchange(self._client, commands) as answers:
             self._batch = self._worked_out(active, self._ahead)
-            self._ahead = ()  # before its successor arrives: what is in the processor's cache is used again
+            self._ahead = ()  # let go before the next entries take as much memory
             found = answers()
         if batch is not None:
             outcome, *rest = found.pop(0)
