@@ -1,7 +1,10 @@
 """redis-py: the careful loop (batches, coalesced), the naive one (each event by itself), or one that only reads."""
 
 from collections import Counter, defaultdict
+from datetime import datetime
+from typing import Annotated, Literal
 
+import msgspec
 import orjson
 import redis
 from shared import turn
@@ -19,8 +22,33 @@ def log_of(kind: str) -> str:
     return job["prefix"] + "log:" + CATEGORIES[prefix]
 
 
+class Window(msgspec.Struct):
+    """The window of a set."""
+
+    start: datetime
+    end: datetime
+
+
+class Metadata(msgspec.Struct):
+    """What the kinds of this measurement carry."""
+
+    size: Annotated[int, msgspec.Meta(ge=0)]
+    window: Window
+
+
+class Event(msgspec.Struct):
+    """An event as somebody declares it who wants wrong ones noticed; quicker than `orjson.loads`, which checks less."""
+
+    kind: Literal["AllocationSetSaved", "AssetSetSaved"]
+    metadata: Metadata
+    time: datetime
+
+
+decode = msgspec.json.Decoder(Event).decode
+
+
 def careful() -> None:
-    """A thousand at a time, one push a list, one sum a kind, all acknowledged in the same transaction."""
+    """A thousand at a time, validated, one push a list, one sum a kind, all acknowledged in the same transaction."""
     left = COUNT
     while left > 0:
         answer = client.xreadgroup(GROUP, "me", {STREAM: ">"}, count=1000, block=500)
@@ -30,9 +58,11 @@ def careful() -> None:
         logs, counters = defaultdict(list), Counter()
         for _, fields in entries:
             raw = fields[b"event"]
-            kind = orjson.loads(raw)["kind"]
-            logs[log_of(kind)].append(raw)
-            counters[kind] += 1
+            event = decode(raw)
+            if event.metadata.window.start >= event.metadata.window.end:
+                raise ValueError(raw)
+            logs[log_of(event.kind)].append(raw)
+            counters[event.kind] += 1
         with client.pipeline(transaction=True) as pipe:
             for log, events in logs.items():
                 pipe.rpush(log, *events[-CAP:])

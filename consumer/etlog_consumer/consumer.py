@@ -15,6 +15,7 @@ from etlog_events.store import BLOCK_MS
 from etlog_consumer import progress, report
 from etlog_consumer.apply import SCRIPT, Target
 from etlog_consumer.batch import Batch, Entry
+from etlog_consumer.exchange import exchange
 from etlog_consumer.housekeeping import Housekeeping
 from etlog_consumer.intake import Intake
 from etlog_consumer.lease import Lease
@@ -54,10 +55,11 @@ class Consumer:
         self._housekeeping = Housekeeping(client, target.keys)
         self._intake = Intake()
         self._active: Progress | None = None  # where this consumer stands; None while it is not at work
-        self._batch: Batch | None = None  # in hand: read, not yet applied
+        self._batch: Batch | None = None  # in hand: read, worked out, not yet applied
+        self._ahead: Sequence[Entry] = ()  # in hand behind the batch: read, not yet worked out
+        self._more = False  # whether more entries wait behind those in hand, as far as is known
         self._last_cursor = START  # where this consumer stood when it was last at work
         self._standing_by = False
-        client.set_response_callback("XREAD", lambda answer, **_: answer)
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; then the batch in hand is finished and the lease released.
@@ -73,7 +75,7 @@ class Consumer:
             except Exception as e:  # a bug of ours, too, must not end the log
                 newer = contract.refusal(e, self._target.keys.name, "etlog-consumer")
                 if newer is not None:
-                    self._active = self._batch = None
+                    self._put_down()
                     self._end()
                     raise newer from e
                 self._metrics.store_errors.inc()
@@ -89,6 +91,7 @@ class Consumer:
         """Finish the batch in hand, and let the next consumer in."""
         try:
             if self._active is not None and self._batch is not None:
+                self._ahead = ()  # somebody else will read it
                 self._exchange(self._active, read=False)
             self._lease.release()
         except Exception as e:
@@ -96,7 +99,7 @@ class Consumer:
         self._metrics.ended()
 
     def _turn(self, stop: threading.Event) -> bool:
-        """Apply what is in hand and read on, in one round trip; or stand by for a moment.
+        """Apply the batch in hand and read on, in one round trip; or stand by for a moment.
 
         Returns whether the store did all that there was to do. Reading alone proves little: a store that cannot
         save gives entries, and refuses to apply them.
@@ -106,7 +109,7 @@ class Consumer:
                 logger.info("Standing by, another consumer is active", extra={"action": "standing_by"})
             self._standing_by = True
             self._metrics.standing_by()
-            self._active = self._batch = None
+            self._put_down()
             stop.wait(STANDBY_POLL)
             return True
         if self._active is None:
@@ -115,10 +118,17 @@ class Consumer:
         entries = self._exchange(self._active, read=True)
         if self._active is None:  # another consumer has been here
             return False
+        self._more = len(entries) >= self._intake.count
         if entries:
             self._intake.took(entries)
-            self._metrics.waiting(entries[0][0])
-            self._batch = collect_whatever_happens(entries, self._active.numbers, self._target.kinds)
+        if self._batch is None and not self._more:
+            self._batch = self._worked_out(self._active, entries)
+        else:
+            self._ahead = entries
+        if self._batch is not None:
+            self._metrics.waiting(self._batch.ids[0])
+        elif self._ahead:
+            self._metrics.waiting(self._ahead[0][0])
         else:
             self._metrics.nothing_waits()
         if self._housekeeping.is_due:
@@ -147,36 +157,45 @@ class Consumer:
         return found
 
     def _exchange(self, active: Progress, *, read: bool) -> Sequence[Entry]:
-        """Apply the batch in hand, if there is one, and read what follows it."""
+        """Apply the batch in hand, if there is one, and read what follows all that is in hand.
+
+        While many entries wait they are read one batch ahead, and that is worked out while the store is busy.
+        """
         batch, target = self._batch, self._target
-        pipe = self._client.pipeline(transaction=False)
+        commands: list[Sequence[Any]] = []
         if batch is not None:
             entries_read = None if active.entries_read is None else active.entries_read + len(batch.ids)
             self._retention.applied(batch.ids)
             arguments = target.arguments(batch, active.cursor, entries_read, self._retention.trim())
-            pipe.execute_command("EVALSHA", self._sha, len(target.key_names), *target.key_names, *arguments)
-        if read:
-            # With a batch in hand the answer must not wait for the next entry.
-            after, block = (active.cursor, ("BLOCK", BLOCK_MS)) if batch is None else (batch.last, ())
-            pipe.execute_command("XREAD", "COUNT", self._intake.count, *block, "STREAMS", target.keys.events, after)
+            commands.append(("EVALSHA", self._sha, len(target.key_names), *target.key_names, *arguments))
+            active.numbers.update(batch.numbers)  # if it is refused, all that is in hand is put down
+        if read and (self._more or not self._ahead):
+            after = self._ahead[-1][0] if self._ahead else active.cursor if batch is None else batch.last
+            # With anything in hand the answer must not wait for the next entry.
+            block = () if self._ahead or batch is not None else ("BLOCK", BLOCK_MS)
+            commands.append(("XREAD", "COUNT", self._intake.count, *block, "STREAMS", target.keys.events, after))
         began = perf_counter()
-        answers = pipe.execute()
+        with exchange(self._client, commands) as answers:
+            self._batch = self._worked_out(active, self._ahead)
+            self._ahead = ()  # let go before the next entries take as much memory
+            found = answers()
         if batch is not None:
-            self._batch = None
-            outcome, *rest = answers[0]
+            outcome, *rest = found.pop(0)
             if outcome != b"applied":
                 self._moved(rest[0])
-                return []
+                return ()
             self._applied(active, batch, rest)
             self._metrics.applied(batch, perf_counter() - began)
-        streams = answers[-1] if read else None
-        return streams[0][1] if streams else []
+        streams = found[0] if found else None
+        return streams[0][1] if streams else ()
+
+    def _worked_out(self, active: Progress, entries: Sequence[Entry]) -> Batch | None:
+        return collect_whatever_happens(entries, active.numbers, self._target.kinds) if entries else None
 
     def _applied(self, active: Progress, batch: Batch, answer: Sequence[bytes]) -> None:
         entries_read, entries_added, *findings = answer
         active.cursor = self._last_cursor = batch.last
         active.entries_read = int(entries_read) if entries_read else None
-        active.numbers.update(batch.numbers)
         if entries_read and entries_added:
             self._metrics.lag.set(int(entries_added) - int(entries_read))
         report.losses(batch.gaps)
@@ -199,11 +218,16 @@ class Consumer:
     def _moved(self, cursor: bytes) -> None:
         """The log is not where this consumer left it: start over from where it is."""
         logger.info("Moved: the log is at %s", cursor.decode(), extra={"action": "moved"})
-        self._active = self._batch = None
+        self._put_down()
         self._lease.doubt()
 
     def _forget(self) -> None:
         """After an error nothing in hand is certain, and an answer may still be under way on the connection."""
         self._client.connection_pool.disconnect()
-        self._active = self._batch = None
+        self._put_down()
         self._lease.doubt()
+
+    def _put_down(self) -> None:
+        """Be not at work, with nothing in hand."""
+        self._active = self._batch = None
+        self._ahead = ()

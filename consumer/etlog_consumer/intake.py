@@ -1,7 +1,6 @@
 """How many entries to read at once: many small ones, few large ones."""
 
 from collections.abc import Sequence
-from itertools import chain
 
 from etlog_consumer.batch import Entry
 
@@ -28,7 +27,7 @@ class Intake:
 
     def took(self, entries: Sequence[Entry]) -> None:
         """`entries` were read."""
-        size = sum(map(len, chain.from_iterable([fields for _, fields in entries])))
+        size = sum(map(len, map(b"".join, [fields for _, fields in entries])))
         if size > BYTES:
             self.count = max(1, min(self.count, len(entries) * BYTES // size))
         elif len(entries) >= self.count:

@@ -1,7 +1,7 @@
 """Validation of bytes from anywhere: one rule book for every event that reaches a log.
 
-This is the path that each event takes through the consumer. Text that is canonical already is recognized by one typed
-decode and one encode; only another spelling, or metadata of the stage's own, costs more.
+This is the path that each event takes through the consumer. Most are recognized at a glance, other text that is
+canonical already by one typed decode and one encode; only another spelling, or metadata of the stage's own, costs more.
 """
 
 import json
@@ -13,6 +13,7 @@ import msgspec
 
 from etlog_events import times
 from etlog_events.errors import InvalidEvent
+from etlog_events.glance import recognizer
 from etlog_events.kinds import Kind, Kinds
 from etlog_events.rules import MAX_BYTES, MAX_SIZE, set_window
 
@@ -25,8 +26,12 @@ def validator(kinds: Kinds) -> Validator:
     """The validation for a log with these kinds."""
     types = {_text_type(kind): kind for kind in kinds.by_name.values()}
     decode = msgspec.json.Decoder(Union[tuple(types)]).decode  # noqa: UP007
+    recognize = recognizer(kinds)
 
     def validate(raw: bytes) -> tuple[Kind, bytes]:
+        kind = recognize(raw)
+        if kind is not None:
+            return kind, raw
         if len(raw) > MAX_BYTES:
             raise InvalidEvent(f"the event is {len(raw)} bytes long, the most is {MAX_BYTES}", raw)
         try:
