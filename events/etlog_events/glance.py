@@ -14,6 +14,9 @@ from etlog_events.rules import set_window
 
 _WINDOW = re.compile(rb'"window":\{"start":"([0-9TZ:.-]+)","end":"([0-9TZ:.-]+)"\}\}')
 
+#: The longest text of a window in canonical spelling, and some room: no other is worth a place in the cache.
+_WINDOW_BYTES = 100
+
 #: What follows the seconds of the event's time.
 _is_end = re.compile(rb'(?:\.[0-9]{0,8}[1-9])?Z"\}').fullmatch
 
@@ -40,6 +43,7 @@ def recognizer(kinds: Kinds) -> Callable[[bytes], Kind | None]:
             size.isdigit()
             and len(size) <= _DIGITS
             and (size[0] != 48 or len(size) == 1)  # no leading 0
+            and len(window) <= _WINDOW_BYTES
             and _is_window(window)
             and _is_second(time[:19])
             and _is_end(time, 19)
