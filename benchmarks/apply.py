@@ -45,17 +45,17 @@ _FASTSTREAM = ("peers/faststream_publish.py", {"pipeline": True})
 CONTESTANTS = (
     Contestant(OURS, "ours/apply.py", "ours"),
     Contestant(CAREFUL, "peers/redis_loops.py", options={"how": "careful"}),
-    Contestant("redis-py, naive loop", "peers/redis_loops.py", share=0.01, options={"how": "naive"}),
-    Contestant(BATCH, "peers/faststream_apply.py", share=0.1, options={"batch": True}, filled_by=_FASTSTREAM),
+    Contestant("redis-py, naive loop", "peers/redis_loops.py", share=0.005, options={"how": "naive"}),
+    Contestant(BATCH, "peers/faststream_apply.py", share=0.05, options={"batch": True}, filled_by=_FASTSTREAM),
     Contestant(
         "FastStream, per message",
         "peers/faststream_apply.py",
-        share=0.01,
+        share=0.005,
         options={"batch": False},
         filled_by=_FASTSTREAM,
     ),
     Contestant(
-        "taskiq-redis", "peers/taskiq_apply.py", share=0.01, filled_by=("peers/taskiq_publish.py", {}), ordered=False
+        "taskiq-redis", "peers/taskiq_apply.py", share=0.005, filled_by=("peers/taskiq_publish.py", {}), ordered=False
     ),
     Contestant(READ, "peers/redis_loops.py", options={"how": "only_read"}, applies=False),
 )

@@ -63,11 +63,11 @@ ONE = (
     Contestant(SCRIPT, "ours/script.py", _in_stream),
     Contestant(ENCODED, "peers/redis_pipeline.py", _in_stream, "peers", options={"encoded": True}),
     Contestant(
-        "FastStream, pipelines", "peers/faststream_publish.py", _of_faststream, "peers", 0.1, {"pipeline": True}
+        "FastStream, pipelines", "peers/faststream_publish.py", _of_faststream, "peers", 0.05, {"pipeline": True}
     ),
-    Contestant("FastStream, one by one", "peers/faststream_publish.py", _of_faststream, "peers", 0.02),
-    Contestant("taskiq-redis", "peers/taskiq_publish.py", _of_taskiq, "peers", 0.02),
-    Contestant("arq", "peers/arq_publish.py", _of_arq, "arq", 0.02),
+    Contestant("FastStream, one by one", "peers/faststream_publish.py", _of_faststream, "peers", 0.01),
+    Contestant("taskiq-redis", "peers/taskiq_publish.py", _of_taskiq, "peers", 0.01),
+    Contestant("arq", "peers/arq_publish.py", _of_arq, "arq", 0.01),
 )
 
 #: Events of the fastest.

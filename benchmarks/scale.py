@@ -18,4 +18,4 @@ class Scale:
 
 
 FULL = Scale(rounds=3, append_only=(False, True), part=1.0, seconds=1.0)
-QUICK = Scale(rounds=1, append_only=(False,), part=0.05, seconds=0.5)
+QUICK = Scale(rounds=1, append_only=(False,), part=0.02, seconds=0.2)
