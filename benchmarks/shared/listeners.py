@@ -11,7 +11,7 @@ job = turn.arguments()
 REQUEST = f"GET {job['path']} HTTP/1.1\r\nHost: listeners\r\nAccept: text/event-stream\r\n\r\n".encode()
 
 
-#: What a client reads at a time, into one place for all of them: a buffer each and read would be a mapping of memory each.
+#: What a client reads at a time, into one place for all: a buffer for each read would be a mapping of memory each.
 ROOM = memoryview(bytearray(256 * 1024))
 
 
