@@ -78,7 +78,7 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
 
 def test_a_full_disk_is_one_sentence() -> None:
     """Whatever the system says when it does not do what it was asked for is no traceback."""
-    if not Path("/dev/full").exists():
+    if not Path("/dev/full").exists() and not os.environ.get("CI"):
         pytest.skip("needs /dev/full")
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
