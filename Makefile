@@ -1,7 +1,7 @@
 # etlog: `make dev` runs everything in one terminal, `make test` runs every test.
 
 PYTHON ?= python3
-PARTS := events producer consumer api cli
+PARTS := events producer consumer api cli dev
 BIN := .venv/bin
 
 SECONDS ?= 60
@@ -56,7 +56,7 @@ types: install
 
 install: .venv/installed
 
-# The locked files are installed by their hashes, then the five parts, editable and without a look at any index.
+# The locked files are installed by their hashes, then the parts, editable and without a look at any index.
 .venv/installed: requirements.lock requirements-dev.lock $(PARTS:=/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "etlog needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3" >&2; exit 2; }

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from etlog_events import times
+from etlog_events import timestamps
 
 from benchmarks.shared import work
 
@@ -20,7 +20,7 @@ def text(size: int, at: int = 1_654_276_074_092_619_416) -> bytes:
     event = {
         "kind": KINDS[size & 1],
         "metadata": {"size": size, "window": WINDOW},
-        "time": times.from_nanoseconds(at + size * 1_000_003),
+        "time": timestamps.from_nanoseconds(at + size * 1_000_003),
     }
     return json.dumps(event, separators=(",", ":")).encode()
 

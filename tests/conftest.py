@@ -14,7 +14,7 @@ from etlog_consumer import Consumer, Target
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
-from servers import Server, wait_until
+from support.servers import Server, wait_until
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

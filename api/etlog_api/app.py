@@ -1,4 +1,4 @@
-"""The HTTP service: the routes of its logs, and what stands before them."""
+"""The HTTP registry: the routes of its logs, and what stands before them."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,13 +9,12 @@ from etlog_events.settings import Settings
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from etlog_api.description import LOG_PATH
-from etlog_api.guard import SafeHeaders, TokenGuard
+from etlog_api.errors import UnexpectedErrors, answer_errors
 from etlog_api.metrics import Measured
-from etlog_api.prefix import WithoutPrefix
-from etlog_api.response import UnexpectedErrors, answer_errors
-from etlog_api.routes import docs, log, logs, page, status
-from etlog_api.service import Service
+from etlog_api.middleware import SafeHeaders, TokenGuard, WithoutPrefix
+from etlog_api.openapi import LOG_PATH
+from etlog_api.registry import Registry
+from etlog_api.routes import docs, log, logs, status, ui
 
 
 class Application(FastAPI):
@@ -41,12 +40,12 @@ class Application(FastAPI):
 
 def create_app(settings: Settings, clock: Callable[[tzinfo], datetime] = datetime.now) -> FastAPI:
     """The service for the logs of `settings`. Nothing is sent to the store before the first request."""
-    service = Service(settings, clock)
+    registry = Registry(settings, clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await service.close()
+        await registry.close()
 
     app = Application(
         title="etlog",
@@ -59,29 +58,29 @@ def create_app(settings: Settings, clock: Callable[[tzinfo], datetime] = datetim
         redirect_slashes=False,
     )
     answer_errors(app)
-    app.include_router(log.router(service))
-    app.include_router(logs.router(service))
-    app.include_router(status.router(service))
-    app.include_router(page.router(settings))
+    app.include_router(log.router(registry))
+    app.include_router(logs.router(registry))
+    app.include_router(status.router(registry))
+    app.include_router(ui.router(settings))
     app.include_router(docs.router(app, tokens=bool(settings.api_token)))
 
-    answering_log: ASGIApp = log.LogEndpoint(service)
-    for layer in before_every_answer(service):
+    answering_log: ASGIApp = log.LogEndpoint(registry)
+    for layer in before_every_answer(registry):
         app.add_middleware(layer)
         answering_log = layer(answering_log)
     app.put_in_front(answering_log)
     return app
 
 
-def before_every_answer(service: Service) -> list[Callable[[ASGIApp], ASGIApp]]:
+def before_every_answer(registry: Registry) -> list[Callable[[ASGIApp], ASGIApp]]:
     """What stands before the routes, the innermost first."""
     layers: list[Callable[[ASGIApp], ASGIApp]] = [
         UnexpectedErrors,
-        partial(Measured, metrics=service.metrics),
+        partial(Measured, metrics=registry.metrics),
         SafeHeaders,
     ]
-    if service.settings.api_token:
-        layers.insert(0, partial(TokenGuard, tokens=service.settings.tokens))
+    if registry.settings.api_token:
+        layers.insert(0, partial(TokenGuard, tokens=registry.settings.tokens))
     return layers
 
 

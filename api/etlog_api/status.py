@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any
 
 from etlog_events import contract
-from etlog_events.durability import store_warnings
 from etlog_events.keys import GROUP, Keys
-from etlog_events.numbering import number_of
+from etlog_events.sequence import number_of
+from etlog_events.store.health import store_warnings
 
-from etlog_api.consistent import pipelined, read_consistently
-from etlog_api.link import down_since, staleness
+from etlog_api.log.connection import pipelined, read_consistently
+from etlog_api.log.replication_link import down_since, staleness
 
 #: Seconds without progress, although events wait, after which a replica calls itself not ready.
 STUCK_AFTER = 30.0

@@ -13,7 +13,7 @@ import typer
 from etlog_events.errors import EtlogError, NewerContract, StoreError
 from etlog_events.event import Event
 
-from etlog import logs
+from etlog import logging_setup
 from etlog.commands import dead, spool
 from etlog.commands.serve import serve
 from etlog.errors import DONE, FAILED, MISUSED, CommandFailed
@@ -142,7 +142,7 @@ def emit(
         )
     if (start is None) != (end is None):
         raise CommandFailed("give --start and --end together, they are the window of the set")
-    logs.configure("ERROR", settings.log_format)
+    logging_setup.configure("ERROR", settings.log_format)
     if on_error not in {"stop", "skip"}:
         raise CommandFailed(f"--on-error must be stop or skip, not {on_error!r}")
     if file is not None:
@@ -185,7 +185,7 @@ def consume(redis_url: RedisUrl = None, log: LogName = None) -> None:
     from etlog.consume import consume as apply  # noqa: PLC0415
 
     settings = settings_of(redis_url=redis_url, name=log)
-    logs.configure(settings.log_level, settings.log_format)
+    logging_setup.configure(settings.log_level, settings.log_format)
     apply(settings)
 
 
@@ -314,10 +314,10 @@ def sample(
     \b
     etlog sample --redis-url redis://127.0.0.1:6379/0
     """
-    from etlog.sample.run import run as run_sample  # noqa: PLC0415
+    from etlog_dev.sample.run import run as run_sample  # noqa: PLC0415
 
     settings = settings_of(redis_url=redis_url, name=log)
-    logs.configure(settings.log_level, settings.log_format)
+    logging_setup.configure(settings.log_level, settings.log_format)
     raise typer.Exit(
         until_stopped(
             lambda stop: run_sample(url=settings.redis_url, log=settings.name, data=data, fail=fail, stop=stop)
@@ -347,7 +347,7 @@ def dev(
     etlog emit AssetSetTotaled --start 2022-06-03T10:00:00Z --end 2022-06-03T11:00:00Z
     etlog log
     """
-    from etlog.dev.command import develop  # noqa: PLC0415
+    from etlog_dev.develop import develop  # noqa: PLC0415
 
     settings = settings_of(port=port)
     raise typer.Exit(develop(settings, data, etl=not no_etl, fail=fail, seconds=seconds))

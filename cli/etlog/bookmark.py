@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import orjson
 from etlog_events import store
-from etlog_events.numbering import SENT_WITHIN
+from etlog_events.sequence import SENT_WITHIN
 from etlog_events.settings import Settings
 
 from etlog.errors import FAILED, CommandFailed

@@ -8,14 +8,14 @@ from typing import Any
 
 import redis
 from etlog_consumer import Consumer, Fleet, Target
-from etlog_consumer.endpoint import served
+from etlog_consumer.http import served
 from etlog_consumer.metrics import LogMetrics, Metrics
 from etlog_events import contract, store
-from etlog_events.durability import store_warnings
 from etlog_events.keys import CONSUMERS, Keys
 from etlog_events.settings import Settings
+from etlog_events.store.health import store_warnings
 
-from etlog import logs
+from etlog import logging_setup
 from etlog.errors import CommandFailed
 from etlog.stopping import until_stopped
 
@@ -39,7 +39,7 @@ def consume(settings: Settings) -> None:
 
     def apply(log: str, name: str | None, stop: threading.Event) -> None:
         several = len(settings.logs) > 1
-        with logs.about(log if several else None), connect(log) as client:
+        with logging_setup.about(log if several else None), connect(log) as client:
             target = Target(Keys(log), settings.kinds, settings.cap)
             Consumer(client, target, retain=settings.retain, name=name, metrics=of_log[log]).run(stop)
 

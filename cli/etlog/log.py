@@ -7,7 +7,7 @@ from textwrap import wrap
 from typing import Any
 
 import orjson
-from etlog_events import times
+from etlog_events import timestamps
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
@@ -135,7 +135,7 @@ def _window(window: dict[str, str], *, wide: bool) -> str:
     start, end = window["start"], window["end"]
     if wide:
         return f"{start} to {end}"
-    seconds = (times.to_nanoseconds(end) - times.to_nanoseconds(start)) // 10**9
+    seconds = (timestamps.to_nanoseconds(end) - timestamps.to_nanoseconds(start)) // 10**9
     length = ""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         number, seconds = divmod(seconds, size)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 from etlog_events.settings import Settings
 
-from etlog import logs
+from etlog import logging_setup
 from etlog.errors import CommandFailed
 from etlog.exposure import warn_if_open
 from etlog.ports import why_taken
@@ -27,7 +27,7 @@ def app() -> "FastAPI":
     from etlog_api.app import create_app  # noqa: PLC0415  # the parent of workers starts them sooner without it
 
     settings = Settings.from_environment()
-    logs.configure(settings.log_level, settings.log_format)
+    logging_setup.configure(settings.log_level, settings.log_format)
     return create_app(settings)
 
 

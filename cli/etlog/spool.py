@@ -10,10 +10,10 @@ from time import sleep, time
 import redis
 from etlog_events import store
 from etlog_events.settings import Settings
-from etlog_producer.orphans import Orphan, Orphans
 from etlog_producer.publish import Published, Publisher
-from etlog_producer.segment import Reader
-from etlog_producer.spool import Folder
+from etlog_producer.spool.recovery import Orphan, Recovery
+from etlog_producer.spool.segment import Reader
+from etlog_producer.spool.writer import Folder
 
 from etlog.errors import FAILED, CommandFailed
 
@@ -88,7 +88,7 @@ def flush(settings: Settings, *, any_store: bool = False) -> list[Orphan]:
         def publish(producer: str, first: int, events: Sequence[bytes], skip: bool) -> Published:
             return publisher(producer, first, events, skip=skip)
 
-        found = Orphans(folder_of(settings), publish, any_store=any_store)
+        found = Recovery(folder_of(settings), publish, any_store=any_store)
         failures = 0
         try:
             while True:

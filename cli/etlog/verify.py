@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 from etlog_events.keys import Keys
-from etlog_events.numbering import number_of
+from etlog_events.sequence import number_of
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text

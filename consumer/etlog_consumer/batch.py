@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import orjson
 from etlog_events.errors import InvalidEvent
 from etlog_events.kinds import Kind, Kinds
-from etlog_events.numbering import MAX_PRODUCER_BYTES, number_of
+from etlog_events.sequence import MAX_PRODUCER_BYTES, number_of
 from etlog_events.validation import validator
 
 #: Bytes of a refused entry that its dead letter keeps. An event may not be longer, so more would mend nothing.
@@ -121,7 +121,7 @@ def collect(  # noqa: PLR0912, PLR0915 - one loop without calls: every event of 
             if not number:
                 reason = f"seq must be a whole number from 1 to 2^53-1, not {_shown(seq)}"
             elif len(producer) > MAX_PRODUCER_BYTES:
-                reason = f"the producer's id is {len(producer)} bytes long, the most is {MAX_PRODUCER_BYTES}"
+                reason = f"the producer's id is {len(producer)} bytes long, the limit is {MAX_PRODUCER_BYTES}"
             else:
                 account = accounts.get(producer)
                 if account is None:

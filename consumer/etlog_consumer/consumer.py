@@ -16,13 +16,13 @@ from etlog_consumer import progress, report
 from etlog_consumer.apply import SCRIPT, Target
 from etlog_consumer.batch import Batch, Entry
 from etlog_consumer.exchange import exchange
-from etlog_consumer.housekeeping import Housekeeping
 from etlog_consumer.intake import Intake
 from etlog_consumer.lease import Lease
 from etlog_consumer.metrics import LogMetrics, Metrics
 from etlog_consumer.outage import Outage
 from etlog_consumer.poison import collect_whatever_happens
 from etlog_consumer.progress import START, Progress
+from etlog_consumer.recovery import Housekeeping
 from etlog_consumer.retention import Retention
 
 logger = logging.getLogger("etlog.consumer")

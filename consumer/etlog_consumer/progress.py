@@ -6,9 +6,9 @@ from importlib.resources import files
 from typing import Any
 
 from etlog_events.keys import GROUP, Keys
-from etlog_events.numbering import numbers_of
+from etlog_events.sequence import numbers_of
 
-MEND = files(__package__).joinpath("mend.lua").read_text()
+MEND = files(__package__).joinpath("repair.lua").read_text()
 
 #: The cursor of a log to which nothing was applied yet.
 START = b"0-0"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-SCRIPT = files(__package__).joinpath("walk.lua").read_text()
+SCRIPT = files(__package__).joinpath("trim_points.lua").read_text()
 
 #: Every how many entries an id is remembered: as many as a node of the stream has, by the store's default.
 STEP = 100

@@ -11,15 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import orjson
 
-from etlog_events import times
+from etlog_events import timestamps
 from etlog_events.errors import InvalidEvent
 from etlog_events.kinds import KUBECOST_KINDS, Kinds
-from etlog_events.rules import MAX_BYTES, MAX_SIZE, set_window
+
+#: Bytes of canonical text. A log of a thousand such events still fits into one answer.
+MAX_BYTES = 64 * 1024
+
+#: The largest `size`: what a client written in Go can hold.
+MAX_SIZE = 2**63 - 1
 
 #: What `emit` takes for a set's window: start and end, each an aware datetime or an RFC 3339 text.
 WindowPair = tuple[datetime | str, datetime | str]
@@ -67,7 +73,7 @@ class Event:
         return cls(kind.name, fields["metadata"], fields["time"])
 
     def encode(self) -> bytes:
-        """Canonical text. Raises `InvalidEvent` for metadata that is no JSON and for more than 64 KiB."""
+        """Canonical text. Raises `InvalidEvent` for metadata that is not JSON-serializable and for more than 64 KiB."""
         return _spell(self.kind, self.metadata, self.time)
 
     @property
@@ -87,6 +93,18 @@ class Event:
         """What failed, on the two kinds of errors."""
         error: str | None = self.metadata.get("error")
         return error
+
+
+@lru_cache(maxsize=1024)
+def canonical_window(start: datetime | str, end: datetime | str) -> tuple[str, str]:
+    """Start and end of a set's window in canonical spelling. Raises `TypeError` or `ValueError`.
+
+    Cached, because many events tell of few windows.
+    """
+    first, last = timestamps.spell(start), timestamps.spell(end)
+    if timestamps.to_nanoseconds(first) >= timestamps.to_nanoseconds(last):
+        raise ValueError(f"it must start before it ends, {first} is not before {last}")
+    return first, last
 
 
 def new_text(
@@ -132,7 +150,7 @@ def _values(
         for name in _OWN_ARGUMENTS & metadata.keys():
             raise InvalidEvent(f"metadata must not hold {name}, there is an argument for it")
         fields.update(metadata)
-    return kind, fields, times.now() if time is None else _time_argument(time)
+    return kind, fields, timestamps.now() if time is None else _time_argument(time)
 
 
 def _spell(kind: str, metadata: dict[str, Any], time: str) -> bytes:
@@ -144,7 +162,7 @@ def _spell(kind: str, metadata: dict[str, Any], time: str) -> bytes:
     except (TypeError, ValueError, RecursionError):
         raw = _encode_slowly(fields)
     if len(raw) > MAX_BYTES:
-        raise InvalidEvent(f"the event is {len(raw)} bytes long, the most is {MAX_BYTES}")
+        raise InvalidEvent(f"the event is {len(raw)} bytes long, the limit is {MAX_BYTES}")
     return raw
 
 
@@ -162,13 +180,13 @@ def _shown(value: object) -> str:
 
 
 def _encode_slowly(fields: dict[str, Any]) -> bytes:
-    """By the standard library: integers past 64 bits, and a telling error for what is no JSON."""
+    """By the standard library: integers past 64 bits, and a telling error for what is not JSON."""
     try:
         return _dump_slowly(fields).encode()
     except UnicodeEncodeError as e:
-        raise InvalidEvent(f"metadata is no JSON: a text in it is no valid Unicode ({e.reason})") from e
+        raise InvalidEvent(f"metadata is not JSON-serializable: a text in it is not valid Unicode ({e.reason})") from e
     except (TypeError, ValueError, RecursionError) as e:
-        raise InvalidEvent(f"metadata is no JSON: {e}") from e
+        raise InvalidEvent(f"metadata is not JSON-serializable: {e}") from e
 
 
 def _dump_slowly(fields: dict[str, Any]) -> str:
@@ -186,7 +204,7 @@ def _as_orjson_does(value: object) -> object:
 
 def _time_argument(time: datetime | str) -> str:
     try:
-        return times.spell(time)
+        return timestamps.spell(time)
     except (TypeError, ValueError) as e:
         raise InvalidEvent(f"time: {e}") from e
 
@@ -197,7 +215,7 @@ def _window_argument(window: WindowPair) -> dict[str, str]:
     except (TypeError, ValueError):
         raise InvalidEvent(f"window must be a pair of start and end, not {_shown(window)}") from None
     try:
-        first, last = set_window(start, end)
+        first, last = canonical_window(start, end)
     except (TypeError, ValueError) as e:
         raise InvalidEvent(f"window: {e}") from e
     return {"start": first, "end": last}

@@ -12,15 +12,30 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from etlog_events import address, store
 from etlog_events.errors import SettingsError
 from etlog_events.keys import Keys
 from etlog_events.kinds import CATEGORIES, Kinds
-from etlog_events.tokens import Token
-from etlog_events.way import ReadFrom
+from etlog_events.store import url as address
+from etlog_events.store.discovery import ReadFrom
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_SCHEMES = ("redis://", "rediss://", "unix://", *address.SCHEMES)
+_TOKEN_SECRET = re.compile(r"[A-Za-z0-9._~+/=-]{16,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token of the API: `secret` is what the caller sends; `logs` are those that it opens, None for all."""
+
+    secret: str = field(repr=False)
+    logs: frozenset[str] | None
+
+    @classmethod
+    def parse(cls, text: str) -> "Token":
+        """The token that `secret` or `secret:log+log` spells. Raises `ValueError`, whose text does not repeat it."""
+        secret, limited, logs = text.partition(":")
+        if not _TOKEN_SECRET.fullmatch(secret):
+            raise ValueError("a token is at least 16 letters, digits or ._~+/=-")
+        return cls(secret, frozenset(logs.split("+")) if limited else None)
 
 
 def log_name(value: str) -> str:
@@ -41,15 +56,15 @@ def _log_names(value: str) -> tuple[str, ...]:
 
 def store_url(value: str) -> str:
     """The address of the store. Raises `ValueError`, whose text does not repeat the address: it may hold a password."""
-    if not value.startswith(_SCHEMES) or value in _SCHEMES:
+    if not value.startswith(address.SCHEMES) or value in address.SCHEMES:
         raise ValueError(
-            "must be an address such as redis://127.0.0.1:6379/0, rediss://host:6379, unix:///run/redis.sock, "
+            "must be a store address such as redis://127.0.0.1:6379/0, rediss://host:6379, unix:///run/redis.sock, "
             "redis+sentinel://host:26379,host:26379/primary/0 or redis+cluster://host:6379,host:6379"
         )
     try:
-        store.check_address(value)
+        address.check(value)
     except ValueError as e:
-        raise ValueError(f"is no address of a store: {e}") from e
+        raise ValueError(f"is not a store address: {e}") from e
     return value
 
 
@@ -128,20 +143,17 @@ def _folder(value: str) -> Path:
     return path
 
 
-def _state_folder(environment: Mapping[str, str] = os.environ) -> Path:
+def _default_spool_dir(environment: Mapping[str, str] = os.environ) -> Path:
     """Where this user's programs keep what must outlive them (XDG Base Directory Specification)."""
     named = environment.get("XDG_STATE_HOME", "")
-    return Path(named) if named.startswith("/") else Path(os.path.expanduser("~")) / ".local" / "state"  # noqa: PTH111
+    state = Path(named) if named.startswith("/") else Path(os.path.expanduser("~")) / ".local" / "state"  # noqa: PTH111
+    return state / "etlog" / "spool"
 
 
 def _setting(parse: Callable[[str], Any], default: Any, about: str, *, secret: bool = False) -> Any:
-    """A field of `Settings`: how its text is read, what holds without it, and what it means, with its unit."""
-    metadata = {"parse": parse, "about": about}
-    if secret:
-        return field(default=default, metadata=metadata, repr=False)
-    if isinstance(default, MappingProxyType):
-        return field(default_factory=lambda: default, metadata=metadata)
-    return field(default=default, metadata=metadata)
+    """A field of `Settings`: how its text is read, its default or what makes it, and what it means, with its unit."""
+    made = {"default_factory": default} if callable(default) else {"default": default}
+    return field(**made, metadata={"parse": parse, "about": about}, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +163,15 @@ class Settings:
     redis_url: str = _setting(store_url, "redis://127.0.0.1:6379/0", "Address of the store", secret=True)
     name: str = _setting(log_name, "default", "Name of the log")
     names: tuple[str, ...] = _setting(
-        _log_names, (), "Names of all logs that consumers apply and the API serves, by comma; none: just `ETLOG_NAME`"
+        _log_names,
+        (),
+        "Names of all logs that consumers apply and the API serves, comma-separated; unset: only `ETLOG_NAME`",
     )
     cap: int = _setting(_at_least(1, 1_000_000), 1000, "Events that each category's list holds")
     retain: int = _setting(_at_least(0), 100_000, "Applied entries that stay in the stream")
     categories: Mapping[str, str] = _setting(
         _categories,
-        MappingProxyType({}),
+        lambda: MappingProxyType({}),
         "Categories beside allocation and asset, as name=Prefix,name=Prefix",
     )
     timezone: tzinfo = _setting(  # noqa: RUF009
@@ -166,7 +180,8 @@ class Settings:
     api_token: tuple[str, ...] = _setting(
         _tokens,
         (),
-        "Bearer tokens of which the API wants one, by comma; none: everybody may ask; token:log+log: these logs only",
+        "Bearer tokens of which the API requires one, comma-separated; unset: open to anyone. "
+        "token:log+log opens these logs only",
         secret=True,
     )
     host: str = _setting(_host, "127.0.0.1", "Address the API listens on")
@@ -175,7 +190,7 @@ class Settings:
         _one_of("primary", "replica"), "primary", "Whether the API reads from the primary or a replica of the store"
     )
     spool_dir: Path = _setting(  # noqa: RUF009
-        _folder, _state_folder() / "etlog" / "spool", "Folder for events that wait for the store on disk"
+        _folder, _default_spool_dir, "Folder for events that wait for the store on disk"
     )
     metrics_port: int = _setting(
         _at_least(0, 65535), 0, "Port of the consumer's metrics and readiness, on the same address; 0: none"
@@ -197,6 +212,7 @@ class Settings:
                     raise SettingsError(f"{variable} {e}") from e
         if "names" in values:
             values.setdefault("name", values["names"][0])
+        values.setdefault("spool_dir", _default_spool_dir(environment))
         return cls(**values)
 
     def __post_init__(self) -> None:
@@ -207,7 +223,7 @@ class Settings:
     def public(self) -> dict[str, str]:
         """Every setting as text that may be shown: no password, no token."""
         shown = {setting.name: str(getattr(self, setting.name)) for setting in fields(self)}
-        shown["redis_url"] = store.shown(self.redis_url)
+        shown["redis_url"] = address.shown(self.redis_url)
         shown["names"] = ",".join(self.names)
         shown["categories"] = ",".join(f"{name}={prefix}" for name, prefix in self.categories.items())
         shown["api_token"] = f"{len(self.api_token)} set" if self.api_token else "not set"

@@ -23,7 +23,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
 from etlog_events.errors import IllegalWindow
-from etlog_events.times import canonical, to_nanoseconds
+from etlog_events.timestamps import canonical, to_nanoseconds
 
 #: Characters. Far above any sensible window, and few enough that no text takes long to refuse.
 _LONGEST = 256

@@ -15,16 +15,16 @@ from etlog_events.event import Event, WindowPair, new_text
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings, log_name, store_url
 
-from etlog_producer import lifetime
+from etlog_producer import process
 from etlog_producer.acks import Acks
-from etlog_producer.backlog import BATCH_EVENTS
 from etlog_producer.errors import AcksUnavailable, ProducerClosed
-from etlog_producer.intake import WhenFull
+from etlog_producer.inbox import WhenFull
 from etlog_producer.publish import Published, Publisher
 from etlog_producer.sender import Sender
-from etlog_producer.spool import MAX_BYTES, Folder
+from etlog_producer.spool.writer import MAX_BYTES, Folder
 from etlog_producer.stage import Stage
 from etlog_producer.stats import Stats
+from etlog_producer.unacked import BATCH_EVENTS
 
 logger = logging.getLogger("etlog.producer")
 
@@ -91,7 +91,7 @@ class Producer:
                 ) from e
         self._closed = False
         self._begin(resume)
-        lifetime.follow(self)
+        process.follow(self)
 
     def begin_again(self) -> None:
         """Start over in a process that was forked off: under an id of its own, without the parent's events."""

@@ -8,17 +8,17 @@ from pathlib import Path
 from time import monotonic, sleep, time
 
 from etlog_events.errors import NewerContract
-from etlog_events.numbering import RENEWED_AFTER
+from etlog_events.process import new_id
+from etlog_events.sequence import RENEWED_AFTER
 
-from etlog_producer import lifetime
-from etlog_producer.backlog import BATCH_EVENTS, Backlog
+from etlog_producer import process
 from etlog_producer.errors import AcksUnavailable
-from etlog_producer.identity import new_id
-from etlog_producer.intake import Intake, WhenFull
-from etlog_producer.orphans import Orphans, PublishAs
+from etlog_producer.inbox import Inbox, WhenFull
 from etlog_producer.outage import Outage
-from etlog_producer.spool import Folder, Spool
+from etlog_producer.spool.recovery import PublishAs, Recovery
+from etlog_producer.spool.writer import Folder, Spool
 from etlog_producer.stats import Stats
+from etlog_producer.unacked import BATCH_EVENTS, Unacked
 
 logger = logging.getLogger("etlog.producer")
 
@@ -60,11 +60,11 @@ class Sender:
         self._folder = folder
         self._spool_bytes = spool_bytes
         self._batch_events = batch_events
-        self._intake = Intake(self._new_spool(), durable=durable, when_full=when_full, before=before)
-        self._changed = self._intake.changed
-        self._backlog = Backlog()
-        self._backlog.give_up(before)
-        self._orphans = Orphans(folder, publish)
+        self._inbox = Inbox(self._new_spool(), durable=durable, when_full=when_full, before=before)
+        self._changed = self._inbox.changed
+        self._unacked = Unacked()
+        self._unacked.give_up(before)
+        self._recovery = Recovery(folder, publish)
         self._outage = Outage()
         self._base = -before  # events under earlier ids, less those that were numbered before us
         self._lost = 0
@@ -83,7 +83,7 @@ class Sender:
 
     def put(self, event: bytes) -> None:
         """Take an event, and see that the thread runs."""
-        self._intake.put(event)
+        self._inbox.put(event)
         if self._thread is None:
             self._start()
 
@@ -93,7 +93,7 @@ class Sender:
         Raises `AcksUnavailable` or `NewerContract` when waiting cannot help.
         """
         with self._changed:
-            target = self._base + self._intake.accepted
+            target = self._base + self._inbox.accepted
             self._changed.wait_for(
                 lambda: self._delivered >= target or self._stopping or self._hopeless is not None, timeout
             )
@@ -108,10 +108,10 @@ class Sender:
         Returns the files, and the number of events that could not be written.
         """
         with self._changed:
-            idle = self._delivered >= self._base + self._intake.accepted
+            idle = self._delivered >= self._base + self._inbox.accepted
             self._finish_by = monotonic() + timeout if idle else 0.0
             self._stopping = True
-            self._intake.wake.set()
+            self._inbox.wake.set()
             self._changed.notify_all()
             thread = self._thread
         if thread is not None:
@@ -124,16 +124,16 @@ class Sender:
         with self._changed:
             self._closed = True
             self._cut()
-            paths, failed = self._intake.drain(self._backlog.delivered, self._backlog.waiting)
-            self._orphans.release()
+            paths, failed = self._inbox.drain(self._unacked.delivered, self._unacked.waiting)
+            self._recovery.release()
             self._lost += failed
             self._unwritten = failed
             return paths, failed
 
     def abandon(self) -> None:
         """This process was forked off: nothing here is its own."""
-        self._intake.abandon()
-        self._orphans.release()
+        self._inbox.abandon()
+        self._recovery.release()
 
     @property
     def stats(self) -> Stats:
@@ -147,15 +147,15 @@ class Sender:
         return self._outage.last_error
 
     def _stats_unlocked(self) -> Stats:
-        emitted, delivered = self._base + self._intake.accepted, self._delivered
+        emitted, delivered = self._base + self._inbox.accepted, self._delivered
         undelivered = emitted - delivered
-        spooled = undelivered - self._unwritten if self._closed else self._intake.spooled
+        spooled = undelivered - self._unwritten if self._closed else self._inbox.spooled
         return Stats(
             emitted=emitted,
             delivered=delivered - self._lost + self._unwritten,
             waiting=0 if self._closed else undelivered - spooled,
             spooled=spooled,
-            dropped=self._intake.dropped,
+            dropped=self._inbox.dropped,
             lost=self._lost,
             retries=self._outage.retries,
             last_error=self._outage.last_error,
@@ -163,7 +163,7 @@ class Sender:
 
     @property
     def _delivered(self) -> int:
-        return self._base + self._backlog.delivered
+        return self._base + self._unacked.delivered
 
     @property
     def _hopeless(self) -> AcksUnavailable | NewerContract | None:
@@ -178,10 +178,10 @@ class Sender:
             if self._thread is None and not self._stopping:
                 self._thread = threading.Thread(target=self._run, name="etlog-sender", daemon=True)
                 self._thread.start()
-                lifetime.close_at_end_of_child()
+                process.close_at_end_of_child()
 
     def _run(self) -> None:
-        wake = self._intake.wake
+        wake = self._inbox.wake
         sleep(LINGER)
         while not self._stopping:
             wait = self._try(self._turn)
@@ -193,9 +193,9 @@ class Sender:
     def _finish_for_others(self) -> None:
         """At the end of a short stage, which never was idle: deliver what others left, as far as time allows."""
         if monotonic() < self._finish_by and self._next_look == 0:
-            self._orphans.look()
+            self._recovery.look()
         while not self._closed and monotonic() < self._finish_by:
-            wait = self._orphans.step()
+            wait = self._recovery.step()
             if wait is None:
                 return
             sleep(min(wait, max(0.0, self._finish_by - monotonic())))
@@ -214,30 +214,30 @@ class Sender:
 
     def _turn(self) -> float:
         """Send one thing: own events first. Returns the seconds until there may be something else to do."""
-        self._intake.wake.clear()
+        self._inbox.wake.clear()
         with self._changed:
             if self._closed:
                 return 0.0
             self._renew_if_idle()
             self._refill()
-            batch = self._backlog.batch(self._batch_events)
-            first = self._backlog.delivered + 1
+            batch = self._unacked.batch(self._batch_events)
+            first = self._unacked.delivered + 1
         probe_in = self._in_touch + PROBE - monotonic()
-        if batch or (self._backlog.kept and probe_in <= 0):
+        if batch or (self._unacked.kept and probe_in <= 0):
             self._deliver(first, batch)
             return 0.0
         wait = self._help_others()
-        return min(wait, max(probe_in, 0.001)) if self._backlog.kept else wait
+        return min(wait, max(probe_in, 0.001)) if self._unacked.kept else wait
 
     def _refill(self) -> None:
-        room = 2 * self._batch_events - len(self._backlog)
+        room = 2 * self._batch_events - len(self._unacked)
         if room <= 0:
             return
-        follows = self._backlog.delivered + len(self._backlog) + 1
-        first, events = self._intake.take(room, from_spool=len(self._backlog) == 0)
+        follows = self._unacked.delivered + len(self._unacked) + 1
+        first, events = self._inbox.take(room, from_spool=len(self._unacked) == 0)
         if first > follows:  # a spool file is damaged; only when nothing waits
-            self._backlog.give_up(first - 1)
-        self._backlog.extend(events)
+            self._unacked.give_up(first - 1)
+        self._unacked.extend(events)
 
     def _deliver(self, first: int, batch: Sequence[bytes]) -> None:
         answer = self._publish(self.id, first, batch, self._skip)
@@ -254,18 +254,18 @@ class Sender:
             if batch and answer.held < first:
                 raise RuntimeError(f"the store answers strangely: it holds {answer.held} after a batch from {first}")
             self._skip = False
-            self._backlog.deliver(answer.held)
-            surely = self._backlog.delivered - self._backlog.kept
-            self._intake.delivered(surely)
+            self._unacked.deliver(answer.held)
+            surely = self._unacked.delivered - self._unacked.kept
+            self._inbox.delivered(surely)
             if monotonic() >= self._marked + PROBE:
                 self._marked = monotonic()
-                self._intake.mark(surely)
+                self._inbox.mark(surely)
             self._changed.notify_all()
 
     def _rewind(self, held: int) -> bool:
-        before = self._backlog.delivered
-        complete = self._backlog.rewind(held)
-        first = self._backlog.delivered + 1
+        before = self._unacked.delivered
+        complete = self._unacked.rewind(held)
+        first = self._unacked.delivered + 1
         if first <= before:
             logger.info(
                 "The store lost events %d to %d; they are sent again", first, before, extra={"action": "rewound"}
@@ -282,16 +282,16 @@ class Sender:
 
     def _renew_if_idle(self) -> None:
         """Not to go on under a number that the store may have forgotten: what comes then must not look like a loss."""
-        if time() < self._in_touch_at + RENEWED_AFTER or self._backlog.kept or len(self._backlog):
+        if time() < self._in_touch_at + RENEWED_AFTER or self._unacked.kept or len(self._unacked):
             return
         fresh = new_id()
 
         def spool() -> Spool:
             return Spool(self._folder, fresh, self._spool_bytes)
 
-        if self._intake.renew(spool):
-            self._base += self._backlog.delivered
-            self._backlog = Backlog()
+        if self._inbox.renew(spool):
+            self._base += self._unacked.delivered
+            self._unacked = Unacked()
             self.id = fresh
             self._in_touch_at = time()
 
@@ -299,9 +299,9 @@ class Sender:
         """Send something of what others left behind. Returns the seconds until there is more to do."""
         now = monotonic()
         if now >= self._next_look:
-            self._orphans.look()
+            self._recovery.look()
             self._next_look = now + LOOK
-        wait = self._orphans.step()
+        wait = self._recovery.step()
         if wait is None:
             return max(self._next_look - monotonic(), 0.001)
         self._outage.ended()

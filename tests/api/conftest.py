@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import redis
-from apis import Api, Fill, Serving, add, serve
 from etlog_api.app import create_app
 from etlog_consumer import Consumer, consumer
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
+from support.apis import Api, Fill, Serving, add, serve
 
 
 @pytest.fixture(autouse=True)

@@ -13,15 +13,15 @@ import orjson
 import pytest
 import redis
 import zstandard
-from apis import Api, Fill, add
-from etlog_api import body as bodies
-from etlog_api import cache
-from etlog_api.answer import answer
+from etlog_api import negotiation as bodies
 from etlog_api.app import create_app
+from etlog_api.log import cache
+from etlog_api.log.answer import answer
 from etlog_consumer import Consumer
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
-from samples import saved
+from support.apis import Api, Fill, add
+from support.samples import saved
 
 DECODE: dict[str | None, Callable[[bytes], bytes]] = {
     "gzip": gzip.decompress,

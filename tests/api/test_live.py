@@ -10,18 +10,18 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
-from apis import Api, Fill, Serving, Tail, add, tail
-from etlog_api import listener, live, stream
+from etlog_api.live import hub, stream, subscriber
 from etlog_api.routes import log
 from etlog_consumer import Consumer, batch
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
 from etlog_events.validation import validator
 from etlog_producer import Producer
-from processes import consumer_process
-from samples import DOCUMENTED, WINDOW, saved
-from servers import Server, free_port, wait_until
-from stream import entries
+from support.apis import Api, Fill, Serving, Tail, add, tail
+from support.processes import consumer_process
+from support.samples import DOCUMENTED, WINDOW, saved
+from support.servers import Server, free_port, wait_until
+from support.stream import entries
 
 Consuming = Callable[..., AbstractContextManager[Consumer]]
 
@@ -32,7 +32,7 @@ def sizes(client: Tail) -> list[int]:
 
 
 def connections(client: Any) -> int:
-    """Connections of the API to the store."""
+    """StoreClients of the API to the store."""
     return sum(each["name"] == "etlog-api" for each in client.client_list())
 
 
@@ -289,7 +289,7 @@ def test_a_hundred_clients_are_one_reader(api: Api, fill: Fill, client: redis.Re
             wait_until(lambda: 10 in sizes(each))  # noqa: B023
             assert sizes(each) == (list(range(11)) if number % 2 else [10])
         assert connections(client) == 2
-    assert seen <= 2 + live.REPLAYS
+    assert seen <= 2 + hub.REPLAYS
     wait_until(lambda: connections(client) == 1)
     wait_until(lambda: tasks(api) <= at_rest)
     assert api.log()["code"] == 200
@@ -319,36 +319,36 @@ class Deaf:
 
 
 @pytest.fixture
-def listeners(monkeypatch: pytest.MonkeyPatch) -> list[listener.Listener]:
-    """Every listener there has been."""
-    made: list[listener.Listener] = []
+def subscribers(monkeypatch: pytest.MonkeyPatch) -> list[subscriber.Subscriber]:
+    """Every subscriber there has been."""
+    made: list[subscriber.Subscriber] = []
 
-    class Noted(listener.Listener):
+    class Noted(subscriber.Subscriber):
         def __init__(self) -> None:
             super().__init__()
             made.append(self)
 
-    monkeypatch.setattr(live, "Listener", Noted)
+    monkeypatch.setattr(hub, "Subscriber", Noted)
     return made
 
 
 @pytest.mark.parametrize("bound", ["MAX_BYTES", "MAX_EVENTS"])
 def test_a_client_that_does_not_read_is_cut_off(
-    api: Api, fill: Fill, listeners: list[listener.Listener], monkeypatch: pytest.MonkeyPatch, bound: str
+    api: Api, fill: Fill, subscribers: list[subscriber.Subscriber], monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
     """It is told so when it reads again; until then it costs no more than the bound, and others no delay."""
-    monkeypatch.setattr(listener, bound, {"MAX_BYTES": 1_000_000, "MAX_EVENTS": 40}[bound])
+    monkeypatch.setattr(subscriber, bound, {"MAX_BYTES": 1_000_000, "MAX_EVENTS": 40}[bound])
     fill([saved(0)])
     with closing(Deaf(api.url)) as deaf, tail(api.url) as following:
-        wait_until(lambda: len(listeners) == 2)
+        wait_until(lambda: len(subscribers) == 2)
         long, rounds = [saved(size, note="x" * 30_000) for size in range(20)], 0
-        while not listeners[0].cut_off:
+        while not subscribers[0].cut_off:
             assert rounds < 100
             rounds += 1
             fill(long)
             following.wait(rounds * len(long))
-        assert not listeners[1].cut_off
-        assert not listeners[0]._pages
+        assert not subscribers[1].cut_off
+        assert not subscribers[0]._pages
         got = deaf.read()
         assert got.count(b"x" * 30_000) <= rounds * len(long) - 30
         assert got.endswith(b"\ndata: this client reads too slowly; events were left out\n\n\r\n0\r\n\r\n")

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 import redis
-from apis import Api, Fill, Serving
-from etlog_events import times
+from etlog_events import timestamps
 from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.kinds import ACTIONS
 from etlog_events.windows import parse_timezone
-from samples import DOCUMENTED, WINDOW, saved
+from support.apis import Api, Fill, Serving
+from support.samples import DOCUMENTED, WINDOW, saved
 
 #: The seven actions in the order of their lives, and those of the documented events in that of the alphabet.
 SEVEN = [action.name for action in ACTIONS]
@@ -169,7 +169,7 @@ def test_a_window_is_exact(api: Api, fill: Fill) -> None:
 def test_the_zone_decides_what_today_is(serving: Serving, fill: Fill, zone: str, first: str, last: str) -> None:
     """At 23:30 UTC it is tomorrow in Berlin already."""
     before, after = (
-        times.from_nanoseconds(times.to_nanoseconds(time) + step) for time, step in ((first, -1), (last, 1))
+        timestamps.from_nanoseconds(timestamps.to_nanoseconds(time) + step) for time, step in ((first, -1), (last, 1))
     )
     fill([at(time) for time in (before, first, last, after)])
 

@@ -10,11 +10,11 @@ import httpx
 import orjson
 import pytest
 import redis
-from apis import Api, Serving, add, apply, tail
 from etlog_api import status as statuses
 from etlog_events.keys import Keys
-from samples import saved
-from servers import wait_until
+from support.apis import Api, Serving, add, apply, tail
+from support.samples import saved
+from support.servers import wait_until
 
 ALL, TENANT, ELSEWHERE = "the-token-for-all-logs", "the-token-for-one-log", "the-token-for-no-log-here"
 

@@ -9,13 +9,14 @@ from contextlib import closing
 
 import httpx
 import pytest
-from apis import Api, Serving, apply, tail
-from etlog_api import connections, live, reader
+from etlog_api.live import hub
+from etlog_api.log import connection, reader
 from etlog_events.keys import Keys
 from etlog_events.store import connect
-from proxy import Proxy
-from samples import saved
-from servers import Server, wait_until
+from support.apis import Api, Serving, apply, tail
+from support.proxy import Proxy
+from support.samples import saved
+from support.servers import Server, wait_until
 
 pytestmark = pytest.mark.timed
 
@@ -100,7 +101,7 @@ def require_recovery(api: Api, applied: int = 3) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Questions are given up after less than a second."""
-    for module in (connections, live, reader):
+    for module in (connection, hub, reader):
         monkeypatch.setattr(module, "QUESTION_TIMEOUT", 0.8)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import redis
-from etlog_api import reader as reading
-from etlog_api.reader import Reader, View
-from etlog_api.snapshot import Snapshot
+from etlog_api.log import reader as reading
+from etlog_api.log.reader import Reader, View
+from etlog_api.log.snapshot import Snapshot
 from etlog_events.errors import StoreUnavailable
 
 

@@ -4,11 +4,11 @@ import io
 import zipfile
 
 import httpx
-from apis import apply, replicas
 from etlog_events.keys import Keys
 from etlog_events.store import connect
-from samples import saved
-from servers import Server
+from support.apis import apply, replicas
+from support.samples import saved
+from support.servers import Server
 
 PASSWORD, USER = "the-pass-word-of-the-store", "the-user-of-the-store"
 TOKENS = ("the-first-token-of-all", "the-second-token-of-all")

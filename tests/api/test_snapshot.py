@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 import redis
-from apis import Fill, Serving, tail
-from etlog_api import snapshot as snapshots
-from etlog_api.consistent import ATTEMPTS, read_consistently
-from etlog_api.line import Command, Line
-from etlog_api.snapshot import TAIL, Snapshot, read_snapshot
+from etlog_api.log import snapshot as snapshots
+from etlog_api.log.connection import ATTEMPTS, Command, Connection, read_consistently
+from etlog_api.log.snapshot import TAIL, Snapshot, read_snapshot
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect_async
-from samples import saved
+from support.apis import Fill, Serving, tail
+from support.samples import saved
 
 Change = Callable[[redis.Redis, Keys], object]
 
@@ -24,7 +23,7 @@ def read(url: str, keys: Keys, last: Snapshot | None = None) -> Snapshot:
 
     async def ask() -> Snapshot:
         async with connect_async(url, part="test") as store:
-            line = Line(store)
+            line = Connection(store)
             snapshot = await read_snapshot(line, keys, KUBECOST_KINDS, last=last)
             await line.close()
             return snapshot
@@ -125,7 +124,7 @@ def test_a_line_that_the_store_closed_is_made_anew(store_url: str, client: redis
 
     async def ask() -> list[Any]:
         async with connect_async(store_url, part="closed") as mine:
-            line = Line(mine)
+            line = Connection(mine)
             await line.ask(("PING",))
             for other in client.client_list():
                 if other["name"] == "etlog-closed":

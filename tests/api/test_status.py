@@ -11,15 +11,15 @@ from typing import Any
 import orjson
 import pytest
 import redis
-from apis import Api, Fill, Serving, add, tail
 from etlog_api import status as statuses
 from etlog_consumer import Consumer
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from prometheus_client.parser import text_string_to_metric_families
-from samples import DOCUMENTED, saved
-from servers import Server, wait_until
+from support.apis import Api, Fill, Serving, add, tail
+from support.samples import DOCUMENTED, saved
+from support.servers import Server, wait_until
 
 Consuming = Callable[..., AbstractContextManager[Consumer]]
 

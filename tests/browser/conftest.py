@@ -20,7 +20,7 @@ from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from servers import Server, free_port, wait_until
+from support.servers import Server, free_port, wait_until
 
 CHROMIUM = os.environ.get("ETLOG_TEST_CHROMIUM", "/usr/bin/chromium")
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from apis import apply
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from playwright.sync_api import expect
-from samples import saved
-from servers import Server
+from support.apis import apply
+from support.samples import saved
+from support.servers import Server
 
 from browser.conftest import Api, NewPage
 

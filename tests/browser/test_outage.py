@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Page, expect
-from servers import Server
+from support.servers import Server
 
 from browser.conftest import Api, Log, NewPage
 

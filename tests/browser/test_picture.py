@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 from playwright.sync_api import expect
-from servers import free_port, wait_until
+from support.servers import free_port, wait_until
 
 from browser.conftest import NewPage
 

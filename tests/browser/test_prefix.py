@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 from playwright.sync_api import expect
-from servers import Server
+from support.servers import Server
 
 from browser.conftest import Api, Log, NewPage
 

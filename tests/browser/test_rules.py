@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page
-from servers import Server
+from support.servers import Server
 
 from browser.conftest import Api
 

@@ -17,7 +17,7 @@ from chaos.parts import Part, Parts
 from etlog.verify import verify
 from etlog_events.keys import Keys
 from etlog_events.store import connect
-from servers import wait_until
+from support.servers import wait_until
 
 #: Seconds that everything gets to settle, once healed.
 SETTLING = 120.0

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from proxy import Proxy
-from servers import Server, free_port
+from support.proxy import Proxy
+from support.servers import Server, free_port
 
 #: Events that each list holds: all of the longest run.
 CAP = 1_000_000

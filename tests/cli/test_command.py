@@ -8,12 +8,12 @@ from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 
-import commands
 import pytest
 from etlog.__main__ import run
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings, variable_of
-from servers import free_port
+from support import commands
+from support.servers import free_port
 
 COMMANDS = ("emit", "consume", "serve", "log", "sample", "dev")
 

@@ -4,13 +4,13 @@ import json
 import signal
 from collections.abc import Callable
 
-import commands
 import pytest
 import redis
 from etlog_events.keys import Keys
 from etlog_producer import Producer
-from samples import WINDOW
-from servers import Server, wait_until
+from support import commands
+from support.samples import WINDOW
+from support.servers import Server, wait_until
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,9 @@ from etlog_events.keys import Keys
 from etlog_events.settings import Settings
 from etlog_events.store import connect
 from etlog_producer.publish import Publisher
-from samples import saved
-from servers import wait_until
-from stream import counters, dead, entries, listed, stats
+from support.samples import saved
+from support.servers import wait_until
+from support.stream import counters, dead, entries, listed, stats
 
 Consuming = Callable[..., Any]
 Dead = Callable[..., int]

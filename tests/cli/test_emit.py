@@ -10,7 +10,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import commands
 import pytest
 import redis
 from etlog import emit
@@ -19,8 +18,9 @@ from etlog.emit import emit_file
 from etlog.errors import CommandFailed
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
-from proxy import Proxy
-from servers import Server
+from support import commands
+from support.proxy import Proxy
+from support.servers import Server
 
 OPTIONS = ("--start", "2022-06-03T10:00:00Z", "--end", "2022-06-03T11:00:00Z")
 

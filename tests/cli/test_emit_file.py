@@ -14,9 +14,9 @@ import redis
 from etlog import emit as emitting
 from etlog.__main__ import run
 from etlog_events.keys import Keys
-from etlog_events.numbering import SENT_WITHIN
-from servers import PATIENCE, free_port, wait_until
-from stream import entries
+from etlog_events.sequence import SENT_WITHIN
+from support.servers import PATIENCE, free_port, wait_until
+from support.stream import entries
 
 WINDOW = {"start": "2022-06-03T10:00:00Z", "end": "2022-06-03T11:00:00Z"}
 

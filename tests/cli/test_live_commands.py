@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import commands
 import orjson
 import pytest
 import redis
-from apis import apply, serve
 from conftest import Consuming
 from etlog_api import create_app
 from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
-from samples import saved
-from servers import PATIENCE, free_port, wait_until
+from support import commands
+from support.apis import apply, serve
+from support.samples import saved
+from support.servers import PATIENCE, free_port, wait_until
 
 
 @pytest.fixture

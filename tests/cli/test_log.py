@@ -9,13 +9,13 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import commands
 import pytest
 from etlog.__main__ import run
 from etlog.client import Client
 from etlog.log import ENDLESS, WIDE, table
-from samples import DOCUMENTED
-from servers import free_port
+from support import commands
+from support.samples import DOCUMENTED
+from support.servers import free_port
 
 ANSWER = (
     b'{"code":200,"data":{"allocation":['

@@ -6,7 +6,6 @@ import re
 import socket
 from collections.abc import Iterator
 
-import commands
 import httpx
 import psutil
 import pytest
@@ -14,7 +13,8 @@ import uvicorn
 from etlog.__main__ import run
 from etlog.exposure import is_loopback
 from etlog_events.keys import Keys
-from servers import free_port, wait_until
+from support import commands
+from support.servers import free_port, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +137,7 @@ def test_a_log_that_is_open_to_all_is_said_to_be(
     started = []
     monkeypatch.setattr(uvicorn, "run", lambda *_, **options: started.append(options["host"]))
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    monkeypatch.setattr("etlog.logs.configure", lambda *_: None)
+    monkeypatch.setattr("etlog.logging_setup.configure", lambda *_: None)
     monkeypatch.setattr("etlog.serve.why_taken", lambda *_: None)
     monkeypatch.setenv("ETLOG_API_TOKEN", token)
 

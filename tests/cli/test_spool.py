@@ -8,18 +8,18 @@ import pytest
 import redis
 from etlog.__main__ import run
 from etlog_events.keys import Keys
-from etlog_events.numbering import SENT_WITHIN
+from etlog_events.sequence import SENT_WITHIN
 from etlog_producer import Producer
-from samples import WINDOW
-from servers import Server, free_port
-from stream import numbers
+from support.samples import WINDOW
+from support.servers import Server, free_port
+from support.stream import numbers
 
 
 @pytest.fixture(autouse=True)
 def spool_dir(plain_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of the test's own for spool files."""
     monkeypatch.setenv("ETLOG_SPOOL_DIR", str(tmp_path / "spool"))
-    monkeypatch.setattr("etlog_producer.orphans.SETTLE", 0.05)
+    monkeypatch.setattr("etlog_producer.spool.recovery.SETTLE", 0.05)
     return tmp_path / "spool"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from servers import PATIENCE
+from support.servers import PATIENCE
 
 
 @contextmanager

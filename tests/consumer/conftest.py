@@ -10,7 +10,7 @@ import redis
 from etlog_consumer import Consumer, consumer
 from etlog_events.keys import Keys
 from etlog_producer.publish import Publisher
-from processes import consumer_process
+from support.processes import consumer_process
 
 
 @pytest.fixture(autouse=True)

@@ -11,9 +11,9 @@ from etlog_consumer.batch import Batch, collect
 from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
-from samples import saved
-from servers import Server
-from stream import counters, dead, entries, group, listed, raw_entries, stats
+from support.samples import saved
+from support.servers import Server
+from support.stream import counters, dead, entries, group, listed, raw_entries, stats
 
 EVENTS = [saved(size) for size in range(10)]
 START = b"0-0"

@@ -8,7 +8,7 @@ from etlog_consumer.batch import MAX_DEAD_BYTES, Account, Batch, DeadLetter, Gap
 from etlog_events.kinds import KUBECOST_KINDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import DOCUMENTED, saved
+from support.samples import DOCUMENTED, saved
 
 Fields = list[bytes]
 
@@ -178,7 +178,7 @@ def test_a_producer_with_an_endless_id_is_refused() -> None:
     """Its record would have to be read with all the others."""
     batch = batch_of(numbered(1, producer=b"p" * 257))
 
-    assert batch.dead[0].reason == "the producer's id is 257 bytes long, the most is 256"
+    assert batch.dead[0].reason == "the producer's id is 257 bytes long, the limit is 256"
     assert batch.accounts == {}
 
 

@@ -16,9 +16,9 @@ from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS, Kinds
 from etlog_events.store import connect
 from etlog_producer import Producer
-from samples import DOCUMENTED, WINDOW, saved
-from servers import Server, wait_until
-from stream import counters, dead, entries, group, listed, newest, stats
+from support.samples import DOCUMENTED, WINDOW, saved
+from support.servers import Server, wait_until
+from support.stream import counters, dead, entries, group, listed, newest, stats
 
 Consuming = Callable[..., AbstractContextManager[Consumer]]
 Publish = Callable[[Sequence[bytes]], None]
@@ -111,7 +111,7 @@ def test_refused_entries_are_dead_and_all_others_are_applied(
         ({"event": saved()[:-1]}, "not JSON: Input data was truncated"),
         ({"event": saved(note="x").replace(b'"x"', b'"\xff"')}, "not valid UTF-8: invalid start byte"),
         ({"event": saved().replace(b"Saved", b"Purged")}, KUBECOST_KINDS.unknown("AllocationSetPurged")),
-        ({"event": megabyte}, f"the event is {len(megabyte)} bytes long, the most is 65536 (only the first 65536 "),
+        ({"event": megabyte}, f"the event is {len(megabyte)} bytes long, the limit is 65536 (only the first 65536 "),
         ({"event": b""}, "not JSON: Input data was truncated"),
         ({"event": saved(), "producer": "p", "seq": "one"}, "seq must be a whole number from 1 to 2^53-1, not 'one'"),
     ]
@@ -241,7 +241,7 @@ def test_what_a_producer_gave_up_is_counted_as_lost(
     client: redis.Redis, keys: Keys, store_url: str, consuming: Consuming, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store forgot everything, and the producer keeps the last three events only."""
-    monkeypatch.setattr("etlog_producer.backlog.KEEP_EVENTS", 3)
+    monkeypatch.setattr("etlog_producer.unacked.KEEP_EVENTS", 3)
     with consuming(), Producer(store_url, log=keys.name) as producer:
         for size in range(10):
             producer.emit("AssetSetSaved", size=size, window=WINDOW)

@@ -10,9 +10,9 @@ from etlog_consumer.exchange import exchange
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
-from samples import saved
-from servers import wait_until
-from stream import dead, listed, stats
+from support.samples import saved
+from support.servers import wait_until
+from support.stream import dead, listed, stats
 
 
 def test_the_store_works_before_the_answers_are_taken(client: redis.Redis, keys: Keys, store_url: str) -> None:

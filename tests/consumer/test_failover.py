@@ -13,9 +13,9 @@ from etlog.verify import verify
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from etlog_producer.publish import Publisher
-from samples import saved
-from servers import wait_until
-from stream import listed, stats
+from support.samples import saved
+from support.servers import wait_until
+from support.stream import listed, stats
 
 Process = subprocess.Popen[bytes]
 StartConsumer = Callable[..., Process]

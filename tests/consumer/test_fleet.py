@@ -8,14 +8,15 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import pytest
 import redis
-from apis import add
-from etlog_consumer import Consumer, Fleet, Target, fleet
+from etlog_consumer import Consumer, Fleet, Target
+from etlog_consumer.fleet.fleet import Apply
 from etlog_consumer.metrics import LogMetrics, Metrics
 from etlog_events.keys import CONSUMERS, Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
-from samples import saved
-from servers import wait_until
+from support.apis import add
+from support.samples import saved
+from support.servers import wait_until
 
 Work = Callable[..., AbstractContextManager[Fleet]]
 
@@ -31,7 +32,7 @@ def logs(client: redis.Redis) -> Iterator[list[str]]:
 
 
 @contextmanager
-def working(url: str, logs: Sequence[str], apply: fleet.Apply | None = None) -> Iterator[Fleet]:
+def working(url: str, logs: Sequence[str], apply: Apply | None = None) -> Iterator[Fleet]:
     """A process of a fleet while the block lasts."""
     metrics = Metrics()
 

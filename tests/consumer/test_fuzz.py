@@ -12,9 +12,9 @@ import pytest
 from etlog.verify import verify
 from etlog_events.keys import Keys
 from etlog_events.store import connect
-from samples import WINDOW, saved, text
-from servers import Server, wait_until
-from stream import listed, stats
+from support.samples import WINDOW, saved, text
+from support.servers import Server, wait_until
+from support.stream import listed, stats
 
 SCRIPT = Path(__file__).parent / "run_consumer.py"
 HOSTILE = 100_000

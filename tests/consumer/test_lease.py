@@ -9,9 +9,9 @@ import pytest
 import redis
 from etlog_consumer.lease import DURATION, RENEW_AFTER, Lease
 from etlog_events.keys import Keys
-from samples import saved
-from servers import wait_until
-from stream import counters
+from support.samples import saved
+from support.servers import wait_until
+from support.stream import counters
 
 StartConsumer = Callable[..., "subprocess.Popen[bytes]"]
 Publish = Callable[[Sequence[bytes]], None]

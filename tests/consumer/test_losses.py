@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 import redis
 from etlog.verify import verify
-from etlog_consumer import Consumer, Target, housekeeping, progress
-from etlog_consumer.housekeeping import Findings, Housekeeping
+from etlog_consumer import Consumer, Target, progress, recovery
+from etlog_consumer.recovery import Findings, Housekeeping
 from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import KUBECOST_KINDS
-from etlog_events.numbering import RETIRE_AFTER
+from etlog_events.sequence import RETIRE_AFTER
 from etlog_events.store import connect
 from etlog_producer.publish import Publisher
-from samples import saved
-from servers import Server, wait_until
-from stream import counters, entries, group, listed, stats
+from support.samples import saved
+from support.servers import Server, wait_until
+from support.stream import counters, entries, group, listed, stats
 
 Publish = Callable[[Sequence[bytes]], None]
 Consuming = Callable[..., Any]
@@ -28,7 +28,7 @@ EVENTS = [saved(size) for size in range(10)]
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """The log is looked after all the time."""
-    monkeypatch.setattr(housekeeping, "EVERY", 0.05)
+    monkeypatch.setattr(recovery, "EVERY", 0.05)
     caplog.set_level(logging.INFO, "etlog.consumer")
 
 
@@ -253,7 +253,7 @@ def test_the_records_of_idle_producers_retire_and_stay_in_the_sums(
     publish("waiting", 1, EVENTS)
     for producer in ("idle", "lossy", "waiting"):
         client.hset(keys.producers, f"{producer}:seen", 1)
-    monkeypatch.setattr(housekeeping, "REMEMBERED", 10.0**10)
+    monkeypatch.setattr(recovery, "REMEMBERED", 10.0**10)
 
     look(client, keys)
 
@@ -265,7 +265,7 @@ def test_the_records_of_idle_producers_retire_and_stay_in_the_sums(
     assert (found.retired.published, found.retired.applied, found.retired.dead, found.retired.lost) == (15, 12, 1, 2)
     assert found.total.published == 25
 
-    monkeypatch.setattr(housekeeping, "REMEMBERED", 1.0)
+    monkeypatch.setattr(recovery, "REMEMBERED", 1.0)
     look(client, keys)
 
     assert not client.exists(keys.retired)

@@ -21,11 +21,11 @@ from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from etlog_producer.publish import Publisher
-from guarded import redis_server
-from proxy import Proxy
-from samples import saved
-from servers import Server, wait_until
-from stream import counters, stats
+from support.guarded import redis_server
+from support.proxy import Proxy
+from support.samples import saved
+from support.servers import Server, wait_until
+from support.stream import counters, stats
 
 EVENTS = [saved(size) for size in range(100)]
 SCRIPT = Path(__file__).parent / "run_consumer.py"

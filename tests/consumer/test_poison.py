@@ -11,8 +11,8 @@ from etlog_consumer import batch
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
 from etlog_events.validation import validator
-from samples import saved
-from stream import dead, listed, stats
+from support.samples import saved
+from support.stream import dead, listed, stats
 
 Publish = Callable[[Sequence[bytes]], None]
 POISON = saved(13, marker="poison")

@@ -8,9 +8,9 @@ import redis
 from etlog_consumer import Consumer
 from etlog_consumer.retention import STEP, WALK, Retention
 from etlog_events.keys import Keys
-from samples import saved
-from servers import wait_until
-from stream import counters, group, raw_entries
+from support.samples import saved
+from support.servers import wait_until
+from support.stream import counters, group, raw_entries
 
 Consuming = Callable[..., AbstractContextManager[Consumer]]
 Publish = Callable[[Sequence[bytes]], None]

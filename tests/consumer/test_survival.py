@@ -10,9 +10,9 @@ import redis
 from etlog_events.keys import Keys
 from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS
 from etlog_producer import Producer
-from samples import WINDOW
-from servers import wait_until
-from stream import counters, group, listed, newest, stats
+from support.samples import WINDOW
+from support.servers import wait_until
+from support.stream import counters, group, listed, newest, stats
 
 #: Kills of a consumer at work, and kills of one that is just starting.
 KILLS_AT_WORK, KILLS_AT_START = 16, 4

@@ -9,9 +9,9 @@ from etlog_consumer.retention import Retention
 from etlog_events.keys import Keys
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import saved
-from servers import wait_until
-from stream import entries, numbers, stats
+from support.samples import saved
+from support.servers import wait_until
+from support.stream import entries, numbers, stats
 
 Publish = Callable[[Sequence[bytes]], None]
 Consuming = Callable[..., Any]

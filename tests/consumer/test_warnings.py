@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from etlog import consume
 from etlog_api.status import read_status
-from etlog_events.durability import store_warnings
 from etlog_events.keys import Keys
 from etlog_events.store import connect, connect_async
-from servers import Server
+from etlog_events.store.health import store_warnings
+from support.servers import Server
 
 SOUND = {"maxmemory_policy": "noeviction", "aof_enabled": 1, "redis_version": "7.2.4"}
 

@@ -14,16 +14,16 @@ import httpx
 import pytest
 import redis
 import yaml
-from apis import add, serve
 from etlog_api.app import create_app
 from etlog_consumer import Consumer, Target
-from etlog_consumer.endpoint import served
+from etlog_consumer.http import served
 from etlog_consumer.metrics import LogMetrics, Metrics
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.settings import Settings
 from etlog_events.store import connect
-from samples import saved
+from support.apis import add, serve
+from support.samples import saved
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 

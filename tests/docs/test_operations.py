@@ -4,12 +4,12 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-import apis
 from etlog_api import create_app
 from etlog_consumer.metrics import Metrics
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings, variable_of
 from prometheus_client import generate_latest
+from support import apis
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()

@@ -11,7 +11,7 @@ import pytest
 import redis
 from etlog_events.event import Event
 from etlog_events.keys import Keys
-from stream import entries
+from support.stream import entries
 
 PAGE = Path(__file__).parents[2] / "docs" / "publishing.md"
 EXAMPLES = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)

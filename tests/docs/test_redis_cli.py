@@ -17,7 +17,7 @@ from etlog_consumer import Consumer
 from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_producer import Producer
-from samples import WINDOW
+from support.samples import WINDOW
 
 PAGE = Path(__file__).parents[2] / "docs" / "redis-cli.md"
 

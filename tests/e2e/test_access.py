@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import apis
 import httpx
 import pytest
 import redis
@@ -20,18 +19,19 @@ from etlog import consume
 from etlog.__main__ import run
 from etlog_api import create_app
 from etlog_consumer import Consumer, Target, consumer, progress
-from etlog_consumer.housekeeping import Housekeeping
-from etlog_consumer.membership import Membership
+from etlog_consumer.fleet.membership import Membership
+from etlog_consumer.recovery import Housekeeping
 from etlog_events import Settings
 from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from etlog_producer import Producer
 from etlog_producer.publish import Publisher
-from guarded import PASSWORDS, REDIS, GuardedServer, redis_server
-from samples import WINDOW, saved
-from servers import wait_until
-from stream import counters, dead, stats
+from support import apis
+from support.guarded import PASSWORDS, REDIS, GuardedServer, redis_server
+from support.samples import WINDOW, saved
+from support.servers import wait_until
+from support.stream import counters, dead, stats
 
 LOG = "nightly"
 KEYS = Keys(LOG)

@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import apis
 import pytest
 from etlog.verify import verify
 from etlog_api import create_app
@@ -22,10 +21,11 @@ from etlog_events.store import connect
 from etlog_producer import Producer
 from etlog_producer import outage as producer_outage
 from etlog_producer.publish import Publisher
-from guarded import redis_server
-from samples import WINDOW, saved
-from servers import Server, wait_until
-from stream import stats
+from support import apis
+from support.guarded import redis_server
+from support.samples import WINDOW, saved
+from support.servers import Server, wait_until
+from support.stream import stats
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 

@@ -7,26 +7,26 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib.resources import files
 
-import apis
-import commands
 import pytest
 import redis
 from etlog import spool
 from etlog.__main__ import run
 from etlog_api import create_app
 from etlog_consumer import Consumer, Target, consumer
-from etlog_consumer.housekeeping import Housekeeping
 from etlog_consumer.progress import Progress
+from etlog_consumer.recovery import Housekeeping
 from etlog_events import NewerContract, Settings
 from etlog_events.contract import VERSION
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
-from etlog_producer import Producer, orphans
+from etlog_producer import Producer
 from etlog_producer.publish import Publisher
-from samples import WINDOW, saved
-from servers import wait_until
-from stream import counters, numbers
+from etlog_producer.spool import recovery
+from support import apis, commands
+from support.samples import WINDOW, saved
+from support.servers import wait_until
+from support.stream import counters, numbers
 
 #: A version that no part knows.
 NEWER = VERSION + 1
@@ -135,7 +135,7 @@ def test_what_an_old_producer_leaves_is_sent_by_the_upgraded_one(
     client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It does not wait at its end, and its events are in the spool."""
-    monkeypatch.setattr(orphans, "SETTLE", 0.0)
+    monkeypatch.setattr(recovery, "SETTLE", 0.0)
     with Producer() as producer:
         producer.emit("AllocationSetSaved", size=1, window=WINDOW)
     assert producer.stats().spooled == 1

@@ -13,13 +13,14 @@ import redis
 from etlog.__main__ import run
 from etlog.verify import verify
 from etlog_consumer import progress
-from etlog_consumer.housekeeping import Housekeeping
+from etlog_consumer.recovery import Housekeeping
 from etlog_events.keys import Keys
-from etlog_events.numbering import RETIRE_AFTER
-from etlog_producer import Producer, orphans
-from samples import WINDOW, saved
-from servers import PATIENCE, wait_until
-from stream import counters
+from etlog_events.sequence import RETIRE_AFTER
+from etlog_producer import Producer
+from etlog_producer.spool import recovery
+from support.samples import WINDOW, saved
+from support.servers import PATIENCE, wait_until
+from support.stream import counters
 
 Consuming = Callable[..., Any]
 
@@ -39,7 +40,7 @@ sys.stdin.read()
 @pytest.fixture(autouse=True)
 def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The shared server does not forget."""
-    monkeypatch.setattr(orphans, "SETTLE", 0.05)
+    monkeypatch.setattr(recovery, "SETTLE", 0.05)
 
 
 @pytest.fixture

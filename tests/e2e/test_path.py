@@ -9,9 +9,9 @@ from pathlib import Path
 import redis
 from etlog_events.keys import Keys
 from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS
-from processes import consumer_process
-from servers import PATIENCE, wait_until
-from stream import counters, dead, entries, group, listed, newest, stats
+from support.processes import consumer_process
+from support.servers import PATIENCE, wait_until
+from support.stream import counters, dead, entries, group, listed, newest, stats
 
 STAGES, EVENTS, CAP = 8, 2000, 1000
 

@@ -8,13 +8,13 @@ from contextlib import ExitStack
 import httpx
 import pytest
 import redis
-from apis import Replica, apply, replicas, tail
 from etlog_events.keys import Keys
 from etlog_producer import Producer
-from processes import consumer_process
-from samples import DOCUMENTED, WINDOW, saved
-from servers import Server, wait_until
-from stream import entries
+from support.apis import Replica, apply, replicas, tail
+from support.processes import consumer_process
+from support.samples import DOCUMENTED, WINDOW, saved
+from support.servers import Server, wait_until
+from support.stream import entries
 
 QUERIES = ["", "?kind=AssetSet", "?window=2022-06-03T16:58:41Z,&limit=2", "?kind=nothing", "?window=7y"]
 

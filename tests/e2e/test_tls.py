@@ -8,23 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
-import apis
-import commands
 import httpx
 import pytest
-from certificates import Authority, Signed
 from etlog.__main__ import run
 from etlog_api import create_app
-from etlog_api.connections import Connections
+from etlog_api.log.connection import StoreClients
 from etlog_consumer import Consumer, Target, consumer
 from etlog_events import Settings, StoreError
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect, translated
 from etlog_producer import Producer
-from guarded import TlsServer
-from samples import WINDOW
-from servers import free_port, wait_until
+from support import apis, commands
+from support.certificates import Authority, Signed
+from support.guarded import TlsServer
+from support.samples import WINDOW
+from support.servers import free_port, wait_until
 
 LOG = "nightly"
 
@@ -103,7 +102,7 @@ def test_who_cannot_prove_who_it_is_does_not_get_in(
     ):
         client.ping()
     with pytest.raises(StoreError):
-        asyncio.run(Connections(url, "default", "primary").ask(lambda store: store.ping()))
+        asyncio.run(StoreClients(url, "default", "primary").ask(lambda store: store.ping()))
     assert ".pem" not in str(raised.value)
 
 

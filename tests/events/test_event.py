@@ -8,14 +8,13 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from etlog_events import times
+from etlog_events import timestamps
 from etlog_events.errors import EtlogError, InvalidEvent
-from etlog_events.event import Event
+from etlog_events.event import MAX_BYTES, Event
 from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS, Kinds
-from etlog_events.rules import MAX_BYTES
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import DOCUMENTED, WINDOW, saved
+from support.samples import DOCUMENTED, WINDOW, saved
 
 #: Nanoseconds since 1970: the first instant of year 1 and the last of year 9999.
 EARLIEST = -62_135_596_800 * 10**9
@@ -37,7 +36,7 @@ own_metadata = st.dictionaries(texts.filter(lambda key: key not in {"size", "win
 windows = (
     st.lists(st.integers(EARLIEST, LATEST), min_size=2, max_size=2, unique=True)
     .map(sorted)
-    .map(lambda pair: (times.from_nanoseconds(pair[0]), times.from_nanoseconds(pair[1])))
+    .map(lambda pair: (timestamps.from_nanoseconds(pair[0]), timestamps.from_nanoseconds(pair[1])))
 )
 events = st.builds(
     Event.new,
@@ -45,7 +44,7 @@ events = st.builds(
     size=st.integers(0, 2**63 - 1),
     window=windows,
     error=texts,
-    time=st.integers(EARLIEST, LATEST).map(times.from_nanoseconds),
+    time=st.integers(EARLIEST, LATEST).map(timestamps.from_nanoseconds),
     metadata=own_metadata,
 )
 
@@ -103,9 +102,11 @@ def test_an_event_cannot_be_changed() -> None:
 
 def test_the_time_is_now_if_none_is_given() -> None:
     """Stages emit when something has just happened."""
-    before, event, after = times.now(), new(), times.now()
+    before, event, after = timestamps.now(), new(), timestamps.now()
 
-    assert times.to_nanoseconds(before) <= times.to_nanoseconds(event.time) <= times.to_nanoseconds(after)
+    assert (
+        timestamps.to_nanoseconds(before) <= timestamps.to_nanoseconds(event.time) <= timestamps.to_nanoseconds(after)
+    )
 
 
 @pytest.mark.parametrize(
@@ -209,14 +210,14 @@ def test_a_misused_call_names_the_fault(changed: dict[str, Any], fault: str) -> 
         (timedelta(1), "type timedelta is not JSON"),
         (Decimal(1), "type Decimal is not JSON"),
         ({("a", "b"): 1}, "keys must be str"),
-        ("\ud800", "a text in it is no valid Unicode"),
-        ({"\udfff": 1}, "a text in it is no valid Unicode"),
+        ("\ud800", "a text in it is not valid Unicode"),
+        ({"\udfff": 1}, "a text in it is not valid Unicode"),
         pytest.param(10**5000, "digits", id="5000 digits"),
     ],
 )
 def test_metadata_that_are_no_json_are_refused(value: object, fault: str) -> None:
     """They would break every reader. The message names the fault."""
-    with pytest.raises(InvalidEvent, match=f"^metadata is no JSON: .*{fault}"):
+    with pytest.raises(InvalidEvent, match=f"^metadata is not JSON-serializable: .*{fault}"):
         new(metadata={"value": value}).encode()
 
 
@@ -246,7 +247,7 @@ def test_metadata_that_contain_themselves_are_refused() -> None:
     loop: list[Any] = []
     loop.append(loop)
 
-    with pytest.raises(InvalidEvent, match=r"^metadata is no JSON: Circular reference"):
+    with pytest.raises(InvalidEvent, match=r"^metadata is not JSON-serializable: Circular reference"):
         new(metadata={"loop": loop}).encode()
 
 
@@ -256,7 +257,7 @@ def test_metadata_nested_too_deeply_are_refused() -> None:
     for _ in range(5000):
         nested = [nested]
 
-    with pytest.raises(InvalidEvent, match=r"^metadata is no JSON: maximum recursion depth"):
+    with pytest.raises(InvalidEvent, match=r"^metadata is not JSON-serializable: maximum recursion depth"):
         new(metadata={"nested": nested}).encode()
 
 
@@ -271,7 +272,7 @@ def test_an_event_may_be_as_long_as_the_limit_and_no_longer() -> None:
 
     assert len(saved(note="x" * room)) == MAX_BYTES
     assert Event.decode(saved(note="x" * room)).metadata["note"] == "x" * room
-    with pytest.raises(InvalidEvent, match=f"^the event is {MAX_BYTES + 1} bytes long, the most is {MAX_BYTES}$"):
+    with pytest.raises(InvalidEvent, match=f"^the event is {MAX_BYTES + 1} bytes long, the limit is {MAX_BYTES}$"):
         saved(note="x" * (room + 1))
 
 

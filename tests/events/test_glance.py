@@ -4,15 +4,15 @@ import json
 from typing import Any
 
 import pytest
-from etlog_events import times
-from etlog_events.glance import recognizer
+from etlog_events import timestamps
+from etlog_events.event import MAX_SIZE, canonical_window
 from etlog_events.kinds import KUBECOST_KINDS
-from etlog_events.rules import MAX_SIZE, set_window
+from etlog_events.validation import _recognizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import saved, text
+from support.samples import saved, text
 
-recognize = recognizer(KUBECOST_KINDS)
+recognize = _recognizer(KUBECOST_KINDS)
 
 WINDOW = '"window":{"start":"2022-06-03T10:00:00Z","end":"2022-06-03T11:00:00Z"}'
 
@@ -22,11 +22,11 @@ def is_canonical(raw: bytes) -> bool:
     try:
         event: dict[str, Any] = json.loads(raw)
         window = event["metadata"]["window"]
-        start, end = set_window(window["start"], window["end"])
+        start, end = canonical_window(window["start"], window["end"])
         again: dict[str, Any] = {
             "kind": KUBECOST_KINDS.by_name[event["kind"]].name,
             "metadata": {"size": int(event["metadata"]["size"]), "window": {"start": start, "end": end}},
-            "time": times.canonical(event["time"]),
+            "time": timestamps.canonical(event["time"]),
         }
     except (ValueError, KeyError, TypeError, AttributeError):
         return False

@@ -7,8 +7,9 @@ import pytest
 import redis
 from etlog_events import store
 from etlog_events.errors import SettingsError, StoreError, StoreRefused, StoreUnavailable
-from proxy import Proxy
-from servers import Server, free_port
+from etlog_events.store.url import check
+from support.proxy import Proxy
+from support.servers import Server, free_port
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_a_password_that_was_not_escaped_is_not_shown_either(sign: str) -> None:
 )
 def test_an_address_of_any_kind_is_taken(url: str) -> None:
     """By name, number or path, with what belongs to it."""
-    store.check_address(url)
+    check(url)
 
 
 @pytest.mark.parametrize(
@@ -90,15 +91,15 @@ def test_an_address_of_any_kind_is_taken(url: str) -> None:
 def test_an_address_that_the_driver_would_take_for_another_is_refused(url: str) -> None:
     """Or would not take at all: found when it is read, not when it is used."""
     with pytest.raises(ValueError, match=r"^(it|its|what) "):
-        store.check_address(url)
+        check(url)
 
 
 @pytest.mark.parametrize("url", ["redis://host:port/0", "redis://[/0", "redis://host?socket_timeout=soon"])
 def test_an_address_that_cannot_be_one_is_a_bad_setting(url: str) -> None:
     """It is found before anything is sent."""
-    with pytest.raises(SettingsError, match=r"^ETLOG_REDIS_URL is no address of a store"):
+    with pytest.raises(SettingsError, match=r"^ETLOG_REDIS_URL is not a store address"):
         store.connect(url, part="test")
-    with pytest.raises(SettingsError, match=r"^ETLOG_REDIS_URL is no address of a store"):
+    with pytest.raises(SettingsError, match=r"^ETLOG_REDIS_URL is not a store address"):
         store.connect_async(url, part="test")
 
 

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 from etlog_events.errors import InvalidEvent
-from etlog_events.event import Event
+from etlog_events.event import MAX_BYTES, Event
 from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS, Kinds
-from etlog_events.rules import MAX_BYTES
 from etlog_events.validation import validator
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from samples import DOCUMENTED, saved, text
+from support.samples import DOCUMENTED, saved, text
 
 validate = validator(KUBECOST_KINDS)
 
@@ -154,11 +153,11 @@ BROKEN = {
         text('"error":null', kind="AssetSetComputeError"),
         "Expected str, got null at metadata.error",
     ),
-    "key twice": (text(time='"2022-06-03T10:00:00Z","time":"2022-06-03T11:00:00Z"'), "the key 'time' stands twice"),
-    "known key twice": (text('"size":97,"size":98,' + WINDOW), "the key 'size' stands twice"),
-    "own key twice": (text('"size":97,' + WINDOW + ',"a":1,"a":2'), "the key 'a' stands twice"),
-    "nested key twice": (text('"size":97,' + WINDOW + ',"a":[{"b":1,"b":2}]'), "the key 'b' stands twice"),
-    "key twice by an escape": (text('"size":97,' + WINDOW + r',"a":{"b":1,"\u0062":2}'), "the key 'b' stands twice"),
+    "key twice": (text(time='"2022-06-03T10:00:00Z","time":"2022-06-03T11:00:00Z"'), "the key 'time' occurs twice"),
+    "known key twice": (text('"size":97,"size":98,' + WINDOW), "the key 'size' occurs twice"),
+    "own key twice": (text('"size":97,' + WINDOW + ',"a":1,"a":2'), "the key 'a' occurs twice"),
+    "nested key twice": (text('"size":97,' + WINDOW + ',"a":[{"b":1,"b":2}]'), "the key 'b' occurs twice"),
+    "key twice by an escape": (text('"size":97,' + WINDOW + r',"a":{"b":1,"\u0062":2}'), "the key 'b' occurs twice"),
     "bytes no UTF-8": (text('"error":"\udcff"', kind="AssetSetComputeError"), "not valid UTF-8: invalid start byte"),
     "own bytes no UTF-8": (text('"size":97,' + WINDOW + ',"a":"\udcff"'), "not valid UTF-8: invalid start byte"),
     "own key no UTF-8": (text('"size":97,' + WINDOW + ',"\udcff":1'), "not valid UTF-8: invalid start byte"),
@@ -236,7 +235,7 @@ def test_a_kind_needs_its_metadata_and_no_more(prefix: str, action: str, needed:
 
 def test_a_megabyte_is_refused_by_its_length() -> None:
     """Before anything of it is parsed."""
-    assert reason_of(b" " * 2**20) == f"the event is {2**20} bytes long, the most is {MAX_BYTES}"
+    assert reason_of(b" " * 2**20) == f"the event is {2**20} bytes long, the limit is {MAX_BYTES}"
 
 
 def test_the_limit_holds_for_the_text_as_it_came_and_as_it_is_stored() -> None:

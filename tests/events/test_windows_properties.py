@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
 from etlog_events.errors import IllegalWindow
-from etlog_events.times import from_nanoseconds
+from etlog_events.timestamps import from_nanoseconds
 from etlog_events.windows import Window, parse_timezone, parse_window
 from hypothesis import example, given, settings
 from hypothesis import strategies as st

@@ -2,17 +2,17 @@
 
 from contextlib import ExitStack, closing
 
-import commands
 import pytest
-from apis import serve
 from etlog_api import create_app
 from etlog_events.keys import CONSUMERS, Keys
 from etlog_events.settings import Settings
 from etlog_events.store import connect
 from etlog_producer import Producer
-from samples import WINDOW
-from servers import wait_until
-from topology.clustered import Clustered
+from support import commands
+from support.apis import serve
+from support.clustered import Clustered
+from support.samples import WINDOW
+from support.servers import wait_until
 
 LOGS = tuple(f"tenant-{number}" for number in range(9))
 

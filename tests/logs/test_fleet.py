@@ -5,15 +5,15 @@ from collections import Counter
 from contextlib import ExitStack
 from itertools import count
 
-import commands
 import orjson
 import pytest
 import redis
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from etlog_producer import Producer
-from samples import WINDOW
-from servers import PATIENCE, Server, wait_until
+from support import commands
+from support.samples import WINDOW
+from support.servers import PATIENCE, Server, wait_until
 
 LOGS = [f"tenant-{number}" for number in range(50)]
 

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 from etlog_events.keys import Keys
 from etlog_producer import Producer
-from proxy import Proxy
-from servers import PATIENCE
+from support.proxy import Proxy
+from support.servers import PATIENCE
 
 
 @pytest.fixture(autouse=True)

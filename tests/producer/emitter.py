@@ -10,7 +10,7 @@ import sys
 from dataclasses import asdict
 from time import sleep
 
-from etlog_producer import Producer, intake
+from etlog_producer import Producer, inbox
 
 WINDOW = ("2022-06-03T10:00:00Z", "2022-06-03T11:00:00Z")
 
@@ -18,7 +18,7 @@ WINDOW = ("2022-06-03T10:00:00Z", "2022-06-03T11:00:00Z")
 def main() -> None:
     """The whole life of the stage."""
     url, log, name, closing, options = sys.argv[1:]
-    intake.INBOX_EVENTS, intake.SPILL_EVENTS = 400, 100  # so that an outage of a second reaches the spool
+    inbox.INBOX_EVENTS, inbox.SPILL_EVENTS = 400, 100  # so that an outage of a second reaches the spool
     producer = Producer(url, log=log, **json.loads(options))
     number = 0
     while not select.select([sys.stdin], [], [], 0)[0]:

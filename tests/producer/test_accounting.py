@@ -14,10 +14,10 @@ import pytest
 import redis
 from etlog_events.keys import Keys
 from etlog_events.store import connect
-from etlog_producer.segment import Reader
-from proxy import Proxy
-from servers import PATIENCE, Server, wait_until
-from stream import entries
+from etlog_producer.spool.segment import Reader
+from support.proxy import Proxy
+from support.servers import PATIENCE, Server, wait_until
+from support.stream import entries
 
 PROCESSES = 4
 

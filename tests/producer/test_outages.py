@@ -13,11 +13,11 @@ import redis
 from etlog_events import store
 from etlog_events.keys import Keys
 from etlog_events.store import connect
-from etlog_producer import Producer, backlog, sender
-from proxy import Proxy
-from samples import WINDOW
-from servers import Server, free_port, wait_until
-from stream import entries, numbers
+from etlog_producer import Producer, sender, unacked
+from support.proxy import Proxy
+from support.samples import WINDOW
+from support.servers import Server, free_port, wait_until
+from support.stream import entries, numbers
 
 
 def emit(producer: Producer, *sizes: int) -> None:
@@ -182,7 +182,7 @@ def test_what_is_no_longer_kept_is_skipped(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The rest follows under its own numbers, so that the hole shows, and the producer says which events it is."""
-    monkeypatch.setattr(backlog, "KEEP_EVENTS", 3)
+    monkeypatch.setattr(unacked, "KEEP_EVENTS", 3)
     emit(producer, *range(10))
     assert producer.flush(10)
     client.delete(keys.events, keys.producers)
@@ -286,11 +286,11 @@ def test_a_producer_that_was_idle_for_long_begins_anew(
     producer: Producer, client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store may forget its number in the end; then the next event must not look like a loss."""
-    monkeypatch.setattr(backlog, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(unacked, "KEEP_SECONDS", 0.0)
     emit(producer, 1, 2)
     assert producer.flush(10)
     before = producer.id
-    wait_until(lambda: producer._sender._backlog.kept == 0, what="the tail to be let go")
+    wait_until(lambda: producer._sender._unacked.kept == 0, what="the tail to be let go")
     monkeypatch.setattr(sender, "RENEWED_AFTER", 0.0)
     emit(producer, 3)
 

@@ -14,9 +14,9 @@ from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from etlog_producer import Producer, ProducerClosed, sender
-from samples import WINDOW, saved
-from servers import Server, free_port, wait_until
-from stream import entries, numbers
+from support.samples import WINDOW, saved
+from support.servers import Server, free_port, wait_until
+from support.stream import entries, numbers
 
 
 def test_an_emitted_event_is_in_the_stream_after_a_flush(producer: Producer, client: redis.Redis, keys: Keys) -> None:
@@ -217,8 +217,8 @@ def test_the_settings_hold_where_nothing_is_given(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"url": "localhost:6379"}, "^url must be an address such as redis://"),
-        ({"url": "redis://host:port"}, "^url .*address of a store"),
+        ({"url": "localhost:6379"}, "^url must be a store address such as redis://"),
+        ({"url": "redis://host:port"}, "^url .*not a store address"),
         ({"log": "a b"}, "^log must be up to 64 letters"),
         ({"acks": "all"}, "^acks must be one of memory, fsync, replica, not 'all'$"),
         ({"when_full": "wait"}, "^when_full must be one of drop_newest, block, raise, not 'wait'$"),
@@ -239,12 +239,12 @@ def test_a_wrong_argument_is_named(arguments: dict[str, Any], message: str) -> N
         ({"window": None}, "AssetSetSaved needs window"),
         ({"window": (datetime(2022, 6, 3), datetime(2022, 6, 4))}, "window: 2022-06-03T00:00:00 has no time zone"),
         ({"time": datetime(2022, 6, 3)}, "time: 2022-06-03T00:00:00 has no time zone"),
-        ({"ratio": float("nan")}, "metadata is no JSON: Out of range float"),
-        ({"parts": {1, 2}}, "metadata is no JSON: Object of type set"),
-        ({"part": object()}, "metadata is no JSON: Object of type object"),
-        ({"until": datetime(2022, 6, 3, tzinfo=UTC)}, "metadata is no JSON: Object of type datetime"),
-        ({"note": "\ud800"}, "metadata is no JSON: a text in it is no valid Unicode"),
-        ({"note": "x" * 70_000}, "the event is 70167 bytes long, the most is 65536"),
+        ({"ratio": float("nan")}, "metadata is not JSON-serializable: Out of range float"),
+        ({"parts": {1, 2}}, "metadata is not JSON-serializable: Object of type set"),
+        ({"part": object()}, "metadata is not JSON-serializable: Object of type object"),
+        ({"until": datetime(2022, 6, 3, tzinfo=UTC)}, "metadata is not JSON-serializable: Object of type datetime"),
+        ({"note": "\ud800"}, "metadata is not JSON-serializable: a text in it is not valid Unicode"),
+        ({"note": "x" * 70_000}, "the event is 70167 bytes long, the limit is 65536"),
     ],
 )
 def test_a_misused_call_raises_at_once_and_names_the_fault(

@@ -7,9 +7,9 @@ import redis
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from etlog_producer.publish import Published, Publisher
-from samples import saved
-from servers import Server
-from stream import entries, numbers, raw_entries
+from support.samples import saved
+from support.servers import Server
+from support.stream import entries, numbers, raw_entries
 
 BATCH = [saved(size) for size in range(5)]
 

@@ -16,15 +16,16 @@ import redis
 from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.store import connect, shown
-from etlog_producer import Producer, ProducerClosed, SpoolFull, intake, orphans
-from etlog_producer.orphans import Orphans, PublishAs
+from etlog_producer import Producer, ProducerClosed, SpoolFull, inbox
 from etlog_producer.publish import Published, Publisher
-from etlog_producer.segment import Reader
-from etlog_producer.spool import Folder
-from proxy import Proxy
-from samples import WINDOW
-from servers import Server, free_port, wait_until
-from stream import entries, numbers
+from etlog_producer.spool import recovery
+from etlog_producer.spool.recovery import PublishAs, Recovery
+from etlog_producer.spool.segment import Reader
+from etlog_producer.spool.writer import Folder
+from support.proxy import Proxy
+from support.samples import WINDOW
+from support.servers import Server, free_port, wait_until
+from support.stream import entries, numbers
 
 
 def emit(producer: Producer, *sizes: int) -> None:
@@ -94,7 +95,7 @@ def folder(store_url: str, keys: Keys, spool_dir: Path) -> Folder:
     return Folder(spool_dir / keys.name, keys.name, shown(store_url))
 
 
-def flush_all(found: Orphans) -> None:
+def flush_all(found: Recovery) -> None:
     """Deliver everything that is adopted."""
     wait_until(lambda: found.step() is None, what="the spool to be delivered")
 
@@ -102,7 +103,7 @@ def flush_all(found: Orphans) -> None:
 @pytest.fixture(autouse=True)
 def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The shared server does not forget."""
-    monkeypatch.setattr(orphans, "SETTLE", 0.05)
+    monkeypatch.setattr(recovery, "SETTLE", 0.05)
 
 
 def test_what_is_undelivered_at_close_is_in_a_file(
@@ -148,8 +149,8 @@ def test_what_does_not_fit_in_memory_goes_through_the_spool_in_order(
     server: Server, keys: Keys, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the file goes when it is delivered, or with the close."""
-    monkeypatch.setattr(intake, "INBOX_EVENTS", 50)
-    monkeypatch.setattr(intake, "SPILL_EVENTS", 20)
+    monkeypatch.setattr(inbox, "INBOX_EVENTS", 50)
+    monkeypatch.setattr(inbox, "SPILL_EVENTS", 20)
     server.kill()
     with Producer(server.url, log=keys.name) as producer:
         emit(producer, *range(3000))
@@ -171,8 +172,8 @@ def test_all_that_is_undelivered_stays_in_order_at_close(
     url_of_nobody: str, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the sender's hands, from the spool and from memory: every number once or more, none missing."""
-    monkeypatch.setattr(intake, "INBOX_EVENTS", 50)
-    monkeypatch.setattr(intake, "SPILL_EVENTS", 20)
+    monkeypatch.setattr(inbox, "INBOX_EVENTS", 50)
+    monkeypatch.setattr(inbox, "SPILL_EVENTS", 20)
     producer = Producer(url_of_nobody, log="absent")
     emit(producer, 0)
     wait_until(lambda: producer.stats().retries, what="an attempt")
@@ -189,8 +190,8 @@ def test_beyond_the_bound_new_events_are_dropped_and_counted(
     url_of_nobody: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, durable: bool
 ) -> None:
     """One line when it begins; what was accepted stays."""
-    monkeypatch.setattr(intake, "INBOX_EVENTS", 50)
-    monkeypatch.setattr(intake, "SPILL_EVENTS", 20)
+    monkeypatch.setattr(inbox, "INBOX_EVENTS", 50)
+    monkeypatch.setattr(inbox, "SPILL_EVENTS", 20)
     producer = Producer(url_of_nobody, log="absent", spool_bytes=20_000, durable=durable)
     emit(producer, *range(1000))
     stats = producer.stats()
@@ -204,7 +205,7 @@ def test_beyond_the_bound_new_events_are_dropped_and_counted(
 
 def test_beyond_the_bound_emit_may_raise(url_of_nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller decides."""
-    monkeypatch.setattr(intake, "INBOX_EVENTS", 50)
+    monkeypatch.setattr(inbox, "INBOX_EVENTS", 50)
     producer = Producer(url_of_nobody, log="absent", spool_bytes=0, when_full="raise")
 
     with pytest.raises(SpoolFull, match="there is no room"):
@@ -219,7 +220,7 @@ def test_beyond_the_bound_emit_may_raise(url_of_nobody: str, monkeypatch: pytest
 
 def test_beyond_the_bound_emit_may_wait(server: Server, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until the store is back; nothing is dropped."""
-    monkeypatch.setattr(intake, "INBOX_EVENTS", 50)
+    monkeypatch.setattr(inbox, "INBOX_EVENTS", 50)
     server.kill()
     producer = Producer(server.url, log=keys.name, spool_bytes=0, when_full="block")
     thread = threading.Thread(target=emit, args=(producer, *range(2000)))
@@ -238,7 +239,7 @@ def test_beyond_the_bound_emit_may_wait(server: Server, keys: Keys, monkeypatch:
 
 def test_an_emit_that_waits_ends_with_a_close(url_of_nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told that its event was not taken."""
-    monkeypatch.setattr(intake, "INBOX_EVENTS", 50)
+    monkeypatch.setattr(inbox, "INBOX_EVENTS", 50)
     producer = Producer(url_of_nobody, log="absent", spool_bytes=0, when_full="block")
     refused: list[bool] = []
 
@@ -283,7 +284,7 @@ def test_a_broken_last_line_costs_that_line_alone(
     """It is reported, and the file is set aside for whoever wants to look at it."""
     path = left_behind(10, 11, 12)
     path.write_bytes(path.read_bytes() + tail)
-    found = Orphans(folder, publish)
+    found = Recovery(folder, publish)
     found.look()
 
     flush_all(found)
@@ -302,7 +303,7 @@ def test_a_broken_line_in_the_middle_leaves_a_hole_that_is_counted(
     lines = path.read_bytes().splitlines(keepends=True)
     lines[3] = b"garbage\n"
     path.write_bytes(b"".join(lines))
-    found = Orphans(folder, publish)
+    found = Recovery(folder, publish)
     found.look()
 
     flush_all(found)
@@ -316,7 +317,7 @@ def test_two_who_flush_at_once_send_everything_once(
 ) -> None:
     """The second finds the files taken."""
     left_behind(*range(1500))
-    one, other = Orphans(folder, publish), Orphans(folder, publish)
+    one, other = Recovery(folder, publish), Recovery(folder, publish)
     one.look()
     other.look()
 
@@ -332,14 +333,14 @@ def test_who_is_killed_halfway_leaves_the_rest_to_the_next(
 ) -> None:
     """Nothing is doubled, wherever it stopped."""
     path = left_behind(*range(1500))
-    one = Orphans(folder, publish)
+    one = Recovery(folder, publish)
     one.look()
     one.step()
     assert numbers(client, keys) == list(range(1, 501))
     one.release()
     assert path.exists()
 
-    other = Orphans(folder, publish)
+    other = Recovery(folder, publish)
     other.look()
     flush_all(other)
 
@@ -354,7 +355,7 @@ def test_a_lost_reply_to_a_flush_doubles_nothing(
     left_behind(*range(700))
     with connect(proxy.url, part="test", answer_timeout=0.3) as behind:
         publisher = Publisher(behind, keys)
-        found = Orphans(folder, lambda producer, first, events, skip: publisher(producer, first, events, skip=skip))
+        found = Recovery(folder, lambda producer, first, events, skip: publisher(producer, first, events, skip=skip))
         found.look()
         found.step()
         proxy.swallow_replies(True)
@@ -373,7 +374,7 @@ def test_a_store_that_loses_what_was_flushed_gets_it_again(
 ) -> None:
     """The file is deleted only when the store has kept it for a while."""
     left_behind(*range(700))
-    found = Orphans(folder, publish)
+    found = Recovery(folder, publish)
     found.look()
     found.step()
     client.delete(keys.events, keys.producers)
@@ -389,7 +390,7 @@ def test_several_files_of_one_producer_are_sent_in_order(
     """Also where they overlap."""
     left_behind(*range(100, 200), first=101)
     left_behind(*range(110), first=1)
-    found = Orphans(folder, publish)
+    found = Recovery(folder, publish)
     found.look()
 
     flush_all(found)
@@ -409,7 +410,7 @@ def test_what_the_dead_producer_had_in_memory_shows_as_a_hole(
 ) -> None:
     """It is gone, and the log will count it."""
     left_behind(*range(5), first=11)
-    found = Orphans(folder, publish)
+    found = Recovery(folder, publish)
     found.look()
 
     flush_all(found)
@@ -424,12 +425,12 @@ def test_files_for_another_store_are_left_alone(
     """A log of the same name elsewhere is another log; who knows better may say so."""
     path = left_behind(1, 2)
     moved = Folder(folder.path, folder.log, "redis://elsewhere:6379/0")
-    found = Orphans(moved, publish)
+    found = Recovery(moved, publish)
     found.look()
     assert found.step() is None
     assert path.exists()
 
-    wanted = Orphans(moved, publish, any_store=True)
+    wanted = Recovery(moved, publish, any_store=True)
     wanted.look()
     flush_all(wanted)
 
@@ -442,7 +443,7 @@ def test_the_files_of_a_living_producer_are_its_own(
     """Nobody adopts them while it lives."""
     producer = Producer(url_of_nobody, log=keys.name, durable=True)
     emit(producer, 1)
-    found = Orphans(Folder(spool_dir / keys.name, keys.name, url_of_nobody), publish)
+    found = Recovery(Folder(spool_dir / keys.name, keys.name, url_of_nobody), publish)
     found.look()
     assert found.step() is None
     producer.close(timeout=0)
@@ -480,8 +481,8 @@ def test_a_durable_producer_with_little_memory_reads_its_files(
     server: Server, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it let go of in memory is on disk."""
-    monkeypatch.setattr(intake, "INBOX_EVENTS", 50)
-    monkeypatch.setattr(intake, "SPILL_EVENTS", 20)
+    monkeypatch.setattr(inbox, "INBOX_EVENTS", 50)
+    monkeypatch.setattr(inbox, "SPILL_EVENTS", 20)
     server.kill()
     with Producer(server.url, log=keys.name, durable=True) as producer:
         emit(producer, *range(2000))
@@ -563,7 +564,7 @@ class Crowded(deque[bytes]):
 def test_an_event_that_comes_while_the_producer_closes_is_kept_or_refused(url_of_nobody: str, spool_dir: Path) -> None:
     """Whatever the moment, none is taken and lost; and nobody is refused because of somebody else's event."""
     producer = Producer(url_of_nobody, log="absent")
-    taken_in = producer._sender._intake
+    taken_in = producer._sender._inbox
     outcomes: dict[int, str] = {}
     threads: list[threading.Thread] = []
 

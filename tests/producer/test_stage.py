@@ -5,13 +5,12 @@ from typing import Any
 import pytest
 import redis
 from etlog_events.errors import InvalidEvent
-from etlog_events.event import Event
+from etlog_events.event import MAX_BYTES, Event
 from etlog_events.keys import Keys
-from etlog_events.rules import MAX_BYTES
 from etlog_producer import Producer
 from etlog_producer.stage import MAX_ERROR, describe
-from samples import WINDOW
-from stream import entries
+from support.samples import WINDOW
+from support.stream import entries
 
 
 def published(producer: Producer, client: redis.Redis, keys: Keys) -> list[tuple[str, dict[str, Any]]]:

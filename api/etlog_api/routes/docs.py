@@ -1,11 +1,48 @@
-"""The description of the API, for programs and for people."""
+"""The description of the API: OpenAPI for programs, and a page for people without a script."""
+
+from html import escape
+from typing import Any
 
 import orjson
 from fastapi import APIRouter, FastAPI, Response
 
-from etlog_api.description import openapi
-from etlog_api.docs import STYLE, page
-from etlog_api.response import json_response
+from etlog_api.errors import json_response
+from etlog_api.openapi import openapi
+
+_STYLE = b"""\
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h2 { border-top: 1px solid #8886; padding-top: 1rem; font-size: 1.1rem; }
+code, pre { font-family: ui-monospace, monospace; font-size: .9em; }
+pre { overflow-x: auto; padding: .8rem; background: #8882; }
+td, th { text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; }
+"""
+
+
+def _html(document: dict[str, Any], style_url: str, document_url: str) -> str:
+    """The OpenAPI document for people."""
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>{escape(document['info']['title'])} API</title><link rel=stylesheet href='{escape(style_url)}'>"
+        f"<h1>{escape(document['info']['title'])} API</h1><p>{escape(document['info']['description'])} "
+        f"The same as <a href='{escape(document_url)}'>OpenAPI</a>.</p>"
+    ]
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            parts.append(f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(operation['summary'])}.</p>")
+            if operation.get("description"):
+                parts.append(f"<p>{escape(operation['description'])}</p>")
+            rows = [
+                (f"<code>{escape(parameter['name'])}</code>", escape(parameter.get("description", "")))
+                for parameter in operation.get("parameters", [])
+            ]
+            rows += [(code, escape(answer["description"])) for code, answer in operation["responses"].items()]
+            parts.append("<table>" + "".join(f"<tr><th>{name}<td>{about}" for name, about in rows) + "</table>")
+            for content in operation["responses"]["200"].get("content", {}).values():
+                if "example" in content:
+                    example = orjson.dumps(content["example"], option=orjson.OPT_INDENT_2).decode()
+                    parts.append(f"<pre>{escape(example)}</pre>")
+    return "".join(parts)
 
 
 def router(app: FastAPI, *, tokens: bool) -> APIRouter:
@@ -18,11 +55,11 @@ def router(app: FastAPI, *, tokens: bool) -> APIRouter:
 
     @routes.get("/docs")
     async def docs() -> Response:
-        text = page(openapi(app, tokens=tokens), "docs.css", "openapi.json")
+        text = _html(openapi(app, tokens=tokens), "docs.css", "openapi.json")
         return Response(text, media_type="text/html; charset=utf-8")
 
     @routes.get("/docs.css")
     async def style() -> Response:
-        return Response(STYLE, media_type="text/css; charset=utf-8")
+        return Response(_STYLE, media_type="text/css; charset=utf-8")
 
     return routes

@@ -10,11 +10,11 @@ from sse_starlette.sse import SendTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from etlog_api.description import KIND, LAST_EVENT_ID, LOG, LOG_PATH, answers
-from etlog_api.page import parse_position
+from etlog_api.errors import EXPECTED, error_response
+from etlog_api.live.frames import parse_position
+from etlog_api.openapi import KIND, LAST_EVENT_ID, LOG, LOG_PATH, answers
 from etlog_api.query import BadQuery, Queries, parse_kinds
-from etlog_api.response import EXPECTED, error_response
-from etlog_api.service import Service
+from etlog_api.registry import Registry
 
 logger = logging.getLogger("etlog.api")
 
@@ -40,13 +40,13 @@ class LiveResponse(EventSourceResponse):
 
 
 class LogEndpoint:
-    """Answers with a log of `service`: a plain ASGI application, which `etlog_api.description` describes."""
+    """Answers with a log of `service`: a plain ASGI application, which `etlog_api.openapi` describes."""
 
     path = LOG_PATH
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._queries = Queries(service.settings.kinds, service.settings.timezone, service.clock)
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._queries = Queries(registry.settings.kinds, registry.settings.timezone, registry.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -55,7 +55,7 @@ class LogEndpoint:
             if scope["method"] not in {"GET", "HEAD"}:
                 raise HTTPException(405, headers={"Allow": "GET, HEAD"})
             text = scope["query_string"]
-            log = self._service.log_called(self._queries.log(text), scope)
+            log = self._registry.log_called(self._queries.log(text), scope)
             query = self._queries.query(text)
             response = await log.cache.body(await log.reader.view(), query).respond(scope["headers"])
         except EXPECTED as e:
@@ -63,10 +63,10 @@ class LogEndpoint:
         await response(scope, receive, send)
 
 
-def router(service: Service) -> APIRouter:
+def router(registry: Registry) -> APIRouter:
     """The route of the live log, for the logs of `service`."""
     routes = APIRouter()
-    kinds = service.settings.kinds
+    kinds = registry.settings.kinds
 
     @routes.get(
         f"{LOG_PATH}/stream",
@@ -78,7 +78,7 @@ def router(service: Service) -> APIRouter:
         openapi_extra={"parameters": [LOG, KIND, LAST_EVENT_ID]},
     )
     async def stream(request: Request) -> Response:
-        live = service.log(request).live
+        live = registry.log(request).live
         wanted, _ = parse_kinds(request.query_params, kinds)
         last = request.headers.get("last-event-id")
         try:

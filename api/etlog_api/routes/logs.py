@@ -3,12 +3,12 @@
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from etlog_api.description import answers
-from etlog_api.response import json_response
-from etlog_api.service import Service
+from etlog_api.errors import json_response
+from etlog_api.openapi import answers
+from etlog_api.registry import Registry
 
 
-def router(service: Service) -> APIRouter:
+def router(registry: Registry) -> APIRouter:
     """The route, for the logs of `service`."""
     routes = APIRouter()
 
@@ -18,8 +18,8 @@ def router(service: Service) -> APIRouter:
         responses=answers("The logs.", 401, schema="Logs"),
     )
     async def logs(request: Request) -> Response:
-        names = service.names(request)
-        data = {"default": service.default(names), "logs": list(names)}
+        names = registry.names(request)
+        data = {"default": registry.default(names), "logs": list(names)}
         return json_response(orjson.dumps({"code": 200, "data": data}))
 
     return routes

@@ -7,12 +7,12 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from etlog_api.bugreport import bugreport
-from etlog_api.description import LOG, answers
-from etlog_api.response import json_response, unavailable
-from etlog_api.service import Service
+from etlog_api.errors import json_response, unavailable
+from etlog_api.openapi import LOG, answers
+from etlog_api.registry import Registry
 
 
-def router(service: Service) -> APIRouter:
+def router(registry: Registry) -> APIRouter:
     """The routes, for the logs of `service`."""
     routes = APIRouter()
 
@@ -23,7 +23,7 @@ def router(service: Service) -> APIRouter:
         openapi_extra={"parameters": [LOG]},
     )
     async def status(request: Request) -> Response:
-        return json_response(b'{"code":200,"data":%b}' % orjson.dumps(await service.log(request).status()))
+        return json_response(b'{"code":200,"data":%b}' % orjson.dumps(await registry.log(request).status()))
 
     @routes.get(
         "/model/etl/bugreport",
@@ -33,15 +33,15 @@ def router(service: Service) -> APIRouter:
         openapi_extra={"parameters": [LOG]},
     )
     async def report(request: Request) -> Response:
-        log = service.log(request)
+        log = registry.log(request)
         text, found, evidence = await asyncio.gather(log.text_or_none(), log.status_or_none(), log.evidence_or_none())
-        settings, several = service.settings, ""
+        settings, several = registry.settings, ""
         if settings.names:  # one whose token opens some logs learns no other's name
-            names = service.names(request)
-            settings = replace(settings, name=service.default(names) or log.name, names=tuple(names))
+            names = registry.names(request)
+            settings = replace(settings, name=registry.default(names) or log.name, names=tuple(names))
             several = f"{log.name}-"
         content = await asyncio.to_thread(bugreport, text, found, settings, evidence)
-        name = f"etlog-bugreport-{several}{service.clock(service.settings.timezone):%Y%m%dT%H%M%S}.zip"
+        name = f"etlog-bugreport-{several}{registry.clock(registry.settings.timezone):%Y%m%dT%H%M%S}.zip"
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
         return Response(content, headers=headers, media_type="application/zip")
 
@@ -52,8 +52,8 @@ def router(service: Service) -> APIRouter:
         response_class=Response,
     )
     async def metrics(request: Request) -> Response:
-        names = service.names(request)
-        text = service.metrics.text(await service.figures(names), service.ages(names))
+        names = registry.names(request)
+        text = registry.metrics.text(await registry.figures(names), registry.ages(names))
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @routes.head("/healthz", include_in_schema=False)
@@ -68,7 +68,7 @@ def router(service: Service) -> APIRouter:
         responses=answers("It can.", 503, schema="Health"),
     )
     async def readyz() -> Response:
-        problem = await service.problem()
+        problem = await registry.problem()
         return unavailable(problem) if problem else json_response(b'{"code":200,"data":"ready"}')
 
     return routes

@@ -7,7 +7,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from etlog import dead as dead_letters
+from etlog import dead_letters
 from etlog.connection import connected
 from etlog.errors import CommandFailed
 from etlog.options import LogName, RedisUrl, settings_of

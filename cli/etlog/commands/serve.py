@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from etlog import logs
+from etlog import logging_setup
 from etlog.errors import CommandFailed
 from etlog.options import LogName, RedisUrl, settings_of
 
@@ -60,7 +60,7 @@ def serve(
     if ssl_certfile and ssl_keyfile:
         tls = Certificate(ssl_certfile, ssl_keyfile, ssl_keyfile_password, ssl_ca_certs)
     settings = settings_of(redis_url=redis_url, name=log, host=host, port=port)
-    logs.configure(settings.log_level, settings.log_format)
+    logging_setup.configure(settings.log_level, settings.log_format)
     answer(settings, workers, _prefix(root_path), tls)
 
 

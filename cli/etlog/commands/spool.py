@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from etlog import logs
+from etlog import logging_setup
 from etlog.errors import FAILED, CommandFailed
 from etlog.options import LogName, RedisUrl, settings_of
 
@@ -44,7 +44,7 @@ def spool_flush(
     from etlog import spool as spooling  # noqa: PLC0415
 
     settings = settings_of(redis_url=redis_url, name=log)
-    logs.configure("ERROR", settings.log_format)
+    logging_setup.configure("ERROR", settings.log_format)
     done = spooling.flush(settings, any_store=any_store)
     events = sum(orphan.sent for orphan in done)
     left = spooling.look(spooling.folder_of(settings))

@@ -1,0 +1,1 @@
+"""The live log: what is applied, as Server-Sent Events."""

@@ -1,0 +1,121 @@
+"""The live log: Server-Sent Events for any number of clients, each from where it wants to begin.
+
+Only what is applied is shown, in stream order, once: entries up to the cursor, without dead letters and duplicates.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from functools import partial
+
+import anyio
+from etlog_events.errors import StoreError, StoreUnavailable
+from etlog_events.keys import Keys
+from etlog_events.kinds import Kinds
+
+from etlog_api.live.frames import Position, connected, position_of, resync
+from etlog_api.live.stream import Stream, without_duplicates
+from etlog_api.live.subscriber import Subscriber
+from etlog_api.live.tailer import Tailer
+from etlog_api.log.connection import QUESTION_TIMEOUT, StoreClients
+
+logger = logging.getLogger("etlog.api")
+
+#: Clients for which the stream is read again at a time. All clients of a failed replica come to the others at once.
+REPLAYS = 4
+
+
+class Hub:
+    """The live log of one log; it is followed while there are clients."""
+
+    def __init__(self, connections: StoreClients, keys: Keys, kinds: Kinds) -> None:
+        self._connections = connections
+        self._stream = Stream(keys, kinds)
+        self._replays = asyncio.Semaphore(REPLAYS)
+        self._follower: Tailer | None = None
+        self.leaving = anyio.Event()  # set when the service stops, while clients are still there
+
+    async def listen(self, after: Position | None, kinds: frozenset[str] | None) -> AsyncGenerator[bytes, None]:
+        """Everything of `kinds` that is applied after the entry `after`, or from now on, as Server-Sent Events.
+
+        Raises `StoreUnavailable` or `NewerContract` when there is nothing to begin from. Ends when the client must
+        connect anew: it was cut off, the store went away while the stream was read again for it, or the service stops.
+        """
+        tailer = self._follower = self._follower or Tailer(self._connections, self._stream, self.leaving)
+        subscriber = Subscriber()
+        tailer.subscribers.add(subscriber)
+        try:
+            joined = await _join(tailer)
+            yield connected(joined if after is None else None)
+            try:
+                if after is not None and after > joined:
+                    if await self._is_known(after):  # from a replica that is ahead of this one
+                        joined = after
+                    else:
+                        yield resync("the log stands before your last event; read it anew", joined)
+                elif after is not None:
+                    async for chunk in self._replay(after, joined, kinds):
+                        yield chunk
+            except StoreError as e:
+                logger.warning("A client of the live log must come again: %s", e, extra={"action": "live_ended"})
+                return
+            while page := await subscriber.take():
+                yield page.spell(kinds, joined)
+            if subscriber.cut_off is not None:
+                yield resync(subscriber.cut_off, tailer.at)
+        finally:
+            tailer.subscribers.discard(subscriber)
+            if not tailer.subscribers:
+                tailer.stop()
+                self._follower = None
+
+    async def close(self) -> None:
+        """Stop following."""
+        if self._follower is not None:
+            self._follower.stop()
+            await asyncio.wait(self._follower.tasks)
+
+    async def _is_known(self, position: Position) -> bool:
+        """Whether the log is applied as far as `position`."""
+        return position <= await self._connections.ask(self._stream.cursor)
+
+    async def _replay(self, after: Position, until: Position, kinds: frozenset[str] | None) -> AsyncIterator[bytes]:
+        """What came behind `after` up to `until`, as far as the stream still holds it."""
+        numbers = await self._numbers_at(after)
+        while after < until:
+            async with self._replays:
+                entries = await self._connections.ask(partial(self._stream.complete_entries, after=after, until=until))
+            if entries is None:
+                yield resync("the stream no longer holds what came after your last event; read the log anew", until)
+                return
+            for page in self._stream.frames(entries, numbers):
+                yield page.spell(kinds, after)
+            after = position_of(entries[-1][0]) if entries else until
+
+    async def _numbers_at(self, until: Position) -> dict[bytes, int]:
+        """The last applied number of each producer at `until`; none where the log has never seen a duplicate.
+
+        Only the entries tell, so all up to there are read.
+        """
+        numbers: dict[bytes, int] = {}
+        if not await self._connections.ask(self._stream.duplicates):
+            return numbers
+        at: Position = (0, 0)
+        while at < until:
+            async with self._replays:
+                entries = await self._connections.ask(partial(self._stream.entries, after=at, until=until))
+            for _ in without_duplicates(entries, numbers):
+                pass
+            at = position_of(entries[-1][0]) if entries else until
+        return numbers
+
+
+async def _join(tailer: Tailer) -> Position:
+    try:
+        async with asyncio.timeout(QUESTION_TIMEOUT):
+            await tailer.started.wait()
+    except TimeoutError as e:
+        if tailer.refused is not None:
+            raise tailer.refused from e
+        raise StoreUnavailable("the store cannot be reached, so the log cannot be followed") from e
+    return tailer.at

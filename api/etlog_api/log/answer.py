@@ -1,0 +1,124 @@
+"""Answers: the envelope of OpenCost around events spliced in as they are stored, not decoded and encoded again."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from datetime import UTC, datetime
+from itertools import islice
+
+import orjson
+from etlog_events import timestamps
+from etlog_events.kinds import Kinds
+from etlog_events.windows import Window
+
+from etlog_api.log.reader import View
+from etlog_api.log.replication_link import staleness
+from etlog_api.log.snapshot import Snapshot
+from etlog_api.query import Query
+
+_TIME = b'"time":"'
+
+
+def answer(view: View, query: Query, kinds: Kinds) -> bytes:
+    """The body that answers `query`."""
+    snapshot = view.snapshot
+    asked = _categories(query, kinds)
+    logs = {category: select(events, query) if category in asked else () for category, events in snapshot.logs.items()}
+    counters = {
+        name: number for name, number in snapshot.counters.items() if query.kinds is None or name in query.kinds
+    }
+    return envelope(logs, counters, warning(view, query, kinds, logs))
+
+
+def envelope(logs: Mapping[str, Sequence[bytes]], counters: Mapping[str, int], warning: str | None) -> bytes:
+    """`{"code":200,"data":{…},"warning":"…"}`; the items of `logs` are JSON already."""
+    data = [b'"%b":[%b]' % (category.encode(), b",".join(items)) for category, items in logs.items()]
+    data.append(b'"counters":' + orjson.dumps(counters))
+    tail = b',"warning":' + orjson.dumps(warning) if warning else b""
+    return b'{"code":200,"data":{%b}%b}' % (b",".join(data), tail)
+
+
+def error(code: int, message: str) -> bytes:
+    """The envelope of an answer that is none: `{"code":400,"message":"illegal window: 7y"}`."""
+    return orjson.dumps({"code": code, "message": message})
+
+
+def select(events: Sequence[bytes], query: Query) -> Sequence[bytes]:
+    """The events, stored canonical text in the order of the log, that pass the query."""
+    passing: Iterable[bytes] = events if query.limit is None else reversed(events)  # the newest are found first
+    if query.kinds is not None:
+        prefixes = tuple(b'{"kind":"%b"' % name.encode() for name in query.kinds)
+        passing = (event for event in passing if event.startswith(prefixes))
+    if query.window is not None:
+        passing = _within(passing, query.window)
+    if query.limit is None:
+        return events if passing is events else list(passing)
+    return list(islice(passing, query.limit))[::-1]
+
+
+def time_of(event: bytes) -> str:
+    """The time in canonical text; it stands last."""
+    return event[event.rindex(_TIME) + len(_TIME) : -2].decode()
+
+
+def _within(events: Iterable[bytes], window: Window) -> Iterator[bytes]:
+    """Without the `Z` at their end, canonical times order as their texts do: no event's time needs to be parsed."""
+    start = b"" if window.start_ns is None else timestamps.from_nanoseconds(window.start_ns)[:-1].encode()
+    end = (
+        b":" if window.end_ns is None else timestamps.from_nanoseconds(window.end_ns)[:-1].encode()
+    )  # beyond any digit
+    skipped = len(_TIME)
+    return (event for event in events if start <= event[event.rindex(_TIME) + skipped : -3] < end)
+
+
+def warning(view: View, query: Query, kinds: Kinds, logs: Mapping[str, Sequence[bytes]]) -> str | None:
+    """What the reader of an answer with `logs` must know to not be misled, or None."""
+    warnings = []
+    if view.away_since is not None:
+        since = datetime.fromtimestamp(view.away_since, UTC)
+        warnings.append(
+            f"the store cannot be reached since {timestamps.from_datetime(since)}, this is the log as it was then"
+        )
+    if view.behind_since is not None:
+        warnings.append(staleness(view.behind_since))
+    if query.unknown:
+        texts = ", ".join(repr(text) for text in query.unknown)
+        warnings.append(f"no kind contains {texts}; the kinds are {', '.join(kinds.by_name)}")
+    if query.window is not None:
+        cut = {category for category, events in logs.items() if query.limit is not None and len(events) >= query.limit}
+        warnings += _incomplete(view.snapshot, query.window, kinds, _categories(query, kinds) - cut)
+    return "; ".join(warnings) or None
+
+
+def _categories(query: Query, kinds: Kinds) -> Set[str]:
+    """The categories of which events are asked for."""
+    return {kinds.by_name[name].category for name in (kinds.by_name if query.kinds is None else query.kinds)}
+
+
+def _incomplete(snapshot: Snapshot, window: Window, kinds: Kinds, categories: Set[str]) -> list[str]:
+    """A category that counted more events than its list holds has let go of those that came first: a window that
+    reaches back to them is answered in part."""
+    counted = dict.fromkeys(snapshot.logs, 0)
+    for name, number in snapshot.counters.items():
+        if name in kinds.by_name:
+            counted[kinds.by_name[name].category] += number
+    found = []
+    for category, events in snapshot.logs.items():
+        if category in categories and events and len(events) < counted[category]:
+            doubtful = _doubtful_until(events)
+            if window.start_ns is None or window.start_ns <= timestamps.to_nanoseconds(doubtful):
+                found.append(
+                    f"{category} holds the {len(events)} events that came last: up to {doubtful} some may be missing"
+                )
+    return found
+
+
+def _doubtful_until(events: Sequence[bytes]) -> str:
+    """The time up to which a list that has let go of events may lack some: the newest in its older half.
+
+    A list is in the order of arrival. What left it came before all that it holds, and so is older than any of these
+    that came in time. The first ones need not have: they may be late, out of a spool. Late ones do not raise the newest
+    time of the half, so one in time is enough there. Only more late events in a row than that, or a stage whose clock
+    is ahead, can hide that a later one is missing.
+    """
+    skipped = len(_TIME)
+    half = events[: (len(events) + 1) // 2]
+    return time_of(max(half, key=lambda event: event[event.rindex(_TIME) + skipped : -3]))  # as in `_within`

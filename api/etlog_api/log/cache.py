@@ -1,0 +1,47 @@
+"""The cache of answers to queries, for one version of the log at a time."""
+
+from collections import OrderedDict
+
+from etlog_events.kinds import Kinds
+
+from etlog_api.log.answer import answer
+from etlog_api.log.reader import View
+from etlog_api.log.snapshot import Snapshot
+from etlog_api.negotiation import Body
+from etlog_api.query import Query
+
+#: Answers that are kept of a log, and the bytes of all logs without codings; the newest of each is always kept.
+#: Dashboards ask for the same few, and a full log of a thousand events is about 200 KiB, but events may be long and a
+#: window may end now.
+MAX_ANSWERS, MAX_BYTES = 64, 64 * 1024 * 1024
+
+
+class AnswerCache:
+    """Bodies by query, each made once a snapshot; the least recently used ones go first.
+
+    So many `logs` share the bytes.
+    """
+
+    def __init__(self, kinds: Kinds, logs: int = 1) -> None:
+        self._kinds = kinds
+        self._logs = logs
+        self._snapshot: Snapshot | None = None
+        self._bodies: OrderedDict[tuple[Query, float | None, float | None], Body] = OrderedDict()
+        self._bytes = 0
+
+    def body(self, view: View, query: Query) -> Body:
+        """The answer to `query` on what `view` shows."""
+        if view.snapshot is not self._snapshot:
+            self._bodies.clear()
+            self._bytes = 0
+            self._snapshot = view.snapshot
+        key = (query, view.away_since, view.behind_since)
+        body = self._bodies.get(key)
+        if body is None:
+            body = self._bodies[key] = Body(answer(view, query, self._kinds), view.snapshot.cursor)
+            self._bytes += len(body.text)
+            while len(self._bodies) > 1 and (len(self._bodies) > MAX_ANSWERS or self._bytes > MAX_BYTES // self._logs):
+                self._bytes -= len(self._bodies.popitem(last=False)[1].text)
+        else:
+            self._bodies.move_to_end(key)
+        return body

@@ -1,0 +1,136 @@
+"""Asking the store about one log: by a new client, or over one connection that stays."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import redis
+from etlog_events import store
+from etlog_events.keys import Keys
+from etlog_events.store.discovery import ReadFrom
+
+#: Seconds that a request waits for the store; every answer of ours is promised within 2.
+QUESTION_TIMEOUT = 1.5
+
+T = TypeVar("T")
+
+
+class StoreClients:
+    """StoreClients to the store at `url`, or its replicas, for the log called `log`."""
+
+    def __init__(self, url: str, log: str, read_from: ReadFrom) -> None:
+        self._url = url
+        self._log = log
+        self._read_from = read_from
+
+    def open(self, answer_timeout: float | None = QUESTION_TIMEOUT) -> Any:
+        """A client that stays until its user closes it. Nothing is sent yet.
+
+        One without `answer_timeout`, in seconds, must be asked under a timeout: it is told of an answer a third sooner.
+        """
+        return store.connect_async(
+            self._url, part="api", log=self._log, read_from=self._read_from, answer_timeout=answer_timeout
+        )
+
+    async def ask(self, question: Callable[[Any], Awaitable[T]]) -> T:
+        """What `question` finds out with a client: a new one, so that none is half open or leads to a demoted store.
+
+        Raises `StoreError` when the store cannot be reached, does not answer in time or refuses.
+        """
+
+        async def asked() -> T:
+            async with self.open() as client:
+                return await question(client)
+
+        task = asyncio.create_task(asked())
+        task.add_done_callback(_look_at)
+        try:
+            await asyncio.wait({task}, timeout=QUESTION_TIMEOUT)
+            with store.translated(self._url):
+                if not task.done():
+                    raise redis.TimeoutError(f"no answer within {QUESTION_TIMEOUT} s")
+                return task.result()
+        finally:
+            task.cancel()  # and not waited for: before Python 3.12 the driver may swallow it
+
+
+def _look_at(task: "asyncio.Task[Any]") -> None:
+    """Keep asyncio from complaining that nobody looked at the error of a task that was given up."""
+    if not task.cancelled():
+        task.exception()
+
+
+Command = tuple[str | int, ...]
+
+
+class Connection:
+    """Asks over one connection of `client`, made when it is needed.
+
+    The way through the client itself, with its pool, takes two times as long as all the rest of a question. Whoever
+    asks bounds the time, if the client does not.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._connection = client.connection_pool.make_connection()
+        self._understand = client.response_callbacks
+        self._packed = lru_cache(maxsize=16)(self._pack)
+
+    async def ask(self, *commands: Command) -> list[Any]:
+        """The answers to reading `commands`, sent together. Raises the driver's errors."""
+        kept = self._connection.is_connected
+        try:
+            return await self._ask(commands)
+        except redis.ConnectionError:
+            if not kept:
+                raise
+            return await self._ask(commands)  # the store may have closed it since the last question
+
+    async def _ask(self, commands: tuple[Command, ...]) -> list[Any]:
+        connection = self._connection
+        try:
+            await connection.send_packed_command(self._packed(commands), check_health=False)
+            answers = [await connection.read_response() for _ in commands]
+        except BaseException:
+            await connection.disconnect(nowait=True)  # an answer that nobody took may still come
+            raise
+        understand = self._understand
+        return [
+            understand[command[0]](answer) if command[0] in understand else answer
+            for command, answer in zip(commands, answers, strict=True)
+        ]
+
+    def _pack(self, commands: tuple[Command, ...]) -> bytes:
+        return b"".join(piece for command in commands for piece in self._connection.pack_command(*command))
+
+    async def close(self) -> None:
+        """Close the connection; the next question makes another one."""
+        await self._connection.disconnect()
+
+
+#: Reads that may find that the cursor moved meanwhile. Commands that are sent together are answered together, unless
+#: the store is given them in pieces, so the first one does it. A transaction would do it too, but a store that is full
+#: refuses it, even one that only reads.
+ATTEMPTS = 8
+
+
+async def read_consistently(
+    ask: Callable[..., Awaitable[list[Any]]], keys: Keys, *commands: Command
+) -> tuple[bytes | None, list[Any]]:
+    """The cursor, and what `ask` is answered to `commands`. Raises the driver's errors, one of them if it never is one
+    cursor."""
+    cursor_then: Command = ("GET", keys.cursor)
+    for _ in range(ATTEMPTS):
+        cursor, *answers, cursor_after = await ask(cursor_then, *commands, cursor_then)
+        if cursor == cursor_after:
+            return cursor, answers
+    raise redis.ConnectionError("the log moves faster than it can be read")
+
+
+async def pipelined(client: Any, *commands: Command) -> list[Any]:
+    """The answers to `commands`, sent together over a client of the store."""
+    async with client.pipeline(transaction=False) as pipe:
+        for command in commands:
+            pipe.execute_command(*command)
+        answers: list[Any] = await pipe.execute()
+    return answers

@@ -1,0 +1,88 @@
+"""One log as a replica serves it: its own connection, reader, cache and live tail."""
+
+from functools import partial
+from typing import Any
+
+from etlog_events.errors import StoreError
+from etlog_events.keys import Keys
+from etlog_events.settings import Settings
+
+from etlog_api.bugreport import Evidence, read_evidence
+from etlog_api.live.hub import Hub
+from etlog_api.log.cache import AnswerCache
+from etlog_api.log.connection import Connection, StoreClients
+from etlog_api.log.reader import Reader
+from etlog_api.log.replication_link import ReplicationLink
+from etlog_api.log.snapshot import read_counters, read_cursor, read_snapshot
+from etlog_api.metrics import Figures
+from etlog_api.query import Query
+from etlog_api.status import Readiness, Status, read_status
+
+
+class Log:
+    """The log `name` of `settings`. Nothing is sent to the store before the first question."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self.name = name
+        self._keys, self._kinds = Keys(name), settings.kinds
+        link = ReplicationLink() if settings.read_from == "replica" else None
+        self._connections = StoreClients(settings.redis_url, name, settings.read_from)
+        # The reader's own: it asks one question at a time, each under a timeout.
+        self._line = Connection(self._connections.open(answer_timeout=None))
+        self.reader = Reader(
+            partial(read_cursor, self._line, self._keys, link),
+            partial(read_snapshot, self._line, self._keys, self._kinds, link),
+            self._line.close,
+            link,
+        )
+        self.cache = AnswerCache(self._kinds, len(settings.logs))
+        self.live = Hub(self._connections, self._keys, self._kinds)
+        self._readiness = Readiness()
+
+    async def close(self) -> None:
+        """Leave the store."""
+        await self.live.close()
+        await self._line.close()
+
+    async def status(self) -> Status:
+        """The present status. Raises `StoreError` when the store does not give it in time."""
+        return await self._connections.ask(partial(read_status, keys=self._keys))
+
+    async def problem(self) -> str | None:
+        """What keeps this replica from being ready for the log, or None."""
+        try:
+            return self._readiness.problem(await self.status())
+        except StoreError as e:
+            return str(e)
+
+    async def status_or_none(self) -> Status | None:
+        """The present status, or None while the store is away."""
+        try:
+            return await self.status()
+        except StoreError:
+            return None
+
+    async def figures_or_none(self) -> Figures | None:
+        """Status and counters, or None while the store is away."""
+
+        async def read(client: Any) -> Figures:
+            return await read_status(client, self._keys), await read_counters(client, self._keys, self._kinds)
+
+        try:
+            return await self._connections.ask(read)
+        except StoreError:
+            return None
+
+    async def text_or_none(self) -> bytes | None:
+        """The answer to a query for everything, or None while there is none."""
+        try:
+            return self.cache.body(await self.reader.view(), Query()).text
+        except StoreError:
+            return None
+
+    async def evidence_or_none(self) -> Evidence | None:
+        """What a bug report shows besides, or None while the store is away."""
+        try:
+            return await self._connections.ask(partial(read_evidence, keys=self._keys))
+        except StoreError:
+            return None

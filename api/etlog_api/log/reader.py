@@ -1,0 +1,167 @@
+"""The reader of one replica: keeps the last snapshot, and asks the store no more than whether it is still the last."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import redis
+from etlog_events.errors import NewerContract, StoreUnavailable
+
+from etlog_api.log.connection import QUESTION_TIMEOUT
+from etlog_api.log.replication_link import ReplicationLink
+from etlog_api.log.snapshot import Snapshot
+
+logger = logging.getLogger("etlog.api")
+
+#: Seconds after a move of the log in which the next one is taken for granted: what was added is asked for at once.
+MOVES_ON = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a reader sees: a snapshot, and since when (seconds since 1970) the store cannot be asked about it.
+
+    `behind_since` is since when the replica that it was read from has no link to its primary.
+    """
+
+    snapshot: Snapshot
+    away_since: float | None = None
+    behind_since: float | None = None
+
+
+class Question:
+    """A question to the store, and those who wait for its answer: each by a future of his own, so that who leaves
+    takes it from nobody."""
+
+    def __init__(self) -> None:
+        self._waiting: list[asyncio.Future[View | None]] = []
+        self._answered = False
+        self._view: View | None = None
+
+    def wait(self) -> "asyncio.Future[View | None]":
+        """The answer, None when there is no view."""
+        waiting: asyncio.Future[View | None] = asyncio.get_running_loop().create_future()
+        if self._answered:
+            waiting.set_result(self._view)
+        else:
+            self._waiting.append(waiting)
+        return waiting
+
+    def answer(self, view: View | None, error: BaseException | None = None) -> None:
+        """Answer all who wait, and will; the first answer stands. None comes to wait after an error."""
+        if self._answered:
+            return
+        self._answered, self._view = True, view
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_exception(error) if error else waiting.set_result(view)
+
+
+class Reader:
+    """Gives the present view of one log to any number of requests at once.
+
+    A question to the store is shared by all requests that wait before it is asked, and by none that comes later: so
+    whoever has seen an event applied finds it in the answer.
+    """
+
+    def __init__(
+        self,
+        read_cursor: Callable[[], Awaitable[bytes | None]],
+        read_snapshot: Callable[[Snapshot | None], Awaitable[Snapshot]],
+        drop_connection: Callable[[], Awaitable[None]],
+        link: ReplicationLink | None = None,
+    ) -> None:
+        self._read_cursor = read_cursor
+        self._read_snapshot = read_snapshot
+        self._drop_connection = drop_connection
+        self._link = link or ReplicationLink()
+        self._asking = asyncio.Lock()
+        self._next: Question | None = None
+        self._snapshot: Snapshot | None = None
+        self._read_at = 0.0
+        self._moved_at = float("-inf")
+        self._away_since: float | None = None
+        self._refused = False
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the store last said what the log is; None before the first answer."""
+        return time.monotonic() - self._read_at if self._snapshot is not None else None
+
+    async def view(self) -> View:
+        """The log as it stands now, or as it last stood while the store is away.
+
+        Raises `StoreUnavailable` when it is away and there is nothing to answer from; `NewerContract` when the log is
+        not understood.
+        """
+        view = await (self._next or self._begin()).wait()
+        if view is None:
+            raise StoreUnavailable("the store cannot be reached, and nothing was read from it yet")
+        return view
+
+    def _begin(self) -> Question:
+        """A question for all who come before it is asked. One timer for all of them keeps them in time behind a
+        question that hangs; a timer each would take longer than the rest of an answer."""
+        question, asking = Question(), asyncio.create_task(self._ask())
+
+        def give_up() -> None:
+            if not asking.done():
+                question.answer(self._away(TimeoutError()))
+
+        def settle(_: object) -> None:
+            timer.cancel()
+            error = asking.exception()
+            question.answer(None if error else asking.result(), error)
+
+        timer = asyncio.get_running_loop().call_later(QUESTION_TIMEOUT, give_up)
+        asking.add_done_callback(settle)
+        self._next = question
+        return question
+
+    async def _ask(self) -> View | None:
+        async with self._asking:
+            self._next = None  # who comes from here on was not there when this question was asked
+            try:
+                async with asyncio.timeout(QUESTION_TIMEOUT):
+                    snapshot = await self._refreshed()
+            except NewerContract as e:
+                if not self._refused:
+                    logger.error("Cannot answer: %s", e, extra={"action": "newer_contract"})
+                self._refused = True
+                raise
+            except (redis.RedisError, OSError) as e:  # a timeout is an OSError
+                return self._away(e)
+        if self._away_since is not None:
+            logger.warning(
+                "The store answers again after %.1f s", time.time() - self._away_since, extra={"action": "store_back"}
+            )
+            self._away_since = None
+        self._refused = False
+        self._snapshot, self._read_at = snapshot, time.monotonic()
+        return View(snapshot, behind_since=self._link.down_since)
+
+    async def _refreshed(self) -> Snapshot:
+        snapshot = self._snapshot
+        try:
+            moves = time.monotonic() - self._moved_at < MOVES_ON
+            if snapshot is not None and not moves and await self._read_cursor() == snapshot.cursor:
+                return snapshot
+            found = await self._read_snapshot(snapshot)
+        except redis.RedisError:
+            await self._drop_connection()  # it may lead to a store that was demoted, while another took its place
+            raise
+        if snapshot is not None:
+            if found.cursor == snapshot.cursor:
+                return snapshot
+            self._moved_at = time.monotonic()
+        return found
+
+    def _away(self, error: Exception) -> View | None:
+        if self._away_since is None:
+            self._away_since = time.time()
+            logger.warning("The store is away: %s", str(error) or "no answer in time", extra={"action": "store_away"})
+        if self._snapshot is None:
+            return None
+        return View(self._snapshot, self._away_since, self._link.down_since)

@@ -1,0 +1,272 @@
+"""The description of the API: its OpenAPI document."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from etlog_api.middleware import GUARDED
+
+_TIME = {"type": "string", "format": "date-time"}
+_COUNT = {"type": "integer", "minimum": 0}
+_ENTRY_ID = {"type": ["string", "null"], "pattern": "^[0-9]+-[0-9]+$"}
+
+
+def _envelope(data: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["code", "data"],
+        "additionalProperties": False,
+        "properties": {
+            "code": {"const": 200},
+            "data": data,
+            "warning": {"type": "string", "description": "There when the answer may mislead, and says how."},
+        },
+    }
+
+
+SCHEMAS: dict[str, Any] = {
+    "Event": {
+        "type": "object",
+        "required": ["kind", "metadata", "time"],
+        "additionalProperties": False,
+        "properties": {
+            "kind": {"type": "string", "examples": ["AllocationSetSaved"]},
+            "metadata": {
+                "type": "object",
+                "description": "Further keys are the stage's own.",
+                "properties": {
+                    "size": {**_COUNT, "description": "Number of records in the set."},
+                    "window": {
+                        "type": "object",
+                        "description": "The set's window.",
+                        "required": ["start", "end"],
+                        "properties": {"start": _TIME, "end": _TIME},
+                    },
+                    "error": {"type": "string", "description": "What failed, on the two kinds of errors."},
+                },
+            },
+            "time": {**_TIME, "description": "When it happened, to the nanosecond."},
+        },
+    },
+    "Log": _envelope(
+        {
+            "type": "object",
+            "required": ["allocation", "asset", "counters"],
+            "properties": {
+                "counters": {
+                    "type": "object",
+                    "description": "Events of each kind since the log began.",
+                    "additionalProperties": _COUNT,
+                }
+            },
+            "additionalProperties": {
+                "type": "array",
+                "description": "The newest events of one category, oldest first.",
+                "items": {"$ref": "#/components/schemas/Event"},
+            },
+        }
+    ),
+    "Status": _envelope(
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "cursor": {**_ENTRY_ID, "description": "The last applied entry of the stream."},
+                "last_entry": {**_ENTRY_ID, "description": "The last entry of the stream."},
+                "entries": {**_COUNT, "description": "Entries that the stream holds."},
+                "lag": {"type": ["integer", "null"], "description": "Entries not applied yet; null where unknown."},
+                "oldest_unapplied": {
+                    "type": ["number", "null"],
+                    "description": "Age of the oldest of them in seconds; null when nothing waits.",
+                },
+                "stats": {
+                    "type": "object",
+                    "description": "applied, dead, duplicate, lost: events since the log began.",
+                    "additionalProperties": _COUNT,
+                },
+                "active_consumer": {"type": ["string", "null"], "description": "Who holds the lease."},
+                "store": {"type": "object", "additionalProperties": {"type": "string"}},
+                "warnings": {
+                    "type": "array",
+                    "description": "What endangers the log, a sentence each.",
+                    "items": {"type": "string"},
+                },
+            },
+        }
+    ),
+    "Logs": _envelope(
+        {
+            "type": "object",
+            "required": ["default", "logs"],
+            "additionalProperties": False,
+            "properties": {
+                "default": {"type": ["string", "null"], "description": "The log that is meant when none is named."},
+                "logs": {
+                    "type": "array",
+                    "description": "Those that the token opens; all without one.",
+                    "items": {"type": "string"},
+                },
+            },
+        }
+    ),
+    "Health": _envelope({"type": "string"}),
+    "Error": {
+        "type": "object",
+        "required": ["code", "message"],
+        "additionalProperties": False,
+        "properties": {"code": {"type": "integer"}, "message": {"type": "string"}},
+    },
+}
+
+
+def _example_event(kind: str, time: str, start: str, end: str, **size: int) -> dict[str, Any]:
+    return {"kind": kind, "metadata": {**size, "window": {"start": start, "end": end}}, "time": time}
+
+
+_DAY = ("2022-06-03T00:00:00Z", "2022-06-04T00:00:00Z")
+_HOUR = ("2022-06-03T10:00:00Z", "2022-06-03T11:00:00Z")
+
+#: The one in Kubecost's documentation of its Events API.
+_LOG_EXAMPLE = {
+    "code": 200,
+    "data": {
+        "allocation": [
+            _example_event("AllocationSetAggregated", "2022-06-03T16:58:41.289194368Z", *_DAY, size=35),
+            _example_event("AllocationSetTotaled", "2022-06-03T16:58:41.285759258Z", *_DAY),
+            _example_event("AllocationSetSaved", "2022-06-03T17:07:54.092619416Z", *_HOUR, size=97),
+        ],
+        "asset": [
+            _example_event("AssetSetTotaled", "2022-06-03T16:58:18.340435496Z", *_DAY),
+            _example_event("AssetSetAggregated", "2022-06-03T16:58:18.341095359Z", *_DAY, size=4),
+            _example_event("AssetSetSaved", "2022-06-03T17:07:54.3346484Z", *_HOUR, size=29),
+        ],
+        "counters": {
+            "AllocationSetAggregated": 8348,
+            "AllocationSetLoaded": 108,
+            "AllocationSetSaved": 8240,
+            "AllocationSetTotaled": 8348,
+            "AssetSetAggregated": 8320,
+            "AssetSetLoaded": 108,
+            "AssetSetSaved": 8212,
+            "AssetSetTotaled": 8320,
+        },
+    },
+}
+
+_ERRORS = {
+    400: ("A parameter cannot be understood; the message says which and why.", "illegal window: 7y"),
+    401: ("A token is needed, or the one given is not valid.", "this token is not valid"),
+    404: ("There is no such log, or none for this token.", "unknown log 'nightly'"),
+    503: (
+        "The store cannot be reached, or the log makes no progress.",
+        "the store cannot be reached, and nothing was read from it yet",
+    ),
+}
+
+
+def answers(
+    success: str, *errors: int, schema: str | None = None, media: str = "application/json", example: Any = None
+) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route: what it answers when all is well, and which errors."""
+    content: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{schema}"} if schema else {"type": "string"}}
+    if example is not None:
+        content["example"] = example
+    described: dict[int | str, dict[str, Any]] = {200: {"description": success, "content": {media: content}}}
+    for code in errors:
+        about, message = _ERRORS[code]
+        error = {"schema": {"$ref": "#/components/schemas/Error"}, "example": {"code": code, "message": message}}
+        described[code] = {"description": about, "content": {"application/json": error}}
+    return described
+
+
+_RFC3339 = r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})"
+
+
+def parameter(name: str, about: str, *, place: str = "query", **schema: Any) -> dict[str, Any]:
+    """A parameter that may be left out."""
+    return {"name": name, "in": place, "required": False, "description": about, "schema": schema}
+
+
+LOG = parameter(
+    "log",
+    "The log that is asked for, one of those that /model/etl/logs names; without it the default log.",
+    type="string",
+    pattern="^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$",
+)
+KIND = parameter(
+    "kind",
+    "Only kinds that contain this text, such as AssetSet or Saved; several by comma.",
+    type="string",
+    examples=["AssetSet"],
+)
+WINDOW = parameter(
+    "window",
+    "Only events that happened in this window: today, yesterday, week, lastweek, month, lastmonth, 15m, 24h, 7d, 2w, "
+    "'24h offset 14h', two Unix times, or two RFC 3339 times (write + as %2B) of which one may be missing.",
+    anyOf=[
+        {"enum": ["", "today", "yesterday", "week", "lastweek", "month", "lastmonth"]},
+        {"type": "string", "pattern": "^[0-9]*[1-9][0-9]*[mhdw]( offset [0-9]+[mhdw])?$"},
+        {"type": "string", "pattern": "^[0-9]+[-,|][0-9]+$"},
+        {"type": "string", "pattern": f"^({_RFC3339},({_RFC3339})?|,{_RFC3339})$"},
+    ],
+    examples=["24h"],
+)
+LIMIT = parameter(
+    "limit",
+    "Only the newest so many events of each category.",
+    type="integer",
+    minimum=1,
+    maximum=999_999_999,
+    examples=[100],
+)
+LAST_EVENT_ID = parameter(
+    "Last-Event-ID",
+    "Resume after the entry with this id.",
+    place="header",
+    type="string",
+    pattern="^[0-9]{1,19}-[0-9]{1,19}$",
+    examples=["1654276074092-0"],
+)
+
+
+LOG_PATH = "/model/etl/log"
+
+#: The one route that FastAPI does not know.
+_LOG: dict[str, Any] = {
+    "summary": "The log, as in Kubecost's Events API",
+    "operationId": "log_model_etl_log_get",
+    "parameters": [LOG, KIND, WINDOW, LIMIT],
+    "responses": {
+        **{
+            str(code): answer
+            for code, answer in answers("The log.", 400, 401, 404, 503, schema="Log", example=_LOG_EXAMPLE).items()
+        },
+        "304": {"description": "What was answered before, with the `ETag` in `If-None-Match`, still holds."},
+    },
+}
+for _code in ("200", "304"):
+    _LOG["responses"][_code]["headers"] = {
+        "Etlog-Cursor": {
+            "description": "Id of the last entry that is applied: what the live log brings up to there is in the "
+            "answer. Absent while nothing is applied.",
+            "schema": {"type": "string"},
+        }
+    }
+
+
+def openapi(app: FastAPI, *, tokens: bool) -> dict[str, Any]:
+    """The OpenAPI document of `app`; with `tokens`, routes that hold data want one."""
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    document["paths"] = {LOG_PATH: {"get": {**_LOG, "responses": {**_LOG["responses"]}}}, **document["paths"]}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            if tokens and path.startswith(GUARDED):
+                operation["security"] = [{"token": []}]
+            elif not tokens:
+                operation["responses"].pop("401", None)
+    components: dict[str, Any] = {"schemas": SCHEMAS}
+    if tokens:
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    document["components"] = components
+    return document

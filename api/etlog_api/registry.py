@@ -1,0 +1,99 @@
+"""What the routes work with, wired once a process: the logs, and the clock that decides what "today" is in a zone."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, tzinfo
+
+from etlog_events.settings import Settings
+from fastapi import Request
+from starlette.types import Scope
+
+from etlog_api.log.log import Log
+from etlog_api.metrics import Figures, Metrics
+from etlog_api.middleware import may_see
+from etlog_api.query import parse_log
+
+#: Logs that the store is asked about at a time: more would wait for one another, and seem to wait for the store.
+AT_ONCE = 16
+
+#: Seconds in which it must have told about all of them; the default of a scrape by Prometheus is 10.
+LOOK_TIMEOUT = 5.0
+
+
+class UnknownLog(LookupError):
+    """Raised when a log is asked for that is not served, or not to the one who asks: nobody learns which."""
+
+
+class Registry:
+    """The logs of `settings`, each made when it is first asked for."""
+
+    def __init__(self, settings: Settings, clock: Callable[[tzinfo], datetime]) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.metrics = Metrics()
+        self._served = frozenset(settings.logs)
+        self._logs: dict[str, Log] = {}
+        self._sound = settings.name  # the log that last was as it should be
+
+    async def close(self) -> None:
+        """Leave the store."""
+        for log in self._logs.values():
+            await log.close()
+
+    def names(self, request: Request) -> Sequence[str]:
+        """The names of the logs that the one who asks may see."""
+        return [name for name in self.settings.logs if may_see(request.scope, name)]
+
+    def default(self, names: Sequence[str]) -> str | None:
+        """Which of the logs `names` is meant when none is named."""
+        return self.settings.name if self.settings.name in names else next(iter(names), None)
+
+    def log(self, request: Request) -> Log:
+        """The log that `request` asks for. Raises `UnknownLog`, and `BadQuery` for several."""
+        return self.log_called(parse_log(request.query_params), request.scope)
+
+    def log_called(self, asked: str, scope: Scope) -> Log:
+        """The log `asked`, or if that is empty the default, for the one whose request has `scope`.
+
+        Raises `UnknownLog`.
+        """
+        name: str | None = asked or self.settings.name
+        if not asked and not may_see(scope, self.settings.name):
+            name = next((name for name in self.settings.logs if may_see(scope, name)), None)
+        if name is None or name not in self._served or not may_see(scope, name):
+            raise UnknownLog(f"unknown log {asked[:64]!r}" if asked else "this token opens no log that is served here")
+        return self._log(name)
+
+    async def figures(self, names: Sequence[str]) -> Mapping[str, Figures | None]:
+        """Status and counters of each of the logs `names`, None for one of which the store does not tell in time."""
+        free = asyncio.Semaphore(AT_ONCE)
+
+        async def look(log: Log) -> Figures | None:
+            async with free:
+                return await log.figures_or_none()
+
+        looks = {name: asyncio.create_task(look(self._log(name))) for name in names}
+        if looks:
+            _, late = await asyncio.wait(looks.values(), timeout=LOOK_TIMEOUT)
+            for task in late:
+                task.cancel()
+        return {name: task.result() if task.done() else None for name, task in looks.items()}
+
+    def ages(self, names: Sequence[str]) -> Mapping[str, float | None]:
+        """The age of the snapshot of each of the logs `names` in seconds, None where there is none."""
+        return {name: self._log(name).reader.age for name in names}
+
+    async def problem(self) -> str | None:
+        """What keeps this replica from being ready, or None: as long as one log is as it should be, it is needed."""
+        problem = await self._log(self._sound).problem()
+        others = [name for name in self.settings.logs if name != self._sound]
+        if problem is None or not others:
+            return problem
+        problems = await asyncio.gather(*(self._log(name).problem() for name in others))
+        self._sound = next((name for name, found in zip(others, problems, strict=True) if found is None), self._sound)
+        return problem if None not in problems else None
+
+    def _log(self, name: str) -> Log:
+        if name not in self._logs:
+            self._logs[name] = Log(self.settings, name)
+        return self._logs[name]

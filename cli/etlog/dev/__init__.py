@@ -1,1 +1,0 @@
-"""`etlog dev`: everything in one terminal, for a first look and for work on a pipeline."""

@@ -1,0 +1,61 @@
+"""Backing off from a store that refuses or is unreachable: growing pauses, and one log line at each end."""
+
+import logging
+import random
+from collections.abc import Callable
+from time import monotonic
+
+import redis
+
+#: Seconds between attempts: doubled from the first to the last, with jitter, so that many processes do not come back
+#: at the same instant.
+FIRST_RETRY, LAST_RETRY = 0.05, 3.0
+
+
+class Backoff:
+    """What one thread or task knows of its failed attempts; others may read it.
+
+    `logger` gets `failing` when an outage begins, with the error, and `recovered` when it has ended, with its seconds.
+    An error that a store does not cause is logged once an outage with its trace: it is a bug in etlog.
+    """
+
+    def __init__(
+        self, logger: logging.Logger, *, failing: str, recovered: str, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self.retries = 0
+        self.error: Exception | None = None  # of the last attempt, None after one that succeeded
+        self._logger = logger
+        self._failing = failing
+        self._recovered = recovered
+        self._clock = clock
+        self._since: float | None = None
+        self._pause = FIRST_RETRY
+        self._traced = False
+
+    def failed(self, error: Exception) -> float:
+        """Note that an attempt failed. Returns the seconds to wait before the next one."""
+        self.retries += 1
+        self.error = error
+        if self._since is None:
+            self._since = self._clock()
+            self._logger.warning("%s: %s", self._failing, self.reason, extra={"action": "store_away"})
+        if not self._traced and not isinstance(error, redis.RedisError | OSError):
+            self._traced = True
+            self._logger.error("Unexpected error", exc_info=error, extra={"action": "unexpected_error"})
+        pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311
+        self._pause = min(self._pause * 2, LAST_RETRY)
+        return pause
+
+    def succeeded(self) -> None:
+        """Note that the store has done all that was asked of it."""
+        self.error = None
+        self._pause = FIRST_RETRY
+        if self._since is not None:
+            seconds = self._clock() - self._since
+            self._since, self._traced = None, False
+            self._logger.warning("%s after %.1f s", self._recovered, seconds, extra={"action": "store_back"})
+
+    @property
+    def reason(self) -> str | None:
+        """The error of the last attempt in words."""
+        return None if self.error is None else str(self.error) or type(self.error).__name__

@@ -1,0 +1,115 @@
+"""The consumer's port: what it has done, and whether it gets on."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+import httpx
+import pytest
+import redis
+from etlog_consumer.http import served
+from etlog_consumer.metrics import STUCK_AFTER, LogMetrics, Metrics
+from etlog_events.keys import Keys
+from prometheus_client.parser import text_string_to_metric_families
+from support.samples import saved
+from support.servers import free_port, wait_until
+
+Publish = Callable[[Sequence[bytes]], None]
+
+
+@pytest.fixture
+def address(store_url: str, keys: Keys) -> Iterator[str]:
+    """The port of a consumer that runs by `etlog consume`."""
+    port = free_port()
+    settings = {"ETLOG_REDIS_URL": store_url, "ETLOG_NAME": keys.name, "ETLOG_METRICS_PORT": str(port)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "etlog", "consume"], env=os.environ | settings, stderr=subprocess.DEVNULL
+    )
+    address = f"http://127.0.0.1:{port}"
+    wait_until(lambda: _is_open(address), what="the port to be open")
+    yield address
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
+def test_a_consumer_tells_what_it_has_done(address: str, publish: Publish, client: redis.Redis, keys: Keys) -> None:
+    """In the text format of Prometheus."""
+    publish([saved(1), saved(2), b"{}", saved(3, "AssetSet")])
+    client.xadd(keys.events, {"event": saved(), "producer": "p", "seq": "4"})
+    client.xadd(keys.events, {"event": saved(), "producer": "q", "seq": "6"})
+
+    found = wait_until(lambda: _when(address, "etlog_lost_total", 5), what="all to be applied")
+
+    assert found["etlog_applied_total AllocationSetSaved"] == 3
+    assert found["etlog_applied_total AssetSetSaved"] == 1
+    assert found["etlog_dead_total"] == 1
+    assert found["etlog_duplicate_total"] == 1
+    assert found["etlog_active"] == 1
+    assert found["etlog_lag_entries"] == 0
+    assert found["etlog_oldest_unapplied_seconds"] == 0
+    assert found["etlog_store_errors_total"] == 0
+    assert found["etlog_batch_entries_sum"] == 6
+    assert 0 < found["etlog_apply_seconds_sum"] < 1
+
+
+def test_it_is_ready_and_lives(address: str) -> None:
+    """And has nothing else to tell."""
+    assert httpx.get(f"{address}/readyz").text == "ready\n"
+    assert httpx.get(f"{address}/healthz").text == "ok\n"
+    assert httpx.get(f"{address}/").status_code == 404
+
+
+def test_it_is_not_ready_without_progress() -> None:
+    """The process lives, but nothing that it tried has worked for a while."""
+    now = [100.0]
+    metrics = Metrics(lambda: now[0])
+    metrics.progressed("nightly")
+    with served(metrics, "127.0.0.1", 0) as port:
+        now[0] += STUCK_AFTER
+        answer = httpx.get(f"http://127.0.0.1:{port}/readyz")
+        assert (answer.status_code, answer.text) == (503, "no progress for 15 s\n")
+
+        metrics.progressed("hourly")
+        answer = httpx.get(f"http://127.0.0.1:{port}/readyz")
+        assert (answer.status_code, answer.text) == (503, "no progress for 15 s with nightly\n")
+
+        metrics.ended("nightly")
+        assert httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+
+
+def test_the_age_of_what_waits_grows() -> None:
+    """Until it is applied."""
+    now = [2000.0]
+    process = Metrics(now=lambda: now[0])
+    metrics = LogMetrics(process, "nightly")
+    with served(process, "127.0.0.1", 0) as port:
+        address = f"http://127.0.0.1:{port}"
+        metrics.waiting(b"1990000-3")
+        assert _scrape(address)["etlog_oldest_unapplied_seconds"] == 10
+        now[0] += 5
+        assert _scrape(address)["etlog_oldest_unapplied_seconds"] == 15
+        metrics.nothing_waits()
+        assert _scrape(address)["etlog_oldest_unapplied_seconds"] == 0
+
+
+def _scrape(address: str) -> dict[str, float]:
+    text = httpx.get(f"{address}/metrics").text
+    return {
+        " ".join([sample.name, *(value for name, value in sample.labels.items() if name == "kind")]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def _when(address: str, name: str, value: float) -> dict[str, float] | None:
+    found = _scrape(address)
+    return found if found[name] == value and found["etlog_lag_entries"] == 0 else None
+
+
+def _is_open(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/healthz").status_code == 200
+    except httpx.HTTPError:
+        return False
