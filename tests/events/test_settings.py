@@ -162,7 +162,7 @@ def test_a_bad_value_gives_one_line_that_names_the_variable(variable: str, value
         Settings.from_environment({variable: value})
 
     message = str(refused.value)
-    assert message.startswith((f"{variable} must be ", f"{variable} names ", f"{variable} is no "))
+    assert message.startswith((f"{variable} must be ", f"{variable} names ", f"{variable} is not "))
     assert len(message.splitlines()) == 1
     assert isinstance(refused.value, EtlogError)
 
