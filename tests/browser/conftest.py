@@ -3,9 +3,7 @@
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,12 +12,11 @@ from typing import Any
 import httpx
 import pytest
 import redis
-from etlog_consumer import Consumer, Target
 from etlog_events.event import Event
 from etlog_events.keys import Keys
-from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from support.consumers import consumer_thread
 from support.servers import Server, free_port, wait_until
 
 CHROMIUM = os.environ.get("ETLOG_TEST_CHROMIUM", "/usr/bin/chromium")
@@ -146,27 +143,13 @@ def page_api(page_store: Server) -> Iterator[Api]:
     api.stop()
 
 
-@contextmanager
-def consumed(store: Server, keys: Keys) -> Iterator[None]:
-    """Runs a consumer in a thread."""
-    consumer = Consumer(connect(store.url, part="consumer"), Target(keys, KUBECOST_KINDS, 1000), retain=100_000)
-    stop = threading.Event()
-    thread = threading.Thread(target=consumer.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
 @pytest.fixture
 def log(page_store: Server, page_api: Api) -> Iterator[Log]:
     """An empty log with a consumer at work."""
     keys = Keys("default")
     with connect(page_store.url, part="test") as client:
         client.flushdb()
-        with consumed(page_store, keys):
+        with consumer_thread(page_store.url, keys):
             yield Log(page_store, client, keys, page_api)
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import orjson
 import pytest
 import redis
-from conftest import Consuming
 from etlog_api import create_app
 from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
 from support import commands
 from support.apis import apply, serve
+from support.consumers import Consuming
 from support.samples import saved
 from support.servers import PATIENCE, free_port, wait_until
 

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -13,10 +13,9 @@ from etlog_consumer.http import served
 from etlog_consumer.metrics import STUCK_AFTER, LogMetrics, Metrics
 from etlog_events.keys import Keys
 from prometheus_client.parser import text_string_to_metric_families
+from support.consumers import Publish
 from support.samples import saved
 from support.servers import free_port, wait_until
-
-Publish = Callable[[Sequence[bytes]], None]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import redis
 from etlog_events.keys import Keys
 from etlog_producer import Producer
 from support.apis import Replica, apply, replicas, tail
-from support.processes import consumer_process
+from support.consumers import consumer_process
 from support.samples import DOCUMENTED, WINDOW, saved
 from support.servers import Server, wait_until
 from support.stream import entries

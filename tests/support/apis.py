@@ -18,11 +18,10 @@ from urllib.parse import urlencode, urlsplit
 
 import httpx
 import uvicorn
-from etlog_consumer import Consumer, Target
 from etlog_events.keys import Keys
-from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from fastapi import FastAPI
+from support.consumers import consumer_thread
 from support.servers import PATIENCE, free_port, wait_until
 
 
@@ -150,17 +149,11 @@ def add(client: Any, keys: Keys, texts: Sequence[bytes], **fields: str) -> None:
 
 def apply(url: str, keys: Keys, texts: Sequence[bytes]) -> None:
     """Append events to a log of the store at `url`, and apply them."""
-    with connect(url, part="test") as client, connect(url, part="consumer") as mine:
+    with connect(url, part="test") as client:
         add(client, keys, texts)
-        consumer, stop = Consumer(mine, Target(keys, KUBECOST_KINDS, 1000), retain=1000), threading.Event()
-        thread = threading.Thread(target=consumer.run, args=(stop,))
-        thread.start()
-        try:
-            last = client.xrevrange(keys.events, count=1)[0][0]
+        last = client.xrevrange(keys.events, count=1)[0][0]
+        with consumer_thread(url, keys):
             wait_until(lambda: client.get(keys.cursor) == last, what="the events to be applied")
-        finally:
-            stop.set()
-            thread.join()
 
 
 class Replica:
