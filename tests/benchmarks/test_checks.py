@@ -70,7 +70,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     for size, text in enumerate(texts()):
         client.rpush(apply.KEYS.log("asset" if size & 1 else "allocation"), text)
         client.hincrby(apply.KEYS.counters, events.KINDS[size & 1], 1)
-    yield Store(0, client, tmp_path)
+    yield Store(0, client, tmp_path, 0)
     client.close()
 
 
