@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -13,6 +14,7 @@ from etlog_consumer import consumer
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from support.consumers import CaughtUp, Consuming, consumer_thread
+from support.fakes import fake_store
 from support.servers import Server, wait_until
 
 
@@ -66,6 +68,13 @@ def server() -> Iterator[Server]:
 def client(store_url: str) -> Iterator[redis.Redis]:
     """A client of the shared server."""
     with connect(store_url, part="test") as client:
+        yield client
+
+
+@pytest.fixture
+def fake_client() -> Iterator[Any]:
+    """A client of an empty store in memory, for tests that need no server."""
+    with fake_store() as client:
         yield client
 
 

@@ -1,8 +1,19 @@
-"""Sentinels that are silent, or know only what they are told."""
+"""Stand-ins: a store in memory, and sentinels that are silent or know only what they are told."""
 
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import fakeredis
+
+
+@contextmanager
+def fake_store() -> Iterator[Any]:
+    """A client of an empty store in memory. It knows no scripts: what rests on one is tested on a real server."""
+    with fakeredis.FakeRedis(server=fakeredis.FakeServer()) as client:
+        yield client
 
 
 class Silent:
