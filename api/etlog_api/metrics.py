@@ -1,16 +1,13 @@
 """Metrics for Prometheus: of this process's requests, and of the logs, asked of the store when scraped."""
 
 from collections.abc import Mapping
-from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from etlog_api.status import Status
 
 #: Seconds. An answer from the cache takes a tenth of a millisecond, a whole new log some ten.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
-
 
 #: The status of a log, and its counters.
 Figures = tuple[Status, Mapping[str, int]]
@@ -84,27 +81,3 @@ class Metrics:
             if status.active_consumer is not None:
                 self._active.labels(log, status.active_consumer).set(1)
         return generate_latest(self._registry)
-
-
-class Measured:
-    """Observes every request under the path of its route; what has no route counts as `none`."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        began = perf_counter()
-
-        async def send_observed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                # The router puts its finding into the scope; a path of the client's own would make a label each.
-                route = getattr(scope.get("route"), "path", "none")
-                self._metrics.observe(route, message["status"], perf_counter() - began)
-            await send(message)
-
-        await self._app(scope, receive, send_observed)

@@ -5,17 +5,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from functools import lru_cache
 
-from etlog_events.errors import EtlogError
 from etlog_events.kinds import Kinds
 from etlog_events.windows import Window, holds_for_a_minute, parse_window
 from starlette.datastructures import QueryParams
 
+from etlog_api.errors import BadQuery
+
 #: Query strings that are remembered, for dashboards ask for the same few, and the bytes of the longest.
 REMEMBERED, LONGEST = 256, 1024
-
-
-class BadQuery(EtlogError, ValueError):
-    """Raised when a parameter of a query cannot be understood; the message is for the one who asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from etlog_events.settings import Settings
 from fastapi import Request
 from starlette.types import Scope
 
+from etlog_api.errors import UnknownLog
 from etlog_api.log.log import Log
 from etlog_api.metrics import Figures, Metrics
 from etlog_api.middleware import may_see
@@ -18,10 +19,6 @@ AT_ONCE = 16
 
 #: Seconds in which it must have told about all of them; the default of a scrape by Prometheus is 10.
 LOOK_TIMEOUT = 5.0
-
-
-class UnknownLog(LookupError):
-    """Raised when a log is asked for that is not served, or not to the one who asks: nobody learns which."""
 
 
 class Registry:

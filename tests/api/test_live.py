@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 from etlog_api.live import hub, stream, subscriber
-from etlog_api.routes import log
+from etlog_api.routes import live
 from etlog_consumer import Consumer, batch
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
@@ -262,7 +262,7 @@ def test_a_position_that_is_none_is_refused(api: Api) -> None:
 
 def test_a_silent_log_gives_signs_of_life(api: Api, fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     """Proxies cut what is silent."""
-    monkeypatch.setattr(log, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(live, "HEARTBEAT", 0.05)
     with tail(api.url) as following:
         wait_until(lambda: following.heartbeats >= 3)
         fill([saved(1)])
@@ -358,7 +358,7 @@ def test_a_client_that_takes_nothing_is_let_go(
     api: Api, fill: Fill, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its computer is gone, perhaps, without a word."""
-    monkeypatch.setattr(log, "SEND_TIMEOUT", 0.2)
+    monkeypatch.setattr(live, "SEND_TIMEOUT", 0.2)
     fill([saved(0)])
     with tail(api.url):
         pass
@@ -370,7 +370,7 @@ def test_a_client_that_takes_nothing_is_let_go(
 
         def is_gone() -> bool:
             fill(long)
-            return "was let go" in caplog.text
+            return "Dropped a client" in caplog.text
 
         wait_until(is_gone)
     wait_until(lambda: tasks(api) <= at_rest)

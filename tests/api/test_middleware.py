@@ -56,7 +56,7 @@ def test_data_is_for_those_with_a_token(serving: Serving) -> None:
                 assert answer.json()["code"] == 401
                 assert answer.headers["WWW-Authenticate"] == "Bearer"
                 assert answer.headers["Content-Type"] == "application/json"
-        assert api.get().json()["message"] == "a token is needed; send it as 'Authorization: Bearer <token>'"
+        assert api.get().json()["message"] == "a token is required; send it as 'Authorization: Bearer <token>'"
         assert api.get(headers=bearer("x")).json()["message"] == "this token is not valid"
         for token in TOKENS:
             for header in (f"Bearer {token}", f"bearer {token}", f"BEARER   {token}"):

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
-from etlog_api.query import BadQuery, Queries, Query, parse_kinds
+from etlog_api.errors import BadQuery
+from etlog_api.query import Queries, Query, parse_kinds
 from etlog_events.errors import IllegalWindow
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.windows import holds_for_a_minute, parse_timezone, parse_window

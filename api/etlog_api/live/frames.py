@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass, field
 
+from etlog_api.errors import BadQuery
+
 #: Milliseconds and number of an entry's id, which order as the entries do.
 Position = tuple[int, int]
 
@@ -19,9 +21,9 @@ def position_of(entry_id: bytes | None) -> Position:
 
 
 def parse_position(text: str) -> Position:
-    """The position that a `Last-Event-ID` names. Raises `ValueError`."""
+    """The position that a `Last-Event-ID` names. Raises `BadQuery`."""
     if not _ENTRY_ID.fullmatch(text):
-        raise ValueError(f"Last-Event-ID must be the id of an entry such as 1654276074092-0, not {text[:60]!r}")
+        raise BadQuery(f"Last-Event-ID must be the id of an entry such as 1654276074092-0, not {text[:60]!r}")
     return position_of(text.encode())
 
 

@@ -9,6 +9,7 @@ from etlog_events import timestamps
 from etlog_events.kinds import Kinds
 from etlog_events.windows import Window
 
+from etlog_api.envelope import enveloped
 from etlog_api.log.reader import View
 from etlog_api.log.replication_link import staleness
 from etlog_api.log.snapshot import Snapshot
@@ -25,20 +26,14 @@ def answer(view: View, query: Query, kinds: Kinds) -> bytes:
     counters = {
         name: number for name, number in snapshot.counters.items() if query.kinds is None or name in query.kinds
     }
-    return envelope(logs, counters, warning(view, query, kinds, logs))
+    return enveloped(_spliced(logs, counters), warning(view, query, kinds, logs))
 
 
-def envelope(logs: Mapping[str, Sequence[bytes]], counters: Mapping[str, int], warning: str | None) -> bytes:
-    """`{"code":200,"data":{…},"warning":"…"}`; the items of `logs` are JSON already."""
+def _spliced(logs: Mapping[str, Sequence[bytes]], counters: Mapping[str, int]) -> bytes:
+    """The data of an answer; the items of `logs` are JSON already."""
     data = [b'"%b":[%b]' % (category.encode(), b",".join(items)) for category, items in logs.items()]
     data.append(b'"counters":' + orjson.dumps(counters))
-    tail = b',"warning":' + orjson.dumps(warning) if warning else b""
-    return b'{"code":200,"data":{%b}%b}' % (b",".join(data), tail)
-
-
-def error(code: int, message: str) -> bytes:
-    """The envelope of an answer that is none: `{"code":400,"message":"illegal window: 7y"}`."""
-    return orjson.dumps({"code": code, "message": message})
+    return b"{%b}" % b",".join(data)
 
 
 def select(events: Sequence[bytes], query: Query) -> Sequence[bytes]:

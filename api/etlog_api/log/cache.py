@@ -4,6 +4,7 @@ from collections import OrderedDict
 
 from etlog_events.kinds import Kinds
 
+from etlog_api.envelope import JSON
 from etlog_api.log.answer import answer
 from etlog_api.log.reader import View
 from etlog_api.log.snapshot import Snapshot
@@ -38,10 +39,15 @@ class AnswerCache:
         key = (query, view.away_since, view.behind_since)
         body = self._bodies.get(key)
         if body is None:
-            body = self._bodies[key] = Body(answer(view, query, self._kinds), view.snapshot.cursor)
+            body = self._bodies[key] = self._made(view, query)
             self._bytes += len(body.text)
             while len(self._bodies) > 1 and (len(self._bodies) > MAX_ANSWERS or self._bytes > MAX_BYTES // self._logs):
                 self._bytes -= len(self._bodies.popitem(last=False)[1].text)
         else:
             self._bodies.move_to_end(key)
         return body
+
+    def _made(self, view: View, query: Query) -> Body:
+        cursor = view.snapshot.cursor
+        more = {"Etlog-Cursor": cursor.decode()} if cursor is not None else {}
+        return Body(answer(view, query, self._kinds), JSON, more)

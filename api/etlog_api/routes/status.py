@@ -3,17 +3,17 @@
 import asyncio
 from dataclasses import replace
 
-import orjson
 from fastapi import APIRouter, Request, Response
 
 from etlog_api.bugreport import bugreport
-from etlog_api.errors import json_response, unavailable
+from etlog_api.envelope import data_response
+from etlog_api.errors import unavailable
 from etlog_api.openapi import LOG, answers
 from etlog_api.registry import Registry
 
 
 def router(registry: Registry) -> APIRouter:
-    """The routes, for the logs of `service`."""
+    """The routes, for the logs of `registry`."""
     routes = APIRouter()
 
     @routes.get(
@@ -23,7 +23,7 @@ def router(registry: Registry) -> APIRouter:
         openapi_extra={"parameters": [LOG]},
     )
     async def status(request: Request) -> Response:
-        return json_response(b'{"code":200,"data":%b}' % orjson.dumps(await registry.log(request).status()))
+        return data_response(await registry.log(request).status())
 
     @routes.get(
         "/model/etl/bugreport",
@@ -59,7 +59,7 @@ def router(registry: Registry) -> APIRouter:
     @routes.head("/healthz", include_in_schema=False)
     @routes.get("/healthz", summary="Whether this process serves", responses=answers("It does.", schema="Health"))
     async def healthz() -> Response:
-        return json_response(b'{"code":200,"data":"ok"}')
+        return data_response("ok")
 
     @routes.head("/readyz", include_in_schema=False)
     @routes.get(
@@ -69,6 +69,6 @@ def router(registry: Registry) -> APIRouter:
     )
     async def readyz() -> Response:
         problem = await registry.problem()
-        return unavailable(problem) if problem else json_response(b'{"code":200,"data":"ready"}')
+        return unavailable(problem) if problem else data_response("ready")
 
     return routes
