@@ -49,7 +49,7 @@ def create_app(settings: Settings, clock: Callable[[tzinfo], datetime] = datetim
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # to see that nobody wants it takes long, too
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # asking for it costs as much as all layers
     )
     app.router.routes.append(log.LogRoute(registry))  # the first, so that no other is tried before it
     app.include_router(live.router(registry))

@@ -205,7 +205,7 @@ def test_a_client_whose_place_left_the_stream_is_told(api: Api, fill: Fill, clie
         fill([saved(2)])
         following.wait(2)
         [(resumed, reason)] = following.resyncs
-        assert reason == b"the stream no longer holds what came after your last event; read the log anew"
+        assert reason == b"the stream no longer holds what came after your last event; read the log again"
         assert sizes(following) == [2]
     with tail(api.url, last=resumed) as following:
         following.wait(1)
@@ -219,7 +219,7 @@ def test_a_client_ahead_of_the_log_is_told(api: Api, fill: Fill, client: redis.R
         following.wait(1)
         fill([saved(1)])
         following.wait(2)
-    assert [reason for _, reason in following.resyncs] == [b"the log stands before your last event; read it anew"]
+    assert [reason for _, reason in following.resyncs] == [b"the log ends before your last event; read it again"]
     assert sizes(following) == [1]
 
 
@@ -238,7 +238,7 @@ def test_a_log_that_begins_anew_is_told(
             assert b"no longer holds" in other.resyncs[0][1]
         client.delete(keys.cursor, keys.producers)
         wait_until(lambda: following.ended)
-    assert [reason for _, reason in following.resyncs] == [b"the log went back, or began anew"]
+    assert [reason for _, reason in following.resyncs] == [b"the log went back, or began again"]
     assert following.last == b"0-0"
     with tail(api.url, last=following.last) as following, consuming():
         add(client, keys, [saved(1)])
@@ -348,7 +348,7 @@ def test_a_client_that_does_not_read_is_cut_off(
             fill(long)
             following.wait(rounds * len(long))
         assert not subscribers[1].cut_off
-        assert not subscribers[0]._pages
+        assert not subscribers[0]._waiting
         got = deaf.read()
         assert got.count(b"x" * 30_000) <= rounds * len(long) - 30
         assert got.endswith(b"\ndata: this client reads too slowly; events were left out\n\n\r\n0\r\n\r\n")

@@ -191,7 +191,7 @@ def test_a_limit_gives_the_newest_of_each_category(api: Api, fill: Fill) -> None
 def test_a_window_beyond_a_full_list_is_told(api: Api, fill: Fill) -> None:
     """Up to when events may be missing, for every category to which that matters."""
     fill([at(f"2022-06-03T10:00:0{second}Z") for second in range(8)] + [saved(prefix="AssetSet")], cap=5)
-    told = "allocation holds the 5 events that came last: up to 2022-06-03T10:00:05Z some may be missing"
+    told = "allocation holds only the last 5 events: up to 2022-06-03T10:00:05Z, some may be missing"
 
     def warning(**parameters: str) -> str | None:
         found: str | None = api.log(**parameters).get("warning")
@@ -212,7 +212,7 @@ def test_late_events_do_not_make_a_list_look_complete(api: Api, fill: Fill) -> N
     fill([at(f"2022-06-03T10:0{minute}:00Z") for minute in range(5)], cap=5)
     fill([at("2022-06-03T09:00:00Z"), at("2022-06-03T09:00:01Z")])
     fill([at(f"2022-06-03T10:0{minute}:00.5Z") for minute in (5, 6, 7)])
-    told = "allocation holds the 5 events that came last: up to 2022-06-03T10:05:00.5Z some may be missing"
+    told = "allocation holds only the last 5 events: up to 2022-06-03T10:05:00.5Z, some may be missing"
 
     gone = api.log(window="2022-06-03T10:00:00Z,2022-06-03T10:05:00Z")
 

@@ -76,7 +76,7 @@ def require_promise(answers: list[httpx.Response]) -> None:
 def require_away(answer: httpx.Response) -> None:
     """The log as it was, with a word on it; a stream cannot be begun."""
     if answer.status_code == 200:
-        assert answer.json()["warning"].startswith("the store cannot be reached since 20")
+        assert answer.json()["warning"].startswith("the store has been unreachable since 20")
         assert answer.json()["data"]["counters"] == {"AllocationSetSaved": 3}
 
 

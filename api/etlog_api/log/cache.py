@@ -11,16 +11,16 @@ from etlog_api.log.snapshot import Snapshot
 from etlog_api.negotiation import Body
 from etlog_api.query import Query
 
-#: Answers that are kept of a log, and the bytes of all logs without codings; the newest of each is always kept.
-#: Dashboards ask for the same few, and a full log of a thousand events is about 200 KiB, but events may be long and a
-#: window may end now.
+#: Answers that are kept per log, and the bytes of all logs together, without codings. The newest of each log is always
+#: kept. Dashboards ask for the same few, and a full log of a thousand events is about 200 KiB; but events may be long,
+#: and a window that ends now is another one each time.
 MAX_ANSWERS, MAX_BYTES = 64, 64 * 1024 * 1024
 
 
 class AnswerCache:
-    """Bodies by query, each made once a snapshot; the least recently used ones go first.
+    """Bodies by query, each made once per snapshot. The least recently used ones go first.
 
-    So many `logs` share the bytes.
+    `logs` is how many logs share the bytes.
     """
 
     def __init__(self, kinds: Kinds, logs: int = 1) -> None:

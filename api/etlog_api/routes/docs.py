@@ -1,4 +1,4 @@
-"""The description of the API: OpenAPI for programs, and a page for people without a script."""
+"""`/docs` and `/openapi.json`: the description of the API, for people without any script, and for programs."""
 
 from functools import cache
 from html import escape
@@ -48,7 +48,7 @@ def _html(document: dict[str, Any], style_url: str, document_url: str) -> str:
 
 
 def router(app: FastAPI, *, tokens: bool) -> APIRouter:
-    """The routes; `tokens` tells whether data is only given for one."""
+    """The routes; `tokens` tells whether data requires a token."""
     routes = APIRouter(include_in_schema=False)
     style = Body(_STYLE, "text/css; charset=utf-8")
 

@@ -19,7 +19,7 @@ MEDIA_TYPES = {
 
 
 def router(settings: Settings) -> APIRouter:
-    """The routes. The files are read once: they change with the installed version only."""
+    """The routes. The files are read once: they only change with the installed version."""
     routes = APIRouter(include_in_schema=False)
     folder = files("etlog_api") / "static"
     bodies = {
