@@ -221,13 +221,6 @@ def test_late_events_do_not_make_a_list_look_complete(api: Api, fill: Fill) -> N
     assert "warning" not in api.log(window="2022-06-03T10:05:00.500000001Z,")
 
 
-def test_unknown_parameters_are_ignored(api: Api, fill: Fill) -> None:
-    """As Kubecost does; clients add some to get past caches."""
-    fill(documented())
-
-    assert api.get(params={"_": "1654276074", "aggregate": "x", "Kind": "nothing"}).content == api.get().content
-
-
 def test_a_parameter_that_cannot_be_understood_is_refused(api: Api) -> None:
     """In the envelope of an error; a window in OpenCost's words, which clients know."""
     for query, message in (
@@ -241,10 +234,3 @@ def test_a_parameter_that_cannot_be_understood_is_refused(api: Api) -> None:
         assert answer.status_code == 400
         assert answer.headers["Content-Type"] == "application/json"
         assert answer.content == f'{{"code":400,"message":"{message}"}}'.encode()
-
-
-def test_every_parameter_may_be_empty(api: Api, fill: Fill) -> None:
-    """As forms and scripts send them."""
-    fill(documented())
-
-    assert api.get("/model/etl/log?kind=&window=&limit=").content == api.get().content
