@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from time import perf_counter
 
 from etlog_events.settings import Token
-from starlette._utils import get_route_path  # what the router goes by: no prefix may lead past the token
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
@@ -38,9 +37,8 @@ _OPENED = "etlog.logs"
 
 
 class WithoutPrefix:
-    """Takes the server's `root_path` off every path, so that layers and routes see the same paths with and without it.
-
-    Nothing in an answer needs the prefix: all links are relative.
+    """Takes the server's `root_path` off every path, so that layers and routes see the same paths with and without it,
+    and no prefix leads past the token. Nothing in an answer needs the prefix: all links are relative.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -48,10 +46,11 @@ class WithoutPrefix:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        prefix = scope.get("root_path", "").rstrip("/")
-        if not prefix or scope["type"] != "http":
+        root_path: str = scope.get("root_path", "")
+        if not root_path or scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        prefix = root_path.rstrip("/")
         path: str = _without(scope["path"], prefix)  # uvicorn has put it there, as ASGI demands
         if path == prefix:  # relative links need the slash; this one too, so no host or scheme can be wrong
             await RedirectResponse(prefix.rpartition("/")[2] + "/")(scope, receive, send)
@@ -142,7 +141,7 @@ class TokenGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. Raises `HTTPException` for a request that must not pass."""
-        if scope["type"] == "http" and get_route_path(scope).startswith(GUARDED):
+        if scope["type"] == "http" and scope["path"].startswith(GUARDED):
             scope[_OPENED] = self._token(Headers(scope=scope).get("authorization")).logs
         await self._app(scope, receive, send)
 

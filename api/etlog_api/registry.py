@@ -47,9 +47,9 @@ class Registry:
 
     def log(self, request: Request) -> Log:
         """The log that `request` names. Raises `UnknownLog`, and `BadQuery` when it names several."""
-        return self.log_called(parse_log(request.query_params), request.scope)
+        return self.log_named(parse_log(request.query_params), request.scope)
 
-    def log_called(self, asked: str, scope: Scope) -> Log:
+    def log_named(self, asked: str, scope: Scope) -> Log:
         """The log `asked`, or the default log if that is empty, for the caller whose request has `scope`.
 
         Raises `UnknownLog`.

@@ -30,7 +30,7 @@ def sizes(client: Tail) -> list[int]:
 
 
 def connections(client: Any) -> int:
-    """StoreClients of the API to the store."""
+    """Connections of the API to the store."""
     return sum(each["name"] == "etlog-api" for each in client.client_list())
 
 
@@ -131,7 +131,7 @@ def test_dead_letters_and_duplicates_are_not_shown(
             assert [size for size in sizes(resumed) if size < 100] == expected
 
 
-def test_an_entry_on_which_our_own_code_fails_is_left_out(
+def test_an_entry_on_which_etlog_has_a_bug_is_left_out(
     serving: Serving, fill: Fill, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As the consumer does, which makes it a dead letter: the live log goes on, and says so once."""
@@ -139,7 +139,7 @@ def test_an_entry_on_which_our_own_code_fails_is_left_out(
     def buggy(kinds: Kinds) -> Callable[[bytes], Any]:
         def validate(raw: bytes) -> Any:
             if b"poison" in raw:
-                raise ZeroDivisionError("nobody thought of thirteen")
+                raise ZeroDivisionError("no one thought of thirteen")
             return validator(kinds)(raw)
 
         return validate
@@ -191,7 +191,7 @@ def test_a_client_resumes_behind_what_it_has(api: Api, fill: Fill) -> None:
 
 
 def test_a_client_whose_place_left_the_stream_is_told(api: Api, fill: Fill, client: redis.Redis, keys: Keys) -> None:
-    """It reads the log anew, and gets what comes from then on."""
+    """It reads the log again, and gets what comes from then on."""
     fill([saved(0)], retain=100)
     first = entries_of(client, keys)[0]
     fill([saved(1)] * 600)
@@ -211,7 +211,7 @@ def test_a_client_whose_place_left_the_stream_is_told(api: Api, fill: Fill, clie
 
 
 def test_a_client_ahead_of_the_log_is_told(api: Api, fill: Fill, client: redis.Redis, keys: Keys) -> None:
-    """The store has lost its tail, or began anew; so what the client has is not what the log has."""
+    """The store has lost its newest entries, or began again; so what the client has is not what the log has."""
     fill([saved(0)])
     with tail(api.url, last="9999999999999-0") as following:
         following.wait(1)
@@ -221,7 +221,7 @@ def test_a_client_ahead_of_the_log_is_told(api: Api, fill: Fill, client: redis.R
     assert sizes(following) == [1]
 
 
-def test_a_log_that_begins_anew_is_told(
+def test_a_log_that_begins_again_is_told(
     api: Api, client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None]
 ) -> None:
     """Also when the stream alone is gone."""
@@ -245,7 +245,7 @@ def test_a_log_that_begins_anew_is_told(
     assert following.last != first
 
 
-def test_a_position_that_is_none_is_refused(api: Api) -> None:
+def test_a_text_that_is_not_a_position_is_refused(api: Api) -> None:
     """So is a parameter that stands twice."""
     for path, last, message in (
         ("", "x", "Last-Event-ID must be the id of an entry such as 1654276074092-0, not 'x'"),
@@ -352,7 +352,7 @@ def test_a_client_that_does_not_read_is_cut_off(
         assert got.endswith(b"\ndata: this client reads too slowly; events were left out\n\n\r\n0\r\n\r\n")
 
 
-def test_a_client_that_takes_nothing_is_let_go(
+def test_a_client_that_reads_nothing_is_dropped(
     api: Api, fill: Fill, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its computer is gone, perhaps, without a word."""

@@ -77,7 +77,7 @@ def test_the_metrics_tell_of_requests_and_of_the_log(
 
 
 def test_the_metrics_tell_whether_the_store_keeps_the_log(serving: Serving, server: Server) -> None:
-    """By its append-only file; while the store is away, nobody knows."""
+    """By its append-only file; while the store is away, it is not a number."""
     with serving(redis_url=server.url) as api:
         assert metrics(api)["etlog_store_persistent"] == 1
         with connect(server.url, part="test") as client:

@@ -114,7 +114,7 @@ def server_api(serving: Serving, server: Server, keys: Keys) -> Iterator[Api]:
         yield api
 
 
-def test_a_silent_store_keeps_nobody_waiting(server_api: Api, server: Server) -> None:
+def test_a_silent_store_keeps_no_one_waiting(server_api: Api, server: Server) -> None:
     """Connected, but without a word: for the first request, for all at once, and for one after the other."""
     server.stop()
 

@@ -58,7 +58,7 @@ def test_the_zone_is_what_the_clock_is_asked_with() -> None:
 
 @pytest.mark.parametrize("name", ["kind", "window", "limit"])
 def test_a_parameter_given_twice_is_refused(name: str) -> None:
-    """Which of the two was meant, nobody knows."""
+    """No one can know which was meant."""
     with pytest.raises(BadQuery, match=f"the parameter {name} is given 3 times; give it once"):
         query(f"{name}=1&{name}=&{name}=1")
 

@@ -27,7 +27,7 @@ FAREWELL = 0.5
 
 
 class LiveResponse(EventSourceResponse):
-    """Server-Sent Events; a client that stops reading is dropped, which is no error."""
+    """Server-Sent Events; a client that stops reading is dropped, which is not an error."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""

@@ -31,7 +31,7 @@ class LogRoute(BaseRoute):
         if scope["method"] not in {"GET", "HEAD"}:
             raise HTTPException(405, headers={"Allow": "GET, HEAD"})
         text = scope["query_string"]
-        log = self._registry.log_called(self._queries.log(text), scope)
+        log = self._registry.log_named(self._queries.log(text), scope)
         query = self._queries.query(text)
         response = await log.cache.body(await log.reader.view(), query).respond(scope["headers"])
         await response(scope, receive, send)
