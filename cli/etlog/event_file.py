@@ -1,4 +1,4 @@
-"""`etlog emit`: one event from the command line, or many from a file."""
+"""A file of events, one per line: delivered in order, in bounded memory, and resumed where it was interrupted."""
 
 import os
 import sys
@@ -22,19 +22,16 @@ from etlog.bookmark import Bookmark, Place
 from etlog.connection import connected
 from etlog.errors import FAILED, CommandFailed
 
-#: Seconds to wait for the store with one event; then it goes to the spool.
-TIMEOUT = 5.0
-
-#: Seconds without any progress after which the store is given up. A restart takes less.
+#: Seconds without progress after which the run gives up on the store. A restart takes less.
 PATIENCE = 10
 
-#: Lines between two looks at whether the store keeps up; bounds the memory that a large file takes.
+#: Lines after which the run waits for the store to catch up. Bounds the memory that a large file takes.
 ROUND = 5_000
 
-#: Bytes of a line that are read. More than an event may have, in any spelling, and far less than memory has.
+#: Bytes of a line that are read. More than any spelling of an event has, and far less than memory has.
 MAX_LINE = 1024 * 1024
 
-#: Seconds by which the remembered place lags behind: the store may lose the last second after we are gone.
+#: Seconds by which the saved position lags behind: a store that crashes may lose its last second.
 LAG = 2.0
 
 OnError = Literal["stop", "skip"]
@@ -42,47 +39,28 @@ OnError = Literal["stop", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """What became of a file: events delivered by this run, and lines that were no events."""
+    """What became of a file: events that this run delivered, and invalid lines that it skipped."""
 
     events: int
     skipped: int = 0
 
 
-def emit_one(event: Event, settings: Settings) -> int:
-    """Deliver `event`. Returns 1.
-
-    Raises `StoreError` when the log cannot be published to, and `CommandFailed` when the store goes away meanwhile;
-    then the event is in the spool.
-    """
-    _reach(settings)
-    with Producer() as producer:
-        producer.publish(event)
-        if producer.flush(TIMEOUT):
-            return 1
-        reason = str(producer.last_error or "it does not answer").rstrip(".")
-        producer.close(0)
-        kept = "it waits in the spool, and 'etlog spool flush' or the next event sends it"
-        raise CommandFailed(
-            f"not delivered, the store at {store.shown(settings.redis_url)} cannot be used: {reason}; "
-            f"{kept if producer.stats().spooled else 'it is lost, for the spool cannot be written'}",
-            FAILED,
-        )
-
-
 def emit_file(path: str, settings: Settings, *, on_error: OnError = "stop", resume: bool = False) -> Emitted:
-    """Deliver one event a line, from the file at `path` or standard input for `-`, and show progress on a terminal.
+    """Deliver one event per line, from the file at `path` or from standard input for `-`; a terminal shows progress.
 
-    With `resume` it goes on where the last run over the file was interrupted. `on_error` says whether a line that is
-    no event ends the run or is named and passed over. Raises `StoreError` when the store cannot be used, and
-    `CommandFailed` when the file cannot be read, when a line is no event, or when the store goes away for good.
+    With `resume` the run continues where the last one over the file was interrupted. `on_error` says whether an
+    invalid line ends the run or is reported and skipped. Raises `StoreError` when the store cannot be used, and
+    `CommandFailed` when the file cannot be read, a line is invalid, or the store goes away for good.
     """
     with _open(path) as lines, _progress() as progress:
         if resume and (path == "-" or not lines.seekable()):
-            raise CommandFailed("--resume needs a file: what came through standard input or a pipe is gone")
-        _reach(settings)
+            raise CommandFailed("--resume needs a file: standard input and pipes cannot be read again")
+        with connected(settings, "emit"):
+            pass  # a store that cannot be used is an error now; a producer would keep trying
         bookmark = Bookmark(path, settings, lines) if path != "-" and lines.seekable() else None
         place = bookmark.load() if bookmark and resume else None
-        with Producer(resume=(place.producer, place.number) if place else None) as producer:
+        resumed = (place.producer, place.number) if place else None
+        with Producer(settings.redis_url, log=settings.name, spool_dir=settings.spool_dir, resume=resumed) as producer:
             if place:
                 lines.seek(place.offset)
             run = _Run(producer, settings, on_error, bookmark, progress)
@@ -103,10 +81,10 @@ class _Run:
         self._on_error = on_error
         self._bookmark = bookmark
         self._progress = progress
-        self._passed: deque[tuple[float, Place]] = deque()  # places that are delivered, and since when
+        self._passed: deque[tuple[float, Place]] = deque()  # delivered places, and since when
 
     def emit(self, lines: BinaryIO, start: Place) -> Emitted:
-        """Deliver everything after `start`, where `lines` stands."""
+        """Deliver everything after `start`, to which `lines` is positioned."""
         size = os.fstat(lines.fileno()).st_size or None  # a pipe does not know
         task = self._progress.add_task("emitting", total=size, completed=start.offset)
         kinds = self._settings.kinds
@@ -126,7 +104,7 @@ class _Run:
             except InvalidEvent as e:
                 if self._on_error == "skip":
                     skipped += 1
-                    self._progress.console.print(f"line {number} is skipped: {e.reason}", markup=False, soft_wrap=True)
+                    self._progress.console.print(f"line {number} skipped: {e.reason}", markup=False, soft_wrap=True)
                     continue
                 self._deliver(held)
                 if self._bookmark:
@@ -142,7 +120,7 @@ class _Run:
         return Emitted(count, skipped)
 
     def _remember(self, place: Place) -> None:
-        """Remember the last place that the store surely has on disk."""
+        """Save the last place that the store is sure to have on disk."""
         if self._bookmark is None:
             return
         self._passed.append((monotonic(), place))
@@ -153,9 +131,9 @@ class _Run:
             self._bookmark.save(sure)
 
     def _deliver(self, held: int) -> None:
-        """Wait until the store holds what was emitted, as long as it takes anything at all; it holds `held` already.
+        """Wait until the store holds every event so far, for as long as it accepts any; it already holds `held`.
 
-        Raises `CommandFailed` when it is given up.
+        Raises `CommandFailed` when the store is given up.
         """
         patience = PATIENCE
         while not self._producer.flush(1.0):
@@ -164,16 +142,10 @@ class _Run:
                 reason = str(self._producer.last_error).rstrip(".")
                 self._producer.close(0)
                 raise CommandFailed(
-                    f"the store at {store.shown(self._settings.redis_url)} takes nothing any more: {reason}; "
-                    f"{held} events are delivered; go on with --resume when it is back",
+                    f"the store at {store.shown(self._settings.redis_url)} no longer accepts events: {reason}; "
+                    f"{held} events are delivered; continue with --resume when it is back",
                     FAILED,
                 )
-
-
-def _reach(settings: Settings) -> None:
-    """Raise `StoreError` unless the log can be published to, which a producer would not say before long."""
-    with connected(settings, "emit"):
-        pass
 
 
 def _open(path: str) -> AbstractContextManager[BinaryIO]:

@@ -1,37 +1,33 @@
-"""`etlog verify`: whether all that was published is accounted for.
+"""Verification: whether every event that was published is accounted for.
 
-For each producer: published = applied + dead + lost + in flight. The first is what publishing has noted; the middle
-ones are what the consumer has noted; what is in flight is counted anew, in the stream after the cursor. So the sides
-come from different hands, and an entry that is nowhere shows.
+For each producer, published = applied + dead + lost + in flight. Publishing records the first, the consumer records
+the next three, and those in flight are counted here, in the stream after the cursor. The two sides are recorded
+independently, so a missing entry shows.
 
-For the sums the lists' side is asked, too: every number accounted for must have arrived in the stats, and every event
-in the stats in the counters.
+The sums are checked, too: the stats must hold every number that the producers' records account for, and the counters
+every event in the stats.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import orjson
 from etlog_events.keys import Keys
 from etlog_events.sequence import number_of
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-#: Entries after the cursor that are counted one by one; with more, the numbers are trusted.
+#: Entries after the cursor that are counted one by one; beyond that the numbers are trusted.
 MOST_COUNTED = 100_000
 
 #: Entries read at once.
 PAGE = 1000
 
-#: Readings that are tried while a consumer at work trims what is just being counted.
+#: Attempts to read while an active consumer trims what is being counted.
 READINGS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The account of one producer, or of several in sum. `in_flight` is what the stream holds after the cursor."""
+    """The account of one producer, or the sum of several. `in_flight` is what the stream holds after the cursor."""
 
     producer: str
     published: int
@@ -42,7 +38,7 @@ class Account:
 
     @property
     def missing(self) -> int:
-        """Events that are nowhere; below 0, more than were published."""
+        """Events that are nowhere; negative where more are accounted for than were published."""
         return self.published - self.applied - self.dead - self.lost - self.in_flight
 
 
@@ -50,10 +46,9 @@ class Account:
 class Verification:
     """The accounts of all producers, their `total`, and in `faults` a sentence for each thing that does not hold.
 
-    Producers that were idle for long are one account, `retired`, those that were so for longer another, `pruned`.
-    `unnumbered` counts applied and dead
-    entries of clients without numbers, `unnumbered_in_flight` those that wait. `counted` tells whether what is in
-    flight was counted in the stream.
+    Producers that have long been idle share the account `retired`, and later `pruned`. `unnumbered` counts applied and
+    dead entries of clients that do not number them, `unnumbered_in_flight` those that wait. `counted` tells whether
+    the entries in flight were counted in the stream.
     """
 
     cursor: str
@@ -88,7 +83,7 @@ def verify(client: Any, keys: Keys) -> Verification:
 
 
 def _reading(client: Any, keys: Keys) -> tuple[Verification, bool]:
-    """One verification, and whether nothing was applied meanwhile."""
+    """One verification, and whether the log stood still meanwhile."""
     with client.pipeline(transaction=True) as pipe:
         pipe.get(keys.cursor)
         pipe.hgetall(keys.producers)
@@ -134,8 +129,8 @@ def _reading(client: Any, keys: Keys) -> tuple[Verification, bool]:
 def _in_flight(
     client: Any, keys: Keys, cursor: bytes, last: bytes, records: dict[bytes, dict[str, int]]
 ) -> tuple[dict[bytes, int], int, bool]:
-    """Numbers above the last applied one after `cursor`, by producer, each once; entries without; whether all of them
-    were counted."""
+    """In the stream after `cursor`: per producer, how many numbers above the last applied one; how many entries have
+    no number; and whether all entries were counted."""
     highest = {producer: record.get("applied", 0) for producer, record in records.items()}
     found: dict[bytes, int] = {}
     unnumbered = seen = 0
@@ -160,7 +155,7 @@ def _in_flight(
 def _account(producer: bytes, record: dict[str, int], waiting: dict[bytes, int], counted: bool) -> Account:
     applied, dead, lost = (record.get(what, 0) for what in ("applied", "dead", "lost"))
     in_flight = waiting.get(producer, 0)
-    # A client that numbers its entries by itself notes nowhere what it has published.
+    # A client that writes numbers by plain XADD records nowhere how many it has published.
     published = record["published"] if "published" in record else applied + in_flight
     if not counted and published >= applied:
         in_flight = published - applied
@@ -168,7 +163,7 @@ def _account(producer: bytes, record: dict[str, int], waiting: dict[bytes, int],
 
 
 def _in_sum(name: str, records: Sequence[Sequence[int]]) -> Account:
-    """One account of records that begin with a last number, and how many of the numbers are dead and lost."""
+    """One account for records that each hold a last number, and how many of its numbers are dead and lost."""
     number, dead, lost = (sum(record[place] for record in records) for place in range(3))
     return Account(name, number, number - dead - lost, dead, lost, 0)
 
@@ -203,29 +198,3 @@ def _faults_of_sums(
     if lost_of_all != lost:
         faults.append(f"the producers' records say {lost_of_all} lost, but the stats say {lost}")
     return faults
-
-
-def as_json(found: Verification) -> str:
-    """`found` as JSON on one line."""
-    return orjson.dumps(found.json()).decode()
-
-
-def show(found: Verification) -> None:
-    """Print `found` for people."""
-    console = Console()
-    shown = Table("producer", "published", "applied", "dead", "lost", "in flight", box=None)
-    for column in shown.columns[1:]:
-        column.justify = "right"
-    others = [account for account in (found.retired, found.pruned) if account.published]
-    for account in [*found.producers, *others, found.total]:
-        numbers = (account.published, account.applied, account.dead, account.lost, account.in_flight)
-        shown.add_row(Text(account.producer), *map(str, numbers))
-    console.print(shown)
-    rest = f"{found.unnumbered} entries without a number, and {found.unnumbered_in_flight} more in flight"
-    console.print(f"Beside these: {rest}; {found.duplicates} duplicates were not applied.", highlight=False)
-    if not found.counted:
-        console.print(f"More than {MOST_COUNTED} entries wait: what is in flight is taken from the numbers.")
-    for fault in found.faults:
-        console.print(f"Fault: {fault}", highlight=False)
-    if not found.faults:
-        console.print("published = applied + dead + lost + in flight, for each producer and in sum")

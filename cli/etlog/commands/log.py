@@ -2,33 +2,78 @@
 
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from textwrap import wrap
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+import typer
 from etlog_events import timestamps
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from etlog.client import Client, printable
+from etlog.client import Client, Parameters, client_of, printable
+from etlog.errors import CommandFailed
+from etlog.options import API_URL, ApiUrl, AskedLog, new_app
 
-#: Columns of a terminal that has room for times to the nanosecond and both ends of a window.
+app = new_app()
+
+#: Columns of a terminal with room for times to the nanosecond and both ends of a window.
 WIDE = 130
 
-#: Columns of what is not a terminal: each event stays on one line, for `grep` and its like.
+#: Columns where there is no terminal: each event stays on one line, for `grep`.
 ENDLESS = 1_000_000
 
-#: Columns of time, kind, size and window while the log is followed: what will come is not known yet.
+#: Columns of time, kind, size and window while the log is followed, when the events to come are unknown.
 FOLLOWED, FOLLOWED_WIDE = (19, 27, 8, 25), (30, 27, 8, 44)
 
 _STYLES = {"Error": "bold red", "Saved": "green", "Loaded": "cyan", "Reconciled": "blue"}
 
 
+#: Events of each category with which `--follow` begins.
+FOLLOW_FROM = 10
+
+
+@app.command()
+def log(
+    kind: Annotated[
+        str, typer.Option(metavar="TEXT", help="Only kinds that contain this text; comma-separated for several.")
+    ] = "",
+    window: Annotated[
+        str, typer.Option(metavar="WINDOW", help="Only events of this window: today, 24h, 7d, start,end …")
+    ] = "",
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N newest per category.")] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Then show every event as it is applied, until Ctrl-C.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the API's answer unchanged; with --follow, one event per line.")
+    ] = False,
+    log: AskedLog = None,
+    url: ApiUrl = API_URL,
+) -> None:
+    """Show the log, oldest event first. If the API requires a token, set ETLOG_API_TOKEN.
+
+    \b
+    etlog log --kind Error --window today
+    etlog log --kind AllocationSet,AssetSetSaved --limit 5
+    etlog log --json | jq .data.counters
+    etlog log --follow --kind Error
+    """
+    client = client_of(url)
+    if not follow:
+        asked = {"log": log, "kind": kind, "window": window, "limit": None if limit is None else str(limit)}
+        show(client.get("/model/etl/log", asked), as_json=json)
+    elif window:
+        raise CommandFailed("--follow and --window exclude each other: events to come have no window to end")
+    else:
+        follow_log(client, {"log": log, "kind": kind}, limit or FOLLOW_FROM, as_json=json)
+
+
 def show(body: bytes, *, as_json: bool) -> None:
-    """Print an answer on standard output, as it is or as a table."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `etlog log | head` ends as every other command does
+    """Print an answer on standard output, unchanged or as a table."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `etlog log | head` ends as any other command does
     if as_json:
         sys.stdout.buffer.write(body + b"\n")
         return
@@ -37,16 +82,16 @@ def show(body: bytes, *, as_json: bool) -> None:
         console.print(line, soft_wrap=True)
 
 
-def follow(client: Client, asked: Mapping[str, str], limit: int, *, as_json: bool) -> None:
+def follow_log(client: Client, asked: Parameters, limit: int, *, as_json: bool) -> None:
     """Print the newest `limit` events of each category, then every event as it is applied, until interrupted.
 
-    `asked` are the parameters of the query, those of the log and the kind. As JSON it is one event a line.
+    `asked` holds the query's `log` and `kind`. JSON is one event per line.
     """
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     console = Console()
     width = console.width if console.is_terminal else ENDLESS
     parameters = {**asked, "limit": str(limit)}
-    already: set[bytes] = set()  # what came in between the connection and the answer, and would be shown twice
+    already: set[bytes] = set()  # in the answer, and perhaps in the live log once more
 
     def put(event: dict[str, Any]) -> None:
         if as_json:
@@ -64,7 +109,7 @@ def follow(client: Client, asked: Mapping[str, str], limit: int, *, as_json: boo
             for event in events:
                 put(event)
         elif live.name == "resync":
-            print(f"etlog: some events are not shown here: {printable(live.data)}", file=sys.stderr)  # noqa: T201
+            typer.echo(f"etlog: some events are not shown here: {printable(live.data)}", err=True)
         elif live.name == "message":
             event = orjson.loads(live.data)
             if orjson.dumps(event) in already:
@@ -80,9 +125,9 @@ def events_of(answer: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def table(body: bytes, width: int) -> list[Text]:
-    """The lines that show an answer on `width` columns: a line an event, oldest first, and the warning.
+    """The lines that show an answer on `width` columns: one per event, oldest first, then the warning.
 
-    An error or metadata of the stage's own end the line of their event if there is room, else they follow it.
+    An error and further metadata end the line of their event where they fit, and follow it where they do not.
     """
     answer = orjson.loads(body)
     events = events_of(answer)
@@ -98,7 +143,7 @@ def table(body: bytes, width: int) -> list[Text]:
 
 
 def _row(event: dict[str, Any], *, wide: bool) -> tuple[str, str, str, str, str]:
-    """Time, kind, size, window and the rest of an event as texts."""
+    """Time, kind, size, window and the rest of an event, as text."""
     metadata = dict(event["metadata"])
     window, size, error = (metadata.pop(name, None) for name in ("window", "size", "error"))
     details = [] if error is None else [error]
@@ -131,7 +176,7 @@ def _to_seconds(time: str) -> str:
 
 
 def _window(window: dict[str, str], *, wide: bool) -> str:
-    """`2022-06-03T10:00:00Z to 2022-06-03T11:00:00Z`, or in short `2022-06-03 10:00:00 +1h`."""
+    """`2022-06-03T10:00:00Z to 2022-06-03T11:00:00Z`, or for short `2022-06-03 10:00:00 +1h`."""
     start, end = window["start"], window["end"]
     if wide:
         return f"{start} to {end}"

@@ -1,4 +1,4 @@
-"""`etlog status`: how far the log is applied, what waits, and who is at work."""
+"""`etlog status`: how far the log is applied, what waits, and which consumer is active."""
 
 import sys
 
@@ -7,9 +7,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from etlog.client import client_of
+from etlog.options import API_URL, ApiUrl, AsJson, AskedLog, new_app
+
+app = new_app()
+
+
+@app.command()
+def status(json: AsJson = False, log: AskedLog = None, url: ApiUrl = API_URL) -> None:
+    """Show the cursor, the lag, the counts and the active consumer. What needs attention is red.
+
+    \b
+    etlog status
+    etlog status --json | jq .data.lag
+    """
+    show(client_of(url).get("/model/etl/status", {"log": log}), as_json=json)
+
 
 def show(body: bytes, *, as_json: bool) -> None:
-    """Print the status as it stands in an answer of the API, as it is or for people."""
+    """Print the API's answer, unchanged or as a table."""
     if as_json:
         sys.stdout.buffer.write(body + b"\n")
         return
