@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 from etlog.__main__ import run
-from etlog.verify import verify
+from etlog.verification import verify
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
 from etlog_producer.publish import Publisher

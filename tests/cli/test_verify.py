@@ -8,7 +8,7 @@ import pytest
 import redis
 from etlog import verify as verifying
 from etlog.__main__ import run
-from etlog.verify import verify
+from etlog.verification import verify
 from etlog_events.keys import Keys
 from etlog_producer.publish import Publisher
 from support.consumers import Consuming

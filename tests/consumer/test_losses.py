@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import redis
-from etlog.verify import verify
+from etlog.verification import verify
 from etlog_consumer import progress, recovery
 from etlog_consumer.recovery import Findings, Housekeeping
 from etlog_events.keys import GROUP, Keys

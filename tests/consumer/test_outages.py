@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 import redis
-from etlog.verify import verify
+from etlog.verification import verify
 from etlog_consumer import Consumer, outage, progress
 from etlog_consumer.outage import FIRST_RETRY, LAST_RETRY, Outage
 from etlog_events.keys import Keys

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import redis
-from etlog.verify import verify
+from etlog.verification import verify
 from etlog_consumer import batch
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds

@@ -5,7 +5,7 @@ import logging
 from typing import Any
 
 import pytest
-from etlog import consume
+from etlog.commands import consume
 from etlog_api.status import read_status
 from etlog_events.keys import Keys
 from etlog_events.store import connect, connect_async
@@ -41,7 +41,7 @@ def test_it_is_said_at_the_start_and_in_the_status(
         client.config_set("maxmemory-policy", "allkeys-lfu")
         client.config_set("appendonly", "no")
         with caplog.at_level(logging.WARNING, "etlog.consumer"):
-            consume._warn(client)
+            consume.warn(client)
 
     async def status() -> list[str]:
         async with connect_async(server.url, part="test") as client:
@@ -57,6 +57,6 @@ def test_a_store_that_does_not_tell_is_no_reason_to_stop(server: Server, caplog:
     with connect(server.url, part="test") as client:
         client.execute_command("ACL", "SETUSER", "default", "-info")
         with caplog.at_level(logging.WARNING, "etlog.consumer"):
-            consume._warn(client)
+            consume.warn(client)
 
     assert caplog.records == []

@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 import redis
-from etlog import consume
 from etlog.__main__ import run
+from etlog.commands import consume
 from etlog_api import create_app
 from etlog_consumer import progress
 from etlog_consumer.fleet.membership import Membership
@@ -65,7 +65,7 @@ def consuming(guarded: GuardedServer, retain: int = 1000) -> Iterator[None]:
     """A consumer under its user."""
     url = guarded.url_of("etlog-consumer")
     with connect(url, part="consumer") as client:
-        consume._warn(client)
+        consume.warn(client)
     with consumer_thread(url, KEYS, retain=retain):
         yield
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from etlog.verify import verify
+from etlog.verification import verify
 from etlog_api import create_app
 from etlog_consumer import outage as consumer_outage
 from etlog_events import Settings

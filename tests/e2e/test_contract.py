@@ -8,8 +8,8 @@ from importlib.resources import files
 
 import pytest
 import redis
-from etlog import spool
 from etlog.__main__ import run
+from etlog.commands import spool
 from etlog_api import create_app
 from etlog_consumer import Consumer, Target
 from etlog_consumer.progress import Progress

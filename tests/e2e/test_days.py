@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 from etlog.__main__ import run
-from etlog.verify import verify
+from etlog.verification import verify
 from etlog_consumer import progress
 from etlog_consumer.recovery import Housekeeping
 from etlog_events.keys import Keys
