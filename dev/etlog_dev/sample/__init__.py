@@ -7,7 +7,3 @@
 Assets are the machine's cores, memory and disks; allocations are its processes, and the files on its disks. Sets are
 JSON files, in one folder per category and resolution: `allocation/10s/2026-01-01T10-00-00Z.json`.
 """
-
-from etlog_dev.sample.run import run
-
-__all__ = ["run"]
