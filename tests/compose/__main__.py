@@ -1,8 +1,8 @@
 """The Compose file, run for real: `make compose-test`, where Docker's engine runs with Compose 2.21 or newer.
 
 Everything is built and brought up, queried through the load balancer, killed part by part under load, taken down and
-brought up again. It prints what it sees, and exits 1 when a count is not exact or an answer is missing. It is a separate
-project with its own volumes, which are removed at the end; the ports are those of the Compose file.
+brought up again. It prints what it sees, and exits 1 when a count is not exact or an answer is missing. It is a project
+of its own, with volumes that are removed at the end; the ports are those of the Compose file.
 
 Where images cannot be pulled, `stand_ins.sh` makes them. If a build needs more than the Compose file says, such as the
 host's network, put that in another file: COMPOSE_FILE=docker-compose.yml:/tmp/build.yml make compose-test.
@@ -20,7 +20,6 @@ from typing import Any
 
 from compose.deployment import LOG, PATIENCE, ROOT, Deployment
 from compose.load import KINDS, Emitting, asking
-
 
 #: Prints what an image has of these packages.
 DEV_PACKAGES = (
