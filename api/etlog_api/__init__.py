@@ -1,5 +1,5 @@
 """The HTTP service that answers queries for the log, and its page."""
 
-from etlog_api.app import app_from_environment, create_app
+from etlog_api.app import create_app
 
-__all__ = ["app_from_environment", "create_app"]
+__all__ = ["create_app"]

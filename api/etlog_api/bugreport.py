@@ -1,4 +1,4 @@
-"""The bug report: a zip of everything that helps somebody who was not there, and no secret."""
+"""The bug report: a zip of everything that helps someone who was not there, without any secret."""
 
 import io
 import platform
@@ -14,7 +14,7 @@ from etlog_events.settings import Settings
 
 from etlog_api.status import Status
 
-#: Dead letters in the report, the newest.
+#: Dead letters in the report at most, the newest.
 DEAD_LETTERS = 1000
 
 _PACKAGES = (
@@ -55,7 +55,7 @@ def _texts(fields: Mapping[bytes, bytes]) -> dict[str, str]:
 
 
 def bugreport(log: bytes | None, status: Status | None, settings: Settings, evidence: Evidence | None) -> bytes:
-    """The zip. What could not be read, because the store is away, is said in its place."""
+    """The zip. A file that could not be read from the store says so."""
     unread = b'{"message":"the store could not be read"}'
     versions = {"python": platform.python_version(), "platform": platform.platform()}
     versions |= {name: metadata.version(name) for name in _PACKAGES}

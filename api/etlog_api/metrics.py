@@ -1,23 +1,20 @@
-"""Metrics for Prometheus: of this process's requests, and of the logs, asked of the store when scraped."""
+"""Metrics for Prometheus: of this process's requests, and of the logs, which are read from the store at a scrape."""
 
 from collections.abc import Mapping
-from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from etlog_api.status import Status
 
-#: Seconds. An answer from the cache takes a tenth of a millisecond, a whole new log some ten.
+#: Seconds. An answer from the cache takes a tenth of a millisecond, a whole new log about ten milliseconds.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
-
 
 #: The status of a log, and its counters.
 Figures = tuple[Status, Mapping[str, int]]
 
 
 class Metrics:
-    """All metrics of one process, in a registry of their own."""
+    """All metrics of one process."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -28,7 +25,7 @@ class Metrics:
         self._seconds = Histogram(
             "etlog_request_seconds", "Time to the answer", ["route"], buckets=BUCKETS, registry=on
         )
-        self._of: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # to look the labels up takes its time
+        self._of: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # because looking up labels is slow
         self._age = Gauge(
             "etlog_snapshot_age_seconds", "Since the store last confirmed the snapshot", ["log"], registry=on
         )
@@ -60,11 +57,11 @@ class Metrics:
     def text(self, figures: Mapping[str, Figures | None], ages: Mapping[str, float | None]) -> bytes:
         """Everything in the text format of Prometheus.
 
-        By the name of the log: its status and counters, None when the store is away, and the age of its snapshot in
-        seconds, None without one.
+        `figures` has the status and counters by the name of the log, None when the store is away; `ages` has the age of
+        its snapshot in seconds, None without one.
         """
         for gauge in self._of_logs:
-            gauge.clear()  # the one who asks may not see what another saw
+            gauge.clear()  # this caller may not see what another one saw
         for log, age in ages.items():
             self._age.labels(log).set(age if age is not None else float("nan"))
         for log, found in figures.items():
@@ -84,27 +81,3 @@ class Metrics:
             if status.active_consumer is not None:
                 self._active.labels(log, status.active_consumer).set(1)
         return generate_latest(self._registry)
-
-
-class Measured:
-    """Observes every request under the path of its route; what has no route counts as `none`."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        began = perf_counter()
-
-        async def send_observed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                # The router puts its finding into the scope; a path of the client's own would make a label each.
-                route = getattr(scope.get("route"), "path", "none")
-                self._metrics.observe(route, message["status"], perf_counter() - began)
-            await send(message)
-
-        await self._app(scope, receive, send_observed)

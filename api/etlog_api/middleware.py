@@ -1,15 +1,21 @@
-"""What stands before every answer: the prefix of a proxy, the token, and the headers that keep browsers safe."""
+"""The layers that every request passes, outermost first: prefix, safe headers, metrics, errors, token."""
 
 import hmac
+import logging
 from collections.abc import Sequence
+from time import perf_counter
 
 from etlog_events.settings import Token
-from starlette._utils import get_route_path  # what the router goes by: no prefix may lead past the guard
 from starlette.datastructures import Headers
-from starlette.responses import RedirectResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from etlog_api.log.answer import error
+from etlog_api.envelope import error_response
+from etlog_api.errors import answer_to
+from etlog_api.metrics import Metrics
+
+logger = logging.getLogger("etlog.api")
 
 #: Paths of answers that hold data; everything else is a static file, a health check or a description.
 GUARDED = ("/model/", "/metrics")
@@ -24,12 +30,42 @@ HEADERS = {
     ),
 }
 
-
 _RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+
+#: Where the scope of a request says which logs its token opens; not there, or None: all.
+_OPENED = "etlog.logs"
+
+
+class WithoutPrefix:
+    """Takes the server's `root_path` off every path, so that layers and routes see the same paths with and without it,
+    and no prefix leads past the token. Nothing in an answer needs the prefix: all links are relative.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        root_path: str = scope.get("root_path", "")
+        if not root_path or scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        prefix = root_path.rstrip("/")
+        path: str = _without(scope["path"], prefix)  # uvicorn has put it there, as ASGI demands
+        if path == prefix:  # relative links need the slash; this one too, so no host or scheme can be wrong
+            await RedirectResponse(prefix.rpartition("/")[2] + "/")(scope, receive, send)
+            return
+        path = _without(path, prefix)
+        scope = {**scope, "path": path, "raw_path": path.encode(), "root_path": ""}
+        await self._app(scope, receive, send)
+
+
+def _without(path: str, prefix: str) -> str:
+    return path[len(prefix) :] if path.startswith(prefix + "/") else path
 
 
 class SafeHeaders:
-    """Adds `HEADERS` to every answer."""
+    """Adds `HEADERS` to every answer, which keep browsers safe."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -45,14 +81,55 @@ class SafeHeaders:
         await self._app(scope, receive, send_safely if scope["type"] == "http" else send)
 
 
-#: Where the scope of a request says which logs its token opens; not there, or None: all.
-_OPENED = "etlog.logging_setup"
+class Measured:
+    """Observes every request under the path of its route; what has no route counts as `none`."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = perf_counter()
+
+        async def send_observed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                # The router puts its finding into the scope; the path that a client asks for would make a label each.
+                route = getattr(scope.get("route"), "path", "none")
+                self._metrics.observe(route, message["status"], perf_counter() - began)
+            await send(message)
+
+        await self._app(scope, receive, send_observed)
 
 
-def may_see(scope: Scope, log: str) -> bool:
-    """Whether the one who asks may see the log `log`."""
-    opened = scope.get(_OPENED)
-    return opened is None or log in opened
+class Errors:
+    """Makes every error an answer. One that is a bug in etlog is 500 with a sentence; its trace is in etlog's log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        began = False
+
+        async def send_noted(message: Message) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noted)
+        except Exception as e:
+            if began or scope["type"] != "http":
+                raise
+            response = answer_to(e)
+            if response is None:
+                logger.exception("%s %s failed", scope["method"], scope["path"], extra={"action": "request_failed"})
+                response = error_response(500, "internal error; the service's own log says more")
+            await response(scope, receive, send)
 
 
 class TokenGuard:
@@ -63,50 +140,28 @@ class TokenGuard:
         self._tokens = [(token.secret.encode(), token) for token in tokens]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if scope["type"] == "http" and get_route_path(scope).startswith(GUARDED):
-            authorization = Headers(scope=scope).get("authorization")
-            token = self._token(authorization) if authorization is not None else None
-            if token is None:
-                problem = "a token is needed; send it as 'Authorization: Bearer <token>'"
-                body = error(401, problem if authorization is None else "this token is not valid")
-                headers = {"WWW-Authenticate": "Bearer"}
-                await Response(body, 401, headers, "application/json")(scope, receive, send)
-                return
-            scope[_OPENED] = token.logs
+        """Serve one connection. Raises `HTTPException` for a request that must not pass."""
+        if scope["type"] == "http" and scope["path"].startswith(GUARDED):
+            scope[_OPENED] = self._token(Headers(scope=scope).get("authorization")).logs
         await self._app(scope, receive, send)
 
-    def _token(self, authorization: str) -> Token | None:
+    def _token(self, authorization: str | None) -> Token:
+        if authorization is None:
+            raise _unauthorized("a token is required; send it as 'Authorization: Bearer <token>'")
         scheme, _, given = authorization.partition(" ")
         secret = given.strip().encode()
         # All are compared, each in constant time, so that the time taken tells nothing of any.
         known = [token for one, token in self._tokens if hmac.compare_digest(secret, one)]
-        return known[0] if scheme.lower() == "bearer" and known else None
+        if scheme.lower() != "bearer" or not known:
+            raise _unauthorized("this token is not valid")
+        return known[0]
 
 
-class WithoutPrefix:
-    """Takes the server's `root_path` off every path, so that guards and routes see the same paths with and without it.
-
-    Nothing in an answer needs the prefix: all links are relative.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        prefix = scope.get("root_path", "").rstrip("/")
-        if not prefix or scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        path: str = _without(scope["path"], prefix)  # uvicorn has put it there, as ASGI demands
-        if path == prefix:  # relative links need the slash; this one too, so no host or scheme can be wrong
-            await RedirectResponse(prefix.rpartition("/")[2] + "/")(scope, receive, send)
-            return
-        path = _without(path, prefix)
-        scope = {**scope, "path": path, "raw_path": path.encode(), "root_path": ""}
-        await self._app(scope, receive, send)
+def _unauthorized(problem: str) -> HTTPException:
+    return HTTPException(401, problem, {"WWW-Authenticate": "Bearer"})
 
 
-def _without(path: str, prefix: str) -> str:
-    return path[len(prefix) :] if path.startswith(prefix + "/") else path
+def may_see(scope: Scope, log: str) -> bool:
+    """Whether the caller may see the log `log`."""
+    opened = scope.get(_OPENED)
+    return opened is None or log in opened

@@ -1,8 +1,8 @@
-"""A body: the bytes of one answer in every coding a client may ask for, each made once."""
+"""Content negotiation: what a client gets of a text, by what it has already and which codings it accepts."""
 
 import asyncio
 import gzip
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache, partial
 from hashlib import blake2b
 
@@ -15,7 +15,7 @@ LEAST = 1024
 #: Effort. Above it the time grows faster than the gain.
 GZIP_LEVEL, ZSTD_LEVEL = 5, 3
 
-#: Any client may keep an answer, if it asks each time whether it still holds.
+#: Any client may keep an answer if it asks each time whether it still holds.
 CACHE_CONTROL = "no-cache"
 
 #: As ASGI passes them: names in lower case, each as often as it came.
@@ -29,11 +29,12 @@ CODINGS = {
 
 
 class Body:
-    """JSON text and its codings; `cursor` is the id of the last entry that was applied to the log it tells of."""
+    """A text of this media type in every coding that a client may ask for, each made once. `more` are its headers."""
 
-    def __init__(self, text: bytes, cursor: bytes | None) -> None:
+    def __init__(self, text: bytes, media_type: str, more: Mapping[str, str] | None = None) -> None:
         self.text = text
-        self._cursor = cursor
+        self._media_type = media_type
+        self._more = more or {}
         self._coded: dict[str, asyncio.Future[bytes]] = {}
         self._responses: dict[str | None, Response] = {}
 
@@ -42,14 +43,11 @@ class Body:
         """Validator of the text: the same text has the same tag in every coding and on every replica."""
         return f'W/"{blake2b(self.text, digest_size=12).hexdigest()}"'
 
-    async def coded(self, coding: str) -> bytes:
-        """The text in `coding`. A thread compresses it: a long text takes long, and others want answers meanwhile."""
-        if coding not in self._coded:
-            self._coded[coding] = asyncio.ensure_future(asyncio.to_thread(CODINGS[coding], self.text))
-        return await asyncio.shield(self._coded[coding])
-
     async def respond(self, headers: Headers) -> Response:
-        """The answer to a request with `headers`: in the coding it accepts, or only that what it has still holds."""
+        """The answer to a GET or HEAD with `headers`: in the coding it accepts, or 304 where its copy still holds.
+
+        The server leaves the body out for a HEAD.
+        """
         condition = _joined(headers, b"if-none-match")
         if condition and (condition == self.tag or _matches(condition, self.tag)):
             return self._unchanged
@@ -58,9 +56,15 @@ class Body:
         if response is None:
             more, content = self._headers, self.text
             if coding is not None:
-                content, more["Content-Encoding"] = await self.coded(coding), coding
-            response = self._responses[coding] = Response(content, headers=more, media_type="application/json")
+                content, more["Content-Encoding"] = await self._encode(coding), coding
+            response = self._responses[coding] = Response(content, headers=more, media_type=self._media_type)
         return response
+
+    async def _encode(self, coding: str) -> bytes:
+        """The text in `coding`. A thread compresses it: a long text takes long, and others want answers meanwhile."""
+        if coding not in self._coded:
+            self._coded[coding] = asyncio.ensure_future(asyncio.to_thread(CODINGS[coding], self.text))
+        return await asyncio.shield(self._coded[coding])
 
     @cached_property
     def _unchanged(self) -> Response:
@@ -68,8 +72,7 @@ class Body:
 
     @property
     def _headers(self) -> dict[str, str]:
-        headers = {"ETag": self.tag, "Cache-Control": CACHE_CONTROL, "Vary": "Accept-Encoding"}
-        return headers if self._cursor is None else {**headers, "Etlog-Cursor": self._cursor.decode()}
+        return {"ETag": self.tag, "Cache-Control": CACHE_CONTROL, "Vary": "Accept-Encoding", **self._more}
 
 
 def _joined(headers: Headers, name: bytes) -> str:

@@ -20,7 +20,7 @@ def _envelope(data: dict[str, Any]) -> dict[str, Any]:
         "properties": {
             "code": {"const": 200},
             "data": data,
-            "warning": {"type": "string", "description": "There when the answer may mislead, and says how."},
+            "warning": {"type": "string", "description": "Only there when the answer may mislead; says how."},
         },
     }
 
@@ -34,7 +34,7 @@ SCHEMAS: dict[str, Any] = {
             "kind": {"type": "string", "examples": ["AllocationSetSaved"]},
             "metadata": {
                 "type": "object",
-                "description": "Further keys are the stage's own.",
+                "description": "Other keys are passed on as the stage wrote them.",
                 "properties": {
                     "size": {**_COUNT, "description": "Number of records in the set."},
                     "window": {
@@ -43,7 +43,7 @@ SCHEMAS: dict[str, Any] = {
                         "required": ["start", "end"],
                         "properties": {"start": _TIME, "end": _TIME},
                     },
-                    "error": {"type": "string", "description": "What failed, on the two kinds of errors."},
+                    "error": {"type": "string", "description": "What failed, in events of the two error kinds."},
                 },
             },
             "time": {**_TIME, "description": "When it happened, to the nanosecond."},
@@ -78,18 +78,18 @@ SCHEMAS: dict[str, Any] = {
                 "lag": {"type": ["integer", "null"], "description": "Entries not applied yet; null where unknown."},
                 "oldest_unapplied": {
                     "type": ["number", "null"],
-                    "description": "Age of the oldest of them in seconds; null when nothing waits.",
+                    "description": "Age in seconds of the oldest entry not applied yet; null when nothing waits.",
                 },
                 "stats": {
                     "type": "object",
-                    "description": "applied, dead, duplicate, lost: events since the log began.",
+                    "description": "Events since the log began: applied, dead-lettered (dead), duplicate, lost.",
                     "additionalProperties": _COUNT,
                 },
-                "active_consumer": {"type": ["string", "null"], "description": "Who holds the lease."},
+                "active_consumer": {"type": ["string", "null"], "description": "The consumer that holds the lease."},
                 "store": {"type": "object", "additionalProperties": {"type": "string"}},
                 "warnings": {
                     "type": "array",
-                    "description": "What endangers the log, a sentence each.",
+                    "description": "What endangers the log, one sentence each.",
                     "items": {"type": "string"},
                 },
             },
@@ -101,10 +101,10 @@ SCHEMAS: dict[str, Any] = {
             "required": ["default", "logs"],
             "additionalProperties": False,
             "properties": {
-                "default": {"type": ["string", "null"], "description": "The log that is meant when none is named."},
+                "default": {"type": ["string", "null"], "description": "The log that a request without a name means."},
                 "logs": {
                     "type": "array",
-                    "description": "Those that the token opens; all without one.",
+                    "description": "The logs that the token opens; all logs where no token is required.",
                     "items": {"type": "string"},
                 },
             },
@@ -127,7 +127,7 @@ def _example_event(kind: str, time: str, start: str, end: str, **size: int) -> d
 _DAY = ("2022-06-03T00:00:00Z", "2022-06-04T00:00:00Z")
 _HOUR = ("2022-06-03T10:00:00Z", "2022-06-03T11:00:00Z")
 
-#: The one in Kubecost's documentation of its Events API.
+#: From Kubecost's documentation of its Events API.
 _LOG_EXAMPLE = {
     "code": 200,
     "data": {
@@ -156,8 +156,8 @@ _LOG_EXAMPLE = {
 
 _ERRORS = {
     400: ("A parameter cannot be understood; the message says which and why.", "illegal window: 7y"),
-    401: ("A token is needed, or the one given is not valid.", "this token is not valid"),
-    404: ("There is no such log, or none for this token.", "unknown log 'nightly'"),
+    401: ("A token is required, or the token is not valid.", "this token is not valid"),
+    404: ("There is no such log, or this token does not open it.", "unknown log 'nightly'"),
     503: (
         "The store cannot be reached, or the log makes no progress.",
         "the store cannot be reached, and nothing was read from it yet",
@@ -168,7 +168,7 @@ _ERRORS = {
 def answers(
     success: str, *errors: int, schema: str | None = None, media: str = "application/json", example: Any = None
 ) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route: what it answers when all is well, and which errors."""
+    """The `responses` of a route: its answer when all is well, and its errors."""
     content: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{schema}"} if schema else {"type": "string"}}
     if example is not None:
         content["example"] = example
@@ -184,26 +184,26 @@ _RFC3339 = r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2
 
 
 def parameter(name: str, about: str, *, place: str = "query", **schema: Any) -> dict[str, Any]:
-    """A parameter that may be left out."""
+    """An optional parameter."""
     return {"name": name, "in": place, "required": False, "description": about, "schema": schema}
 
 
 LOG = parameter(
     "log",
-    "The log that is asked for, one of those that /model/etl/logs names; without it the default log.",
+    "The log to read, one of /model/etl/logs; the default log without it.",
     type="string",
     pattern="^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$",
 )
 KIND = parameter(
     "kind",
-    "Only kinds that contain this text, such as AssetSet or Saved; several by comma.",
+    "Only kinds that contain this text, such as AssetSet or Saved; comma-separated for several texts.",
     type="string",
     examples=["AssetSet"],
 )
 WINDOW = parameter(
     "window",
     "Only events that happened in this window: today, yesterday, week, lastweek, month, lastmonth, 15m, 24h, 7d, 2w, "
-    "'24h offset 14h', two Unix times, or two RFC 3339 times (write + as %2B) of which one may be missing.",
+    "'24h offset 14h', two Unix times, or two RFC 3339 times (write + as %2B), one of which may be left out.",
     anyOf=[
         {"enum": ["", "today", "yesterday", "week", "lastweek", "month", "lastmonth"]},
         {"type": "string", "pattern": "^[0-9]*[1-9][0-9]*[mhdw]( offset [0-9]+[mhdw])?$"},
@@ -214,7 +214,7 @@ WINDOW = parameter(
 )
 LIMIT = parameter(
     "limit",
-    "Only the newest so many events of each category.",
+    "At most this many events of each category, the newest.",
     type="integer",
     minimum=1,
     maximum=999_999_999,
@@ -232,7 +232,7 @@ LAST_EVENT_ID = parameter(
 
 LOG_PATH = "/model/etl/log"
 
-#: The one route that FastAPI does not know.
+#: The route that FastAPI cannot describe, because it is plain ASGI.
 _LOG: dict[str, Any] = {
     "summary": "The log, as in Kubecost's Events API",
     "operationId": "log_model_etl_log_get",
@@ -242,21 +242,21 @@ _LOG: dict[str, Any] = {
             str(code): answer
             for code, answer in answers("The log.", 400, 401, 404, 503, schema="Log", example=_LOG_EXAMPLE).items()
         },
-        "304": {"description": "What was answered before, with the `ETag` in `If-None-Match`, still holds."},
+        "304": {"description": "The answer whose `ETag` is in `If-None-Match` still holds."},
     },
 }
 for _code in ("200", "304"):
     _LOG["responses"][_code]["headers"] = {
         "Etlog-Cursor": {
-            "description": "Id of the last entry that is applied: what the live log brings up to there is in the "
-            "answer. Absent while nothing is applied.",
+            "description": "Id of the last applied entry: the answer has all that the live log sends up to there. "
+            "Absent while nothing is applied.",
             "schema": {"type": "string"},
         }
     }
 
 
 def openapi(app: FastAPI, *, tokens: bool) -> dict[str, Any]:
-    """The OpenAPI document of `app`; with `tokens`, routes that hold data want one."""
+    """The OpenAPI document of `app`; with `tokens`, routes that hold data require one."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     document["paths"] = {LOG_PATH: {"get": {**_LOG, "responses": {**_LOG["responses"]}}}, **document["paths"]}
     for path, operations in document["paths"].items():

@@ -1,26 +1,23 @@
-"""A query: which events of the log are asked for."""
+"""A query: which events of the log a request asks for."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from functools import lru_cache
 
-from etlog_events.errors import EtlogError
 from etlog_events.kinds import Kinds
 from etlog_events.windows import Window, holds_for_a_minute, parse_window
 from starlette.datastructures import QueryParams
 
-#: Query strings that are remembered, for dashboards ask for the same few, and the bytes of the longest.
+from etlog_api.errors import BadQuery
+
+#: Query strings that are remembered, because dashboards ask for the same few, and the bytes of the longest.
 REMEMBERED, LONGEST = 256, 1024
-
-
-class BadQuery(EtlogError, ValueError):
-    """Raised when a parameter of a query cannot be understood; the message is for the one who asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The filters: names of kinds, a span of event times, the newest so many of each category. None lets all pass."""
+    """The filters: names of kinds, a span of event times, and at most how many of each category. None lets all pass."""
 
     kinds: frozenset[str] | None = None
     window: Window | None = None
@@ -29,7 +26,7 @@ class Query:
 
 
 class Queries:
-    """What the query string of a URL asks for. What the clock does not decide is worked out once."""
+    """What the query strings of URLs ask for. All that does not depend on the clock is worked out once."""
 
     def __init__(self, kinds: Kinds, zone: tzinfo, clock: Callable[[tzinfo], datetime]) -> None:
         self._zone, self._clock = zone, clock
@@ -50,11 +47,11 @@ class Queries:
         self._log, self._filters, self._within = log, filters, within
 
     def log(self, text: bytes) -> str:
-        """The name of the log that is asked for, empty for none. Raises `BadQuery`."""
+        """The name of the log that is asked for, empty without one. Raises `BadQuery`."""
         return self._log(text) if len(text) <= LONGEST else self._log.__wrapped__(text)
 
     def query(self, text: bytes) -> Query:
-        """The query, as of now. Raises `BadQuery`; a window that is none raises `IllegalWindow`."""
+        """The query, as of now. Raises `BadQuery`, and `IllegalWindow` for a text that is not a window."""
         known = len(text) <= LONGEST
         query, window = self._filters(text) if known else self._filters.__wrapped__(text)
         if not window:
@@ -66,12 +63,15 @@ class Queries:
 
 
 def parse_log(parameters: QueryParams) -> str:
-    """The name of the log that the parameter `log` gives, empty for none. Raises `BadQuery`."""
+    """The name of the log in the parameter `log`, empty without one. Raises `BadQuery`."""
     return _single(parameters, "log")
 
 
 def parse_kinds(parameters: QueryParams, kinds: Kinds) -> tuple[frozenset[str] | None, tuple[str, ...]]:
-    """The kinds that the parameter `kind` lets pass, None for all; and the texts in it that no kind contains."""
+    """The kinds that the parameter `kind` lets pass, None for all, and the texts in it that no kind contains.
+
+    Raises `BadQuery`.
+    """
     texts = [text for text in (part.strip() for part in _single(parameters, "kind").split(",")) if text]
     found = [kinds.containing(text) for text in texts]
     unknown = tuple(text for text, names in zip(texts, found, strict=True) if not names)
@@ -79,9 +79,9 @@ def parse_kinds(parameters: QueryParams, kinds: Kinds) -> tuple[frozenset[str] |
 
 
 def _filters_of(parameters: QueryParams, kinds: Kinds) -> tuple[Query, str]:
-    """The query that the parameters `kind` and `limit` spell, and the text of the window, empty for none.
+    """The query of the parameters `kind` and `limit`, and the text of the window, empty without one.
 
-    Others are ignored, as Kubecost does.
+    Unknown parameters are ignored, as in Kubecost.
     """
     names, unknown = parse_kinds(parameters, kinds)
     window, limit = _single(parameters, "window"), _single(parameters, "limit")

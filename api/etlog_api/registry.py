@@ -1,4 +1,4 @@
-"""What the routes work with, wired once a process: the logs, and the clock that decides what "today" is in a zone."""
+"""The registry of a process: the logs that it serves, its metrics, and the clock that says what "today" is."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -8,20 +8,17 @@ from etlog_events.settings import Settings
 from fastapi import Request
 from starlette.types import Scope
 
+from etlog_api.errors import UnknownLog
 from etlog_api.log.log import Log
 from etlog_api.metrics import Figures, Metrics
 from etlog_api.middleware import may_see
 from etlog_api.query import parse_log
 
-#: Logs that the store is asked about at a time: more would wait for one another, and seem to wait for the store.
+#: Logs that the store is asked about at a time: more would wait for one another and seem to wait for the store.
 AT_ONCE = 16
 
-#: Seconds in which it must have told about all of them; the default of a scrape by Prometheus is 10.
+#: Seconds in which it must have answered for all of them; a scrape by Prometheus may take 10 by default.
 LOOK_TIMEOUT = 5.0
-
-
-class UnknownLog(LookupError):
-    """Raised when a log is asked for that is not served, or not to the one who asks: nobody learns which."""
 
 
 class Registry:
@@ -33,7 +30,7 @@ class Registry:
         self.metrics = Metrics()
         self._served = frozenset(settings.logs)
         self._logs: dict[str, Log] = {}
-        self._sound = settings.name  # the log that last was as it should be
+        self._sound = settings.name  # the log that was well the last time
 
     async def close(self) -> None:
         """Leave the store."""
@@ -41,19 +38,19 @@ class Registry:
             await log.close()
 
     def names(self, request: Request) -> Sequence[str]:
-        """The names of the logs that the one who asks may see."""
+        """The names of the logs that the caller may see."""
         return [name for name in self.settings.logs if may_see(request.scope, name)]
 
     def default(self, names: Sequence[str]) -> str | None:
-        """Which of the logs `names` is meant when none is named."""
+        """The one of the logs `names` that a request without a name means."""
         return self.settings.name if self.settings.name in names else next(iter(names), None)
 
     def log(self, request: Request) -> Log:
-        """The log that `request` asks for. Raises `UnknownLog`, and `BadQuery` for several."""
-        return self.log_called(parse_log(request.query_params), request.scope)
+        """The log that `request` names. Raises `UnknownLog`, and `BadQuery` when it names several."""
+        return self.log_named(parse_log(request.query_params), request.scope)
 
-    def log_called(self, asked: str, scope: Scope) -> Log:
-        """The log `asked`, or if that is empty the default, for the one whose request has `scope`.
+    def log_named(self, asked: str, scope: Scope) -> Log:
+        """The log `asked`, or the default log if that is empty, for the caller whose request has `scope`.
 
         Raises `UnknownLog`.
         """
@@ -65,7 +62,7 @@ class Registry:
         return self._log(name)
 
     async def figures(self, names: Sequence[str]) -> Mapping[str, Figures | None]:
-        """Status and counters of each of the logs `names`, None for one of which the store does not tell in time."""
+        """Status and counters of each of the logs `names`, None for one that the store does not tell in time."""
         free = asyncio.Semaphore(AT_ONCE)
 
         async def look(log: Log) -> Figures | None:
@@ -84,7 +81,7 @@ class Registry:
         return {name: self._log(name).reader.age for name in names}
 
     async def problem(self) -> str | None:
-        """What keeps this replica from being ready, or None: as long as one log is as it should be, it is needed."""
+        """What keeps this replica from being ready, or None: it is needed as long as one log is well."""
         problem = await self._log(self._sound).problem()
         others = [name for name in self.settings.logs if name != self._sound]
         if problem is None or not others:

@@ -1,4 +1,4 @@
-"""The status of a log: how far it is applied, what waits, who is at work."""
+"""The status of a log: how far it is applied, what waits, and who is at work."""
 
 import time
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ STUCK_AFTER = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the store says of the log: first of its progress, a moment later of its stream.
+    """What the store says of the log: of its progress first, and a moment later of its stream.
 
     `lag` counts the entries not applied yet, None where the store cannot tell; `oldest_unapplied` is the age of the
     oldest of them in seconds, None when nothing waits. `warnings` are sentences about what endangers the log.
@@ -36,12 +36,12 @@ class Status:
     warnings: list[str]
 
 
-#: What `INFO` tells that a reader of the status wants to know.
+#: What a reader of the status wants to know of `INFO`.
 _STORE_FACTS = ("redis_version", "valkey_version", "role", "aof_enabled", "maxmemory_policy", "used_memory_human")
 
 
 async def read_status(client: Any, keys: Keys) -> Status:
-    """The present status. Raises the driver's errors, and `NewerContract` for a log that is not understood."""
+    """The current status. Raises the driver's errors, and `NewerContract` for a log that is not understood."""
     cursor, found = await read_consistently(
         partial(pipelined, client),
         keys,
@@ -79,19 +79,19 @@ async def read_status(client: Any, keys: Keys) -> Status:
 
 
 class Readiness:
-    """Remembers when the log last made progress, or had nothing to do."""
+    """Remembers when the log last made progress or had nothing to do."""
 
     def __init__(self) -> None:
         self._cursor: str | None = None
         self._since = time.monotonic()
 
     def problem(self, status: Status) -> str | None:
-        """What keeps this replica from being ready by `status`, or None."""
+        """What keeps this replica from being ready according to `status`, or None."""
         now = time.monotonic()
         if status.cursor != self._cursor or status.oldest_unapplied is None:
             self._cursor, self._since = status.cursor, now
         standing = now - self._since
         if standing >= STUCK_AFTER and (status.oldest_unapplied or 0) >= STUCK_AFTER:
             who = f"{status.active_consumer} is active" if status.active_consumer else "no consumer is active"
-            return f"nothing was applied for {standing:.0f} s although events wait; {who}"
+            return f"nothing has been applied for {standing:.0f} s although events wait; {who}"
         return None

@@ -1,13 +1,27 @@
-"""The error tree of etlog. Catch `EtlogError` for all of them.
+"""The error tree of etlog, all parts of it. Catch `EtlogError` for every error.
 
 EtlogError
-├── InvalidEvent        an event breaks a rule of the contract (also a ValueError)
-├── IllegalWindow       a text is no window (also a ValueError)
-├── SettingsError       a setting has a bad value (also a ValueError)
-└── StoreError          the store did not do what was asked
-    ├── StoreUnavailable    it cannot be reached, or is not ready
-    ├── StoreRefused        it answered no: a password, a permission, a type
-    └── NewerContract       its log follows a newer contract than this part knows
+├── InvalidEvent            an event breaks a rule of the contract (also a ValueError)
+├── IllegalWindow           a text is not a window (also a ValueError)
+├── SettingsError           a setting has a bad value (also a ValueError)
+├── StoreError              the store did not do what was asked
+│   ├── StoreUnavailable    it cannot be reached, or is not ready
+│   │   └── NotAcknowledged     producer: it has not acknowledged in time what was published
+│   ├── StoreRefused        it refused: a password, a permission, a type
+│   │   └── AcksUnavailable     producer: it can never acknowledge as was asked
+│   └── NewerContract       its log follows a newer contract than this part knows
+├── ProducerClosed          producer: an event is emitted after the end (also a RuntimeError)
+├── SpoolFull               producer: neither memory nor the spool has room for an event
+├── BadQuery                api: a parameter of a request cannot be understood (also a ValueError)
+├── UnknownLog              api: a request names a log that is not served to its caller (also a LookupError)
+├── CommandFailed           cli: a command cannot do what was asked
+├── SetUnreadable           dev: the file of a set does not hold one
+├── SetOverlap              dev: a window would count twice in a set (also a ValueError)
+├── NothingRead             dev: nothing was metered for a set
+└── NotReconcilable         dev: two sets contradict each other
+
+Wrong arguments of a call are a `ValueError` or a `TypeError`, as everywhere in Python. A function that takes a client
+of the store raises the errors of the driver, and says so.
 """
 
 
@@ -29,7 +43,7 @@ class InvalidEvent(EtlogError, ValueError):
 
 
 class IllegalWindow(EtlogError, ValueError):
-    """Raised when a text is no window; `text` holds it, and the message is the one that OpenCost gives."""
+    """Raised when a text is not a window; `text` holds it, and the message is the one that OpenCost gives."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -52,7 +66,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreRefused(StoreError):
-    """Raised when the store answered no: a wrong password, a missing permission, a key of another type."""
+    """Raised when the store refused: a wrong password, a missing permission, a key of another type."""
 
 
 class NewerContract(StoreError):

@@ -1,4 +1,4 @@
-"""The API on the test's log, and what fills that."""
+"""The API on the test's log, and what fills the log."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager

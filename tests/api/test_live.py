@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 from etlog_api.live import hub, stream, subscriber
-from etlog_api.routes import log
+from etlog_api.routes import live
 from etlog_consumer import batch
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
@@ -30,7 +30,7 @@ def sizes(client: Tail) -> list[int]:
 
 
 def connections(client: Any) -> int:
-    """StoreClients of the API to the store."""
+    """Connections of the API to the store."""
     return sum(each["name"] == "etlog-api" for each in client.client_list())
 
 
@@ -131,7 +131,7 @@ def test_dead_letters_and_duplicates_are_not_shown(
             assert [size for size in sizes(resumed) if size < 100] == expected
 
 
-def test_an_entry_on_which_our_own_code_fails_is_left_out(
+def test_an_entry_on_which_etlog_has_a_bug_is_left_out(
     serving: Serving, fill: Fill, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As the consumer does, which makes it a dead letter: the live log goes on, and says so once."""
@@ -139,7 +139,7 @@ def test_an_entry_on_which_our_own_code_fails_is_left_out(
     def buggy(kinds: Kinds) -> Callable[[bytes], Any]:
         def validate(raw: bytes) -> Any:
             if b"poison" in raw:
-                raise ZeroDivisionError("nobody thought of thirteen")
+                raise ZeroDivisionError("no one thought of thirteen")
             return validator(kinds)(raw)
 
         return validate
@@ -191,7 +191,7 @@ def test_a_client_resumes_behind_what_it_has(api: Api, fill: Fill) -> None:
 
 
 def test_a_client_whose_place_left_the_stream_is_told(api: Api, fill: Fill, client: redis.Redis, keys: Keys) -> None:
-    """It reads the log anew, and gets what comes from then on."""
+    """It reads the log again, and gets what comes from then on."""
     fill([saved(0)], retain=100)
     first = entries_of(client, keys)[0]
     fill([saved(1)] * 600)
@@ -203,7 +203,7 @@ def test_a_client_whose_place_left_the_stream_is_told(api: Api, fill: Fill, clie
         fill([saved(2)])
         following.wait(2)
         [(resumed, reason)] = following.resyncs
-        assert reason == b"the stream no longer holds what came after your last event; read the log anew"
+        assert reason == b"the stream no longer holds what came after your last event; read the log again"
         assert sizes(following) == [2]
     with tail(api.url, last=resumed) as following:
         following.wait(1)
@@ -211,17 +211,17 @@ def test_a_client_whose_place_left_the_stream_is_told(api: Api, fill: Fill, clie
 
 
 def test_a_client_ahead_of_the_log_is_told(api: Api, fill: Fill, client: redis.Redis, keys: Keys) -> None:
-    """The store has lost its tail, or began anew; so what the client has is not what the log has."""
+    """The store has lost its newest entries, or began again; so what the client has is not what the log has."""
     fill([saved(0)])
     with tail(api.url, last="9999999999999-0") as following:
         following.wait(1)
         fill([saved(1)])
         following.wait(2)
-    assert [reason for _, reason in following.resyncs] == [b"the log stands before your last event; read it anew"]
+    assert [reason for _, reason in following.resyncs] == [b"the log ends before your last event; read it again"]
     assert sizes(following) == [1]
 
 
-def test_a_log_that_begins_anew_is_told(
+def test_a_log_that_begins_again_is_told(
     api: Api, client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None]
 ) -> None:
     """Also when the stream alone is gone."""
@@ -236,7 +236,7 @@ def test_a_log_that_begins_anew_is_told(
             assert b"no longer holds" in other.resyncs[0][1]
         client.delete(keys.cursor, keys.producers)
         wait_until(lambda: following.ended)
-    assert [reason for _, reason in following.resyncs] == [b"the log went back, or began anew"]
+    assert [reason for _, reason in following.resyncs] == [b"the log went back, or began again"]
     assert following.last == b"0-0"
     with tail(api.url, last=following.last) as following, consuming():
         add(client, keys, [saved(1)])
@@ -245,7 +245,7 @@ def test_a_log_that_begins_anew_is_told(
     assert following.last != first
 
 
-def test_a_position_that_is_none_is_refused(api: Api) -> None:
+def test_a_text_that_is_not_a_position_is_refused(api: Api) -> None:
     """So is a parameter that stands twice."""
     for path, last, message in (
         ("", "x", "Last-Event-ID must be the id of an entry such as 1654276074092-0, not 'x'"),
@@ -260,7 +260,7 @@ def test_a_position_that_is_none_is_refused(api: Api) -> None:
 
 def test_a_silent_log_gives_signs_of_life(api: Api, fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     """Proxies cut what is silent."""
-    monkeypatch.setattr(log, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(live, "HEARTBEAT", 0.05)
     with tail(api.url) as following:
         wait_until(lambda: following.heartbeats >= 3)
         fill([saved(1)])
@@ -346,17 +346,17 @@ def test_a_client_that_does_not_read_is_cut_off(
             fill(long)
             following.wait(rounds * len(long))
         assert not subscribers[1].cut_off
-        assert not subscribers[0]._pages
+        assert not subscribers[0]._waiting
         got = deaf.read()
         assert got.count(b"x" * 30_000) <= rounds * len(long) - 30
         assert got.endswith(b"\ndata: this client reads too slowly; events were left out\n\n\r\n0\r\n\r\n")
 
 
-def test_a_client_that_takes_nothing_is_let_go(
+def test_a_client_that_reads_nothing_is_dropped(
     api: Api, fill: Fill, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its computer is gone, perhaps, without a word."""
-    monkeypatch.setattr(log, "SEND_TIMEOUT", 0.2)
+    monkeypatch.setattr(live, "SEND_TIMEOUT", 0.2)
     fill([saved(0)])
     with tail(api.url):
         pass
@@ -368,7 +368,7 @@ def test_a_client_that_takes_nothing_is_let_go(
 
         def is_gone() -> bool:
             fill(long)
-            return "was let go" in caplog.text
+            return "Dropped a client" in caplog.text
 
         wait_until(is_gone)
     wait_until(lambda: tasks(api) <= at_rest)

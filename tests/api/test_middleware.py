@@ -1,4 +1,4 @@
-"""What holds data wants a token if there is one, whatever way a request takes; and every answer keeps browsers safe."""
+"""Data requires a token where one is set, whatever way a request takes; and every answer keeps browsers safe."""
 
 import json
 import logging
@@ -36,7 +36,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def test_data_is_for_those_with_a_token(serving: Serving) -> None:
-    """Any of the tokens will do; health and descriptions are for everybody."""
+    """Any of the tokens will do; health and descriptions are open to anyone."""
     with serving(api_token=TOKENS) as api:
         for path in DATA:
             for headers in (
@@ -56,7 +56,7 @@ def test_data_is_for_those_with_a_token(serving: Serving) -> None:
                 assert answer.json()["code"] == 401
                 assert answer.headers["WWW-Authenticate"] == "Bearer"
                 assert answer.headers["Content-Type"] == "application/json"
-        assert api.get().json()["message"] == "a token is needed; send it as 'Authorization: Bearer <token>'"
+        assert api.get().json()["message"] == "a token is required; send it as 'Authorization: Bearer <token>'"
         assert api.get(headers=bearer("x")).json()["message"] == "this token is not valid"
         for token in TOKENS:
             for header in (f"Bearer {token}", f"bearer {token}", f"BEARER   {token}"):
@@ -65,7 +65,7 @@ def test_data_is_for_those_with_a_token(serving: Serving) -> None:
             assert api.get(path).status_code == 200
 
 
-#: Ways in which somebody may ask for the log; `{}` stands for a prefix under which it is served.
+#: Ways to ask for the log; `{}` stands for a prefix under which it is served.
 TRICKS = [
     "GET {}/model/etl/log",
     "GET {}//model/etl/log",
@@ -124,7 +124,7 @@ def exchange(api: Api, request: str) -> bytes:
 
 
 def test_every_answer_keeps_browsers_safe(serving: Serving, fill: Fill, caplog: pytest.LogCaptureFixture) -> None:
-    """Errors too, those that nobody expects among them."""
+    """Errors too, even unexpected ones."""
     fill([saved()])
     with serving(api_token=TOKENS) as api:
 

@@ -70,7 +70,7 @@ def test_the_documented_example_is_the_example(api: Api) -> None:
 
 
 def test_the_page_needs_nothing_from_elsewhere(api: Api) -> None:
-    """It is read where there is no internet; and it shows every route."""
+    """It is read where there is no internet, and shows every route."""
     answer = api.get("/docs")
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     page = re.sub(r"<pre>.*?</pre>", "", answer.text, flags=re.DOTALL)

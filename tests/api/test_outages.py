@@ -76,7 +76,7 @@ def require_promise(answers: list[httpx.Response]) -> None:
 def require_away(answer: httpx.Response) -> None:
     """The log as it was, with a word on it; a stream cannot be begun."""
     if answer.status_code == 200:
-        assert answer.json()["warning"].startswith("the store cannot be reached since 20")
+        assert answer.json()["warning"].startswith("the store has been unreachable since 20")
         assert answer.json()["data"]["counters"] == {"AllocationSetSaved": 3}
 
 
@@ -114,7 +114,7 @@ def server_api(serving: Serving, server: Server, keys: Keys) -> Iterator[Api]:
         yield api
 
 
-def test_a_silent_store_keeps_nobody_waiting(server_api: Api, server: Server) -> None:
+def test_a_silent_store_keeps_no_one_waiting(server_api: Api, server: Server) -> None:
     """Connected, but without a word: for the first request, for all at once, and for one after the other."""
     server.stop()
 

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
-from etlog_api.query import BadQuery, Queries, Query, parse_kinds
+from etlog_api.errors import BadQuery
+from etlog_api.query import Queries, Query, parse_kinds
 from etlog_events.errors import IllegalWindow
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.windows import holds_for_a_minute, parse_timezone, parse_window
@@ -57,7 +58,7 @@ def test_the_zone_is_what_the_clock_is_asked_with() -> None:
 
 @pytest.mark.parametrize("name", ["kind", "window", "limit"])
 def test_a_parameter_given_twice_is_refused(name: str) -> None:
-    """Which of the two was meant, nobody knows."""
+    """No one can know which was meant."""
     with pytest.raises(BadQuery, match=f"the parameter {name} is given 3 times; give it once"):
         query(f"{name}=1&{name}=&{name}=1")
 

@@ -195,7 +195,7 @@ def test_an_outage_is_told_once_and_ends_by_itself(error: Exception, caplog: pyt
 
 
 def test_without_a_snapshot_there_is_nothing_to_answer() -> None:
-    """Nothing is remembered of it: the next request asks anew."""
+    """Nothing is remembered of it: the next request asks again."""
     answers: list[Awaitable[Snapshot]] = []
 
     async def main() -> None:

@@ -23,9 +23,9 @@ def read(url: str, keys: Keys, last: Snapshot | None = None) -> Snapshot:
 
     async def ask() -> Snapshot:
         async with connect_async(url, part="test") as store:
-            line = Connection(store)
-            snapshot = await read_snapshot(line, keys, KUBECOST_KINDS, last=last)
-            await line.close()
+            connection = Connection(store)
+            snapshot = await read_snapshot(connection, keys, KUBECOST_KINDS, last=last)
+            await connection.close()
             return snapshot
 
     return asyncio.run(ask())
@@ -44,7 +44,7 @@ def append(client: redis.Redis, keys: Keys, first: int, count: int, cap: int = 3
         pipe.execute()
 
 
-def begin_anew(client: redis.Redis, keys: Keys, count: int) -> None:
+def begin_again(client: redis.Redis, keys: Keys, count: int) -> None:
     """Another log under the same name."""
     client.delete(keys.log("allocation"), keys.counters, keys.cursor)
     append(client, keys, 5000, count, kind=',"of":2')
@@ -65,8 +65,8 @@ CHANGES: dict[str, tuple[bool, Change]] = {
     "the whole list": (False, lambda client, keys: append(client, keys, 1000, 400)),
     "with a smaller cap": (True, lambda client, keys: append(client, keys, 1000, 5, cap=150)),
     "with a larger cap": (True, lambda client, keys: append(client, keys, 1000, 5, cap=400)),
-    "anew, with fewer": (False, lambda client, keys: begin_anew(client, keys, 200)),
-    "anew, with a few more": (False, lambda client, keys: begin_anew(client, keys, 255)),
+    "again, with fewer": (False, lambda client, keys: begin_again(client, keys, 200)),
+    "again, with a few more": (False, lambda client, keys: begin_again(client, keys, 255)),
     "another end": (False, other_end),
 }
 
@@ -119,21 +119,21 @@ def test_a_log_that_moves_is_read_until_it_stands_still(keys: Keys) -> None:
         read_while(ATTEMPTS)
 
 
-def test_a_line_that_the_store_closed_is_made_anew(store_url: str, client: redis.Redis) -> None:
-    """Nobody is told of it, for the store is there."""
+def test_a_connection_that_the_store_closed_is_made_again(store_url: str, client: redis.Redis) -> None:
+    """No caller notices, because the store is there."""
 
     async def ask() -> list[Any]:
         async with connect_async(store_url, part="closed") as mine:
-            line = Connection(mine)
-            await line.ask(("PING",))
+            connection = Connection(mine)
+            await connection.ask(("PING",))
             for other in client.client_list():
                 if other["name"] == "etlog-closed":
                     client.client_kill_filter(_id=other["id"])
-            answers = await line.ask(("GET", "nothing"), ("LLEN", "nothing"))
+            answers = await connection.ask(("GET", "nothing"), ("LLEN", "nothing"))
             with pytest.raises(redis.ResponseError):
-                await line.ask(("LLEN", "nothing"), ("NOTHING",), ("LLEN", "nothing"))
-            answers += await line.ask(("EXISTS", "nothing"))
-            await line.close()
+                await connection.ask(("LLEN", "nothing"), ("NOTHING",), ("LLEN", "nothing"))
+            answers += await connection.ask(("EXISTS", "nothing"))
+            await connection.close()
             return answers
 
     assert asyncio.run(ask()) == [None, 0, 0]
@@ -156,8 +156,10 @@ def test_a_full_store_is_still_read(serving: Serving, client: redis.Redis, keys:
     assert client.info("commandstats").get("cmdstat_multi", {"calls": 0})["calls"] == before
 
 
-def test_a_field_that_holds_no_number_is_as_none(serving: Serving, client: redis.Redis, keys: Keys, fill: Fill) -> None:
-    """In counters and stats alike, whoever wrote it."""
+def test_a_field_that_is_not_a_number_counts_as_zero(
+    serving: Serving, client: redis.Redis, keys: Keys, fill: Fill
+) -> None:
+    """In counters and stats alike, no matter who wrote it."""
     fill([saved(1)])
     client.hset(keys.counters, mapping={"AssetSetSaved": "many", b"\xff": "1"})
     client.hset(keys.stats, "lost", "some")

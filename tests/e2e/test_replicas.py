@@ -115,7 +115,7 @@ def test_a_replica_keeps_its_promise_while_the_store_is_silent(server: Server, k
         for _ in range(2):
             for answer in pool.map(client.get, [replica.log] * 10):
                 assert answer.elapsed.total_seconds() < 2
-                assert answer.json()["warning"].startswith("the store cannot be reached since")
+                assert answer.json()["warning"].startswith("the store has been unreachable since")
         server.resume()
         wait_until(lambda: "warning" not in client.get(replica.log).json(), timeout=2)
         assert "Traceback" not in replica.command.printed

@@ -1,19 +1,16 @@
 """All parts of a log at work on a store, as processes: stages that emit, a consumer, the API, and who follows it."""
 
 import json
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx
 from etlog_events.keys import Keys
 from support.apis import ApiProcess, Tail
 from support.commands import Command
+from support.emitters import Emitter
 from support.servers import PATIENCE, wait_until
 from support.stream import entries
 
@@ -22,54 +19,6 @@ AFTER = 50
 
 #: Seconds that any part may take to be at work again, once the store is.
 SOON = 5.0
-
-
-class Emitter:
-    """A stage."""
-
-    def __init__(self, url: str, log: str, name: str, *, acks: str = "memory", keep: float = 10.0) -> None:
-        self.name = name
-        self.emitted = self.acknowledged = 0
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("emitter.py")), url, log, name, acks, str(keep)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def go_on(self, events: int = 200) -> None:
-        """Wait until it was acknowledged so many more."""
-        goal = self.acknowledged + events
-        wait_until(lambda: self.acknowledged >= goal, what=f"{self.name} to go on")
-
-    def end(self) -> int:
-        """Let it deliver all, and end. Returns how many events it has emitted."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._wait()
-        return self.emitted
-
-    def kill(self) -> int:
-        """SIGKILL, if it still runs. Returns how many of its events were acknowledged, at least."""
-        assert self._process.stdin is not None
-        self._process.kill()
-        self._process.stdin.close()
-        self._wait()
-        return self.acknowledged
-
-    def _wait(self) -> None:
-        self._process.wait(2 * PATIENCE)
-        self._reader.join()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.endswith("\n"):
-                self.emitted, self.acknowledged = map(int, line.split())
 
 
 class Parts:

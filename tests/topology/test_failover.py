@@ -17,6 +17,9 @@ pytestmark = pytest.mark.timed
 
 KEYS = Keys("failover")
 
+#: What has been delivered cannot be sent again.
+KEEP_NOTHING = {"etlog_producer.unacked.KEEP_SECONDS": 0}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -37,7 +40,10 @@ def outcome() -> Iterator[Outcome]:
     others, one keeps nothing that it could send again."""
     with closing(Replicated(2)) as store, closing(Parts(store.url, KEYS.name)) as parts:
         staying, dying = parts.stage("staying", acks="replica"), parts.stage("dying", acks="replica")
-        keeping, forgetting = parts.stage("keeping"), parts.stage("forgetting", keep=0)
+        keeping, forgetting = (
+            parts.stage("keeping"),
+            parts.stage("forgetting", constants=KEEP_NOTHING),
+        )
         stages = staying, keeping, forgetting
         parts.wait(*stages, dying)
         store.settle()

@@ -1,9 +1,11 @@
-"""A page: events of the stream that follow on from one another, spelled for the clients of the live log."""
+"""Frames: events that follow one another in the stream, spelled as Server-Sent Events for any number of clients."""
 
 import re
 from dataclasses import dataclass, field
 
-#: Milliseconds and number of an entry's id, which order as the entries do.
+from etlog_api.errors import BadQuery
+
+#: Milliseconds and number of an entry's id; they order as the entries do.
 Position = tuple[int, int]
 
 #: What `Last-Event-ID` may hold: the id of an entry.
@@ -11,7 +13,7 @@ _ENTRY_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 
 def position_of(entry_id: bytes | None) -> Position:
-    """The position of an entry; that of none is the start of the stream."""
+    """The position of an entry; without an id, the start of the stream."""
     if not entry_id:
         return (0, 0)
     milliseconds, _, number = entry_id.partition(b"-")
@@ -19,9 +21,9 @@ def position_of(entry_id: bytes | None) -> Position:
 
 
 def parse_position(text: str) -> Position:
-    """The position that a `Last-Event-ID` names. Raises `ValueError`."""
+    """The position that a `Last-Event-ID` names. Raises `BadQuery`."""
     if not _ENTRY_ID.fullmatch(text):
-        raise ValueError(f"Last-Event-ID must be the id of an entry such as 1654276074092-0, not {text[:60]!r}")
+        raise BadQuery(f"Last-Event-ID must be the id of an entry such as 1654276074092-0, not {text[:60]!r}")
     return position_of(text.encode())
 
 
@@ -31,30 +33,30 @@ def id_of(position: Position) -> str:
 
 
 def connected(at: Position | None) -> bytes:
-    """The first words to a client; with `at`, a client that leaves before its first event can resume from there."""
+    """The first message to a client; with `at`, a client that leaves before its first event can resume from there."""
     return b": connected\n\n" if at is None else b": connected\n" + _mark(at)
 
 
 def resync(reason: str, at: Position) -> bytes:
-    """The event that tells a client to read the log anew, for some events will not reach it here."""
+    """The message that tells a client to read the log again, because some events will not reach it here."""
     return b"event: resync\nid: %d-%d\ndata: %b\n\n" % (*at, reason.encode())
 
 
 @dataclass(slots=True)
 class Frames:
-    """Events with their position and kind, and their spelling, made once for all clients with one filter."""
+    """Events with their position and kind, and their spelling, made once for all clients with the same filter."""
 
     events: list[tuple[Position, str, bytes]] = field(default_factory=list)
     size: int = 0  # bytes
     _spelled: dict[frozenset[str] | None, bytes] = field(default_factory=dict)
 
     def add(self, position: Position, kind: str, text: bytes) -> None:
-        """Append an event, before the page is spelled."""
+        """Append an event. Only before the frames are spelled."""
         self.events.append((position, kind, text))
         self.size += len(text)
 
     def spell(self, kinds: frozenset[str] | None, after: Position) -> bytes:
-        """The events of `kinds` behind `after` as Server-Sent Events."""
+        """The events of `kinds` after the position `after`."""
         if self.events[0][0] <= after:
             return _spell([event for event in self.events if event[0] > after], kinds)
         if kinds not in self._spelled:

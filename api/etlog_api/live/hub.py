@@ -1,6 +1,7 @@
-"""The live log: Server-Sent Events for any number of clients, each from where it wants to begin.
+"""The hub of one log: its live events for any number of clients, each from where it wants to begin.
 
-Only what is applied is shown, in stream order, once: entries up to the cursor, without dead letters and duplicates.
+Only what is applied is shown, in the order of the stream, once: entries up to the cursor, without dead letters and
+duplicates.
 """
 
 import asyncio
@@ -26,22 +27,22 @@ REPLAYS = 4
 
 
 class Hub:
-    """The live log of one log; it is followed while there are clients."""
+    """The live log of one log. Its stream is followed while there are clients."""
 
-    def __init__(self, connections: StoreClients, keys: Keys, kinds: Kinds) -> None:
-        self._connections = connections
+    def __init__(self, clients: StoreClients, keys: Keys, kinds: Kinds) -> None:
+        self._clients = clients
         self._stream = Stream(keys, kinds)
         self._replays = asyncio.Semaphore(REPLAYS)
-        self._follower: Tailer | None = None
+        self._tailer: Tailer | None = None
         self.leaving = anyio.Event()  # set when the service stops, while clients are still there
 
     async def listen(self, after: Position | None, kinds: frozenset[str] | None) -> AsyncGenerator[bytes, None]:
-        """Everything of `kinds` that is applied after the entry `after`, or from now on, as Server-Sent Events.
+        """The events of `kinds` that are applied after the entry `after`, or from now on, as Server-Sent Events.
 
-        Raises `StoreUnavailable` or `NewerContract` when there is nothing to begin from. Ends when the client must
-        connect anew: it was cut off, the store went away while the stream was read again for it, or the service stops.
+        Raises `StoreUnavailable` or `NewerContract` when it cannot begin. Ends when the client must connect again: it
+        was cut off, the store went away while the stream was read again for it, or the service stops.
         """
-        tailer = self._follower = self._follower or Tailer(self._connections, self._stream, self.leaving)
+        tailer = self._tailer = self._tailer or Tailer(self._clients, self._stream, self.leaving)
         subscriber = Subscriber()
         tailer.subscribers.add(subscriber)
         try:
@@ -52,58 +53,58 @@ class Hub:
                     if await self._is_known(after):  # from a replica that is ahead of this one
                         joined = after
                     else:
-                        yield resync("the log stands before your last event; read it anew", joined)
+                        yield resync("the log ends before your last event; read it again", joined)
                 elif after is not None:
                     async for chunk in self._replay(after, joined, kinds):
                         yield chunk
             except StoreError as e:
-                logger.warning("A client of the live log must come again: %s", e, extra={"action": "live_ended"})
+                logger.warning("A client of the live log must come back: %s", e, extra={"action": "live_ended"})
                 return
-            while page := await subscriber.take():
-                yield page.spell(kinds, joined)
+            while frames := await subscriber.take():
+                yield frames.spell(kinds, joined)
             if subscriber.cut_off is not None:
                 yield resync(subscriber.cut_off, tailer.at)
         finally:
             tailer.subscribers.discard(subscriber)
             if not tailer.subscribers:
                 tailer.stop()
-                self._follower = None
+                self._tailer = None
 
     async def close(self) -> None:
-        """Stop following."""
-        if self._follower is not None:
-            self._follower.stop()
-            await asyncio.wait(self._follower.tasks)
+        """Stop following the stream."""
+        if self._tailer is not None:
+            self._tailer.stop()
+            await asyncio.wait(self._tailer.tasks)
 
     async def _is_known(self, position: Position) -> bool:
         """Whether the log is applied as far as `position`."""
-        return position <= await self._connections.ask(self._stream.cursor)
+        return position <= await self._clients.ask(self._stream.cursor)
 
     async def _replay(self, after: Position, until: Position, kinds: frozenset[str] | None) -> AsyncIterator[bytes]:
-        """What came behind `after` up to `until`, as far as the stream still holds it."""
+        """What came after `after` up to `until`, as far as the stream still holds it."""
         numbers = await self._numbers_at(after)
         while after < until:
             async with self._replays:
-                entries = await self._connections.ask(partial(self._stream.complete_entries, after=after, until=until))
+                entries = await self._clients.ask(partial(self._stream.complete_entries, after=after, until=until))
             if entries is None:
-                yield resync("the stream no longer holds what came after your last event; read the log anew", until)
+                yield resync("the stream no longer holds what came after your last event; read the log again", until)
                 return
-            for page in self._stream.frames(entries, numbers):
-                yield page.spell(kinds, after)
+            for frames in self._stream.frames(entries, numbers):
+                yield frames.spell(kinds, after)
             after = position_of(entries[-1][0]) if entries else until
 
     async def _numbers_at(self, until: Position) -> dict[bytes, int]:
-        """The last applied number of each producer at `until`; none where the log has never seen a duplicate.
+        """The last applied number of each producer at `until`; empty where the log has never seen a duplicate.
 
         Only the entries tell, so all up to there are read.
         """
         numbers: dict[bytes, int] = {}
-        if not await self._connections.ask(self._stream.duplicates):
+        if not await self._clients.ask(self._stream.duplicates):
             return numbers
         at: Position = (0, 0)
         while at < until:
             async with self._replays:
-                entries = await self._connections.ask(partial(self._stream.entries, after=at, until=until))
+                entries = await self._clients.ask(partial(self._stream.entries, after=at, until=until))
             for _ in without_duplicates(entries, numbers):
                 pass
             at = position_of(entries[-1][0]) if entries else until

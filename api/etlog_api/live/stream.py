@@ -21,20 +21,23 @@ logger = logging.getLogger("etlog.api")
 #: Entries read at a time.
 ENTRIES = 500
 
-#: Bytes of one page, or one event: what a client that reads nothing makes us hold beyond what waits for it.
-PAGE_BYTES = 64 * 1024
+#: Bytes of events in one `Frames`, unless one event is longer: what a client that reads nothing keeps in memory beside
+#: what waits for it.
+FRAMES_BYTES = 64 * 1024
 
 Entry = tuple[bytes, dict[bytes, bytes]]
 
 
 class Stream:
-    """The stream of the log with these keys; what takes a client of the store raises the driver's errors,
-    and where it looks at the contract, `NewerContract`."""
+    """The stream of the log with these keys.
+
+    What asks a client of the store raises the driver's errors, and `NewerContract` where it checks the contract.
+    """
 
     def __init__(self, keys: Keys, kinds: Kinds) -> None:
         self.keys = keys
         self._validate = validator(kinds)
-        self._failed = False  # on an entry, by a fault of our own
+        self._failed = False  # on an entry, by a bug in etlog
 
     async def cursor(self, store: Any) -> Position:
         """Up to where the log is applied."""
@@ -53,7 +56,7 @@ class Stream:
         return number_of(await store.hget(self.keys.stats, "duplicate") or b"")
 
     async def entries(self, store: Any, after: Position, until: Position) -> list[Entry]:
-        """The first entries behind `after` up to `until` that the stream holds."""
+        """The first entries after `after` up to `until` that the stream holds."""
         found: list[Entry] = await store.xrange(self.keys.events, *_span(after, until), count=ENTRIES)
         return found
 
@@ -79,32 +82,32 @@ class Stream:
         return None if _has_lost(info, after) else entries
 
     def frames(self, entries: Iterable[Entry], numbers: dict[bytes, int]) -> Iterator[Frames]:
-        """The events of `entries` that the consumer applied, by its own rules; `numbers` is carried on."""
-        page = Frames()
+        """The events of `entries` that the consumer applied, by its rules; `numbers` is carried on."""
+        frames = Frames()
         for entry_id, fields in without_duplicates(entries, numbers):
             try:
                 kind, text = self._validate(fields.get(b"event", b""))
             except InvalidEvent:
                 continue
-            except Exception:  # a fault of ours, for which the consumer makes the entry a dead letter
+            except Exception:  # a bug in etlog, for which the consumer dead-letters the entry
                 if not self._failed:
                     self._failed = True
                     logger.exception(
-                        "The live log leaves out %s and whatever else it fails on; see the dead letters",
+                        "The live log leaves out entry %s, and any other that it fails on; see the dead letters",
                         entry_id.decode(),
                         extra={"action": "live_entry_failed"},
                     )
                 continue
-            if page.events and page.size + len(text) > PAGE_BYTES:
-                yield page
-                page = Frames()
-            page.add(position_of(entry_id), kind.name, text)
-        if page.events:
-            yield page
+            if frames.events and frames.size + len(text) > FRAMES_BYTES:
+                yield frames
+                frames = Frames()
+            frames.add(position_of(entry_id), kind.name, text)
+        if frames.events:
+            yield frames
 
 
 def without_duplicates(entries: Iterable[Entry], numbers: dict[bytes, int]) -> Iterator[Entry]:
-    """The entries whose number is new for its producer, or that have none; `numbers` is carried on."""
+    """The entries whose number is new for its producer, or that have no number; `numbers` is carried on."""
     for entry_id, fields in entries:
         producer, seq = fields.get(b"producer"), fields.get(b"seq")
         if producer and seq:
@@ -120,7 +123,7 @@ def _span(after: Position, until: Position) -> tuple[str, str]:
 
 
 def _has_lost(info: dict[str, Any], after: Position) -> bool:
-    """Whether entries behind `after` may have left the stream, by its `XINFO`."""
+    """Whether entries after `after` may have left the stream, by its `XINFO`."""
     if info["entries-added"] == info["length"]:
         return False
     first = info["first-entry"]

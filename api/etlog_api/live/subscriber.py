@@ -5,27 +5,27 @@ from collections import deque
 
 from etlog_api.live.frames import Frames
 
-#: Events and bytes that wait for one subscriber at the most. One so far behind is cut off and told to start over.
+#: Events and bytes that may wait for one subscriber. One that is further behind is cut off and told to start over.
 MAX_EVENTS, MAX_BYTES = 20_000, 8 * 1024 * 1024
 
 
 class Subscriber:
-    """Takes frames at its own pace, until too many wait."""
+    """Takes frames at its own pace, until too many wait. `cut_off` is the reason why it was cut off."""
 
     def __init__(self) -> None:
-        self._pages: deque[Frames] = deque()
+        self._waiting: deque[Frames] = deque()
         self._events = self._bytes = 0
         self._filled = asyncio.Event()
         self._ended = False
         self.cut_off: str | None = None
 
-    def give(self, page: Frames) -> None:
-        """Let a page wait for the subscriber, or cut it off when too much does."""
+    def give(self, frames: Frames) -> None:
+        """Let `frames` wait for the subscriber, or cut it off when too much waits."""
         if self._ended:
             return
-        self._pages.append(page)
-        self._events += len(page.events)
-        self._bytes += page.size
+        self._waiting.append(frames)
+        self._events += len(frames.events)
+        self._bytes += frames.size
         if self._events > MAX_EVENTS or self._bytes > MAX_BYTES:
             self.cut("this client reads too slowly; events were left out")
         self._filled.set()
@@ -36,19 +36,19 @@ class Subscriber:
         self.end()
 
     def end(self) -> None:
-        """End the subscriber; what waited is let go."""
+        """End the subscriber, and drop what waits."""
         self._ended = True
-        self._pages.clear()
+        self._waiting.clear()
         self._filled.set()
 
     async def take(self) -> Frames | None:
-        """The next page, or None when the subscriber has ended."""
-        while not self._pages and not self._ended:
+        """The next frames, or None when the subscriber has ended."""
+        while not self._waiting and not self._ended:
             self._filled.clear()
             await self._filled.wait()
         if self._ended:
             return None
-        page = self._pages.popleft()
-        self._events -= len(page.events)
-        self._bytes -= page.size
-        return page
+        frames = self._waiting.popleft()
+        self._events -= len(frames.events)
+        self._bytes -= frames.size
+        return frames

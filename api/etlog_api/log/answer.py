@@ -9,6 +9,7 @@ from etlog_events import timestamps
 from etlog_events.kinds import Kinds
 from etlog_events.windows import Window
 
+from etlog_api.envelope import enveloped
 from etlog_api.log.reader import View
 from etlog_api.log.replication_link import staleness
 from etlog_api.log.snapshot import Snapshot
@@ -25,25 +26,19 @@ def answer(view: View, query: Query, kinds: Kinds) -> bytes:
     counters = {
         name: number for name, number in snapshot.counters.items() if query.kinds is None or name in query.kinds
     }
-    return envelope(logs, counters, warning(view, query, kinds, logs))
+    return enveloped(_spliced(logs, counters), warning(view, query, kinds, logs))
 
 
-def envelope(logs: Mapping[str, Sequence[bytes]], counters: Mapping[str, int], warning: str | None) -> bytes:
-    """`{"code":200,"data":{…},"warning":"…"}`; the items of `logs` are JSON already."""
+def _spliced(logs: Mapping[str, Sequence[bytes]], counters: Mapping[str, int]) -> bytes:
+    """The data of an answer; the items of `logs` are JSON already."""
     data = [b'"%b":[%b]' % (category.encode(), b",".join(items)) for category, items in logs.items()]
     data.append(b'"counters":' + orjson.dumps(counters))
-    tail = b',"warning":' + orjson.dumps(warning) if warning else b""
-    return b'{"code":200,"data":{%b}%b}' % (b",".join(data), tail)
-
-
-def error(code: int, message: str) -> bytes:
-    """The envelope of an answer that is none: `{"code":400,"message":"illegal window: 7y"}`."""
-    return orjson.dumps({"code": code, "message": message})
+    return b"{%b}" % b",".join(data)
 
 
 def select(events: Sequence[bytes], query: Query) -> Sequence[bytes]:
     """The events, stored canonical text in the order of the log, that pass the query."""
-    passing: Iterable[bytes] = events if query.limit is None else reversed(events)  # the newest are found first
+    passing: Iterable[bytes] = events if query.limit is None else reversed(events)  # finds the newest first
     if query.kinds is not None:
         prefixes = tuple(b'{"kind":"%b"' % name.encode() for name in query.kinds)
         passing = (event for event in passing if event.startswith(prefixes))
@@ -55,12 +50,12 @@ def select(events: Sequence[bytes], query: Query) -> Sequence[bytes]:
 
 
 def time_of(event: bytes) -> str:
-    """The time in canonical text; it stands last."""
+    """The time in canonical text, where it comes last."""
     return event[event.rindex(_TIME) + len(_TIME) : -2].decode()
 
 
 def _within(events: Iterable[bytes], window: Window) -> Iterator[bytes]:
-    """Without the `Z` at their end, canonical times order as their texts do: no event's time needs to be parsed."""
+    """Without the `Z` at the end, canonical times order as their texts do: no event's time needs to be parsed."""
     start = b"" if window.start_ns is None else timestamps.from_nanoseconds(window.start_ns)[:-1].encode()
     end = (
         b":" if window.end_ns is None else timestamps.from_nanoseconds(window.end_ns)[:-1].encode()
@@ -70,12 +65,12 @@ def _within(events: Iterable[bytes], window: Window) -> Iterator[bytes]:
 
 
 def warning(view: View, query: Query, kinds: Kinds, logs: Mapping[str, Sequence[bytes]]) -> str | None:
-    """What the reader of an answer with `logs` must know to not be misled, or None."""
+    """What the reader of an answer with `logs` must know not to be misled, or None."""
     warnings = []
     if view.away_since is not None:
         since = datetime.fromtimestamp(view.away_since, UTC)
         warnings.append(
-            f"the store cannot be reached since {timestamps.from_datetime(since)}, this is the log as it was then"
+            f"the store has been unreachable since {timestamps.from_datetime(since)}: this is the log as it was then"
         )
     if view.behind_since is not None:
         warnings.append(staleness(view.behind_since))
@@ -89,13 +84,13 @@ def warning(view: View, query: Query, kinds: Kinds, logs: Mapping[str, Sequence[
 
 
 def _categories(query: Query, kinds: Kinds) -> Set[str]:
-    """The categories of which events are asked for."""
+    """The categories whose events are asked for."""
     return {kinds.by_name[name].category for name in (kinds.by_name if query.kinds is None else query.kinds)}
 
 
 def _incomplete(snapshot: Snapshot, window: Window, kinds: Kinds, categories: Set[str]) -> list[str]:
-    """A category that counted more events than its list holds has let go of those that came first: a window that
-    reaches back to them is answered in part."""
+    """A warning for each category that the window reaches further back than its list does: one that has counted more
+    events than its list holds has dropped the first to arrive."""
     counted = dict.fromkeys(snapshot.logs, 0)
     for name, number in snapshot.counters.items():
         if name in kinds.by_name:
@@ -106,18 +101,18 @@ def _incomplete(snapshot: Snapshot, window: Window, kinds: Kinds, categories: Se
             doubtful = _doubtful_until(events)
             if window.start_ns is None or window.start_ns <= timestamps.to_nanoseconds(doubtful):
                 found.append(
-                    f"{category} holds the {len(events)} events that came last: up to {doubtful} some may be missing"
+                    f"{category} holds only the last {len(events)} events: up to {doubtful}, some may be missing"
                 )
     return found
 
 
 def _doubtful_until(events: Sequence[bytes]) -> str:
-    """The time up to which a list that has let go of events may lack some: the newest in its older half.
+    """The time up to which a list that has dropped events may lack some: the newest in its older half.
 
-    A list is in the order of arrival. What left it came before all that it holds, and so is older than any of these
-    that came in time. The first ones need not have: they may be late, out of a spool. Late ones do not raise the newest
-    time of the half, so one in time is enough there. Only more late events in a row than that, or a stage whose clock
-    is ahead, can hide that a later one is missing.
+    A list is in the order of arrival. What it dropped arrived before all that it holds, so it is older than any of
+    these that arrived on time. The first ones may be late, out of a spool; but late ones do not raise the newest time
+    of the half, so a single one on time is enough there. Only a longer run of late events, or a stage whose clock is
+    ahead, can hide that a later event is missing.
     """
     skipped = len(_TIME)
     half = events[: (len(events) + 1) // 2]

@@ -4,22 +4,23 @@ from collections import OrderedDict
 
 from etlog_events.kinds import Kinds
 
+from etlog_api.envelope import JSON
 from etlog_api.log.answer import answer
 from etlog_api.log.reader import View
 from etlog_api.log.snapshot import Snapshot
 from etlog_api.negotiation import Body
 from etlog_api.query import Query
 
-#: Answers that are kept of a log, and the bytes of all logs without codings; the newest of each is always kept.
-#: Dashboards ask for the same few, and a full log of a thousand events is about 200 KiB, but events may be long and a
-#: window may end now.
+#: Answers that are kept per log, and the bytes of all logs together, without codings. The newest of each log is always
+#: kept. Dashboards ask for the same few, and a full log of a thousand events is about 200 KiB; but events may be long,
+#: and a window that ends now is another one each time.
 MAX_ANSWERS, MAX_BYTES = 64, 64 * 1024 * 1024
 
 
 class AnswerCache:
-    """Bodies by query, each made once a snapshot; the least recently used ones go first.
+    """Bodies by query, each made once per snapshot. The least recently used ones go first.
 
-    So many `logs` share the bytes.
+    `logs` is how many logs share the bytes.
     """
 
     def __init__(self, kinds: Kinds, logs: int = 1) -> None:
@@ -38,10 +39,15 @@ class AnswerCache:
         key = (query, view.away_since, view.behind_since)
         body = self._bodies.get(key)
         if body is None:
-            body = self._bodies[key] = Body(answer(view, query, self._kinds), view.snapshot.cursor)
+            body = self._bodies[key] = self._made(view, query)
             self._bytes += len(body.text)
             while len(self._bodies) > 1 and (len(self._bodies) > MAX_ANSWERS or self._bytes > MAX_BYTES // self._logs):
                 self._bytes -= len(self._bodies.popitem(last=False)[1].text)
         else:
             self._bodies.move_to_end(key)
         return body
+
+    def _made(self, view: View, query: Query) -> Body:
+        cursor = view.snapshot.cursor
+        more = {"Etlog-Cursor": cursor.decode()} if cursor is not None else {}
+        return Body(answer(view, query, self._kinds), JSON, more)

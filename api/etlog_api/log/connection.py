@@ -10,14 +10,14 @@ from etlog_events import store
 from etlog_events.keys import Keys
 from etlog_events.store.discovery import ReadFrom
 
-#: Seconds that a request waits for the store; every answer of ours is promised within 2.
+#: Seconds that a request waits for the store; every answer is promised within 2.
 QUESTION_TIMEOUT = 1.5
 
 T = TypeVar("T")
 
 
 class StoreClients:
-    """StoreClients to the store at `url`, or its replicas, for the log called `log`."""
+    """Clients of the store at `url`, or of its replicas, for the log called `log`."""
 
     def __init__(self, url: str, log: str, read_from: ReadFrom) -> None:
         self._url = url
@@ -27,14 +27,15 @@ class StoreClients:
     def open(self, answer_timeout: float | None = QUESTION_TIMEOUT) -> Any:
         """A client that stays until its user closes it. Nothing is sent yet.
 
-        One without `answer_timeout`, in seconds, must be asked under a timeout: it is told of an answer a third sooner.
+        One without `answer_timeout`, in seconds, must be asked under a timeout: its answers come a third sooner.
         """
         return store.connect_async(
             self._url, part="api", log=self._log, read_from=self._read_from, answer_timeout=answer_timeout
         )
 
     async def ask(self, question: Callable[[Any], Awaitable[T]]) -> T:
-        """What `question` finds out with a client: a new one, so that none is half open or leads to a demoted store.
+        """What `question` finds out with a client. It is a new one, so that it is neither half open nor leads to a
+        demoted store.
 
         Raises `StoreError` when the store cannot be reached, does not answer in time or refuses.
         """
@@ -52,11 +53,11 @@ class StoreClients:
                     raise redis.TimeoutError(f"no answer within {QUESTION_TIMEOUT} s")
                 return task.result()
         finally:
-            task.cancel()  # and not waited for: before Python 3.12 the driver may swallow it
+            task.cancel()  # without waiting: before Python 3.12 the driver may swallow it
 
 
 def _look_at(task: "asyncio.Task[Any]") -> None:
-    """Keep asyncio from complaining that nobody looked at the error of a task that was given up."""
+    """Keep asyncio from complaining that no one looked at the error of a task that was given up."""
     if not task.cancelled():
         task.exception()
 
@@ -65,10 +66,10 @@ Command = tuple[str | int, ...]
 
 
 class Connection:
-    """Asks over one connection of `client`, made when it is needed.
+    """One connection of `client`, made when it is needed and kept.
 
-    The way through the client itself, with its pool, takes two times as long as all the rest of a question. Whoever
-    asks bounds the time, if the client does not.
+    The way through the client itself, with its pool, takes twice as long as all the rest of a question. The caller
+    bounds the time if the client does not.
     """
 
     def __init__(self, client: Any) -> None:
@@ -92,7 +93,7 @@ class Connection:
             await connection.send_packed_command(self._packed(commands), check_health=False)
             answers = [await connection.read_response() for _ in commands]
         except BaseException:
-            await connection.disconnect(nowait=True)  # an answer that nobody took may still come
+            await connection.disconnect(nowait=True)  # an answer that no one took may still come
             raise
         understand = self._understand
         return [
@@ -104,21 +105,23 @@ class Connection:
         return b"".join(piece for command in commands for piece in self._connection.pack_command(*command))
 
     async def close(self) -> None:
-        """Close the connection; the next question makes another one."""
+        """Close the connection. The next question makes another one."""
         await self._connection.disconnect()
 
 
-#: Reads that may find that the cursor moved meanwhile. Commands that are sent together are answered together, unless
-#: the store is given them in pieces, so the first one does it. A transaction would do it too, but a store that is full
-#: refuses it, even one that only reads.
+#: Reads that may find that the cursor moved meanwhile. Commands that are sent together are answered together unless
+#: they reach the store in pieces, so the first read is nearly always enough. A transaction would do it too, but a full
+#: store refuses even one that only reads.
 ATTEMPTS = 8
 
 
 async def read_consistently(
     ask: Callable[..., Awaitable[list[Any]]], keys: Keys, *commands: Command
 ) -> tuple[bytes | None, list[Any]]:
-    """The cursor, and what `ask` is answered to `commands`. Raises the driver's errors, one of them if it never is one
-    cursor."""
+    """The cursor, and the answers of `ask` to `commands` at that cursor.
+
+    Raises the driver's errors, and one of them if the cursor moves during every read.
+    """
     cursor_then: Command = ("GET", keys.cursor)
     for _ in range(ATTEMPTS):
         cursor, *answers, cursor_after = await ask(cursor_then, *commands, cursor_then)

@@ -1,4 +1,4 @@
-"""One log as a replica serves it: its own connection, reader, cache and live tail."""
+"""One log as a replica serves it: its connection, reader, cache and live hub."""
 
 from functools import partial
 from typing import Any
@@ -26,27 +26,27 @@ class Log:
         self.name = name
         self._keys, self._kinds = Keys(name), settings.kinds
         link = ReplicationLink() if settings.read_from == "replica" else None
-        self._connections = StoreClients(settings.redis_url, name, settings.read_from)
-        # The reader's own: it asks one question at a time, each under a timeout.
-        self._line = Connection(self._connections.open(answer_timeout=None))
+        self._clients = StoreClients(settings.redis_url, name, settings.read_from)
+        # For the reader alone: it asks one question at a time, each under a timeout.
+        self._connection = Connection(self._clients.open(answer_timeout=None))
         self.reader = Reader(
-            partial(read_cursor, self._line, self._keys, link),
-            partial(read_snapshot, self._line, self._keys, self._kinds, link),
-            self._line.close,
+            partial(read_cursor, self._connection, self._keys, link),
+            partial(read_snapshot, self._connection, self._keys, self._kinds, link),
+            self._connection.close,
             link,
         )
         self.cache = AnswerCache(self._kinds, len(settings.logs))
-        self.live = Hub(self._connections, self._keys, self._kinds)
+        self.live = Hub(self._clients, self._keys, self._kinds)
         self._readiness = Readiness()
 
     async def close(self) -> None:
         """Leave the store."""
         await self.live.close()
-        await self._line.close()
+        await self._connection.close()
 
     async def status(self) -> Status:
-        """The present status. Raises `StoreError` when the store does not give it in time."""
-        return await self._connections.ask(partial(read_status, keys=self._keys))
+        """The current status. Raises `StoreError` when the store does not give it in time."""
+        return await self._clients.ask(partial(read_status, keys=self._keys))
 
     async def problem(self) -> str | None:
         """What keeps this replica from being ready for the log, or None."""
@@ -69,20 +69,20 @@ class Log:
             return await read_status(client, self._keys), await read_counters(client, self._keys, self._kinds)
 
         try:
-            return await self._connections.ask(read)
+            return await self._clients.ask(read)
         except StoreError:
             return None
 
     async def text_or_none(self) -> bytes | None:
-        """The answer to a query for everything, or None while there is none."""
+        """The answer to a query for everything, or None without one."""
         try:
             return self.cache.body(await self.reader.view(), Query()).text
         except StoreError:
             return None
 
     async def evidence_or_none(self) -> Evidence | None:
-        """What a bug report shows besides, or None while the store is away."""
+        """What else a bug report shows, or None while the store is away."""
         try:
-            return await self._connections.ask(partial(read_evidence, keys=self._keys))
+            return await self._clients.ask(partial(read_evidence, keys=self._keys))
         except StoreError:
             return None

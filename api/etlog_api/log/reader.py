@@ -1,4 +1,4 @@
-"""The reader of one replica: keeps the last snapshot, and asks the store no more than whether it is still the last."""
+"""The reader of one log: keeps the last snapshot, and asks the store only whether it is still the last."""
 
 import asyncio
 import logging
@@ -15,15 +15,16 @@ from etlog_api.log.snapshot import Snapshot
 
 logger = logging.getLogger("etlog.api")
 
-#: Seconds after a move of the log in which the next one is taken for granted: what was added is asked for at once.
+#: Seconds after the log moved in which it is assumed to move again: what was added is asked for at once.
 MOVES_ON = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a reader sees: a snapshot, and since when (seconds since 1970) the store cannot be asked about it.
+    """What a reader sees: a snapshot, and what makes it doubtful. Times are seconds since 1970.
 
-    `behind_since` is since when the replica that it was read from has no link to its primary.
+    Since `away_since` the store cannot be asked about it. Since `behind_since` the replica that it was read from has
+    no link to its primary.
     """
 
     snapshot: Snapshot
@@ -32,8 +33,8 @@ class View:
 
 
 class Question:
-    """A question to the store, and those who wait for its answer: each by a future of his own, so that who leaves
-    takes it from nobody."""
+    """A question to the store, and the requests that wait for its answer, each with a future: one that is cancelled
+    does not take the answer from the others."""
 
     def __init__(self) -> None:
         self._waiting: list[asyncio.Future[View | None]] = []
@@ -50,7 +51,7 @@ class Question:
         return waiting
 
     def answer(self, view: View | None, error: BaseException | None = None) -> None:
-        """Answer all who wait, and will; the first answer stands. None comes to wait after an error."""
+        """Answer those who wait now or later. The first answer stands; no one waits after an error."""
         if self._answered:
             return
         self._answered, self._view = True, view
@@ -62,8 +63,8 @@ class Question:
 class Reader:
     """Gives the present view of one log to any number of requests at once.
 
-    A question to the store is shared by all requests that wait before it is asked, and by none that comes later: so
-    whoever has seen an event applied finds it in the answer.
+    A question to the store is shared by all requests that wait before it is asked, and by none that comes later: so a
+    client that has seen an event applied finds it in the answer.
     """
 
     def __init__(
@@ -93,8 +94,8 @@ class Reader:
     async def view(self) -> View:
         """The log as it stands now, or as it last stood while the store is away.
 
-        Raises `StoreUnavailable` when it is away and there is nothing to answer from; `NewerContract` when the log is
-        not understood.
+        Raises `StoreUnavailable` when the store is away and there is nothing to answer from, and `NewerContract` when
+        the log is not understood.
         """
         view = await (self._next or self._begin()).wait()
         if view is None:
@@ -102,8 +103,11 @@ class Reader:
         return view
 
     def _begin(self) -> Question:
-        """A question for all who come before it is asked. One timer for all of them keeps them in time behind a
-        question that hangs; a timer each would take longer than the rest of an answer."""
+        """A question for all requests that come before it is asked.
+
+        One timer answers all of them in time behind a question that hangs. A timer for each would take longer than the
+        rest of an answer.
+        """
         question, asking = Question(), asyncio.create_task(self._ask())
 
         def give_up() -> None:
@@ -122,7 +126,7 @@ class Reader:
 
     async def _ask(self) -> View | None:
         async with self._asking:
-            self._next = None  # who comes from here on was not there when this question was asked
+            self._next = None  # a request from here on comes after the question was asked
             try:
                 async with asyncio.timeout(QUESTION_TIMEOUT):
                     snapshot = await self._refreshed()
@@ -150,7 +154,7 @@ class Reader:
                 return snapshot
             found = await self._read_snapshot(snapshot)
         except redis.RedisError:
-            await self._drop_connection()  # it may lead to a store that was demoted, while another took its place
+            await self._drop_connection()  # it may lead to a store that another one has replaced
             raise
         if snapshot is not None:
             if found.cursor == snapshot.cursor:

@@ -15,11 +15,11 @@ from etlog_api.log.replication_link import ReplicationLink
 
 _OF_LINK: Command = ("INFO", "replication")
 
-#: Newest events of each list that are read to continue a snapshot: more than come between two answers.
+#: Newest events of each list that are read to continue a snapshot: more than arrive between two answers.
 TAIL = 100
 
-#: Seconds for which snapshots continue one that was read as a whole. Where the store is replaced by another one, with a
-#: log that only seems to go on, that takes longer; and to read all once in so long costs next to nothing.
+#: Seconds for which snapshots continue one that was read as a whole. Replacing the store by another one, whose log only
+#: seems to continue, takes longer; and reading everything this rarely costs next to nothing.
 WHOLE_AFTER = 1.0
 
 
@@ -36,43 +36,43 @@ class Snapshot:
     whole_at: float = 0.0  # by `time.monotonic`, when all of it was read; the rest was added since
 
 
-async def read_cursor(line: Connection, keys: Keys, link: ReplicationLink | None = None) -> bytes | None:
-    """The one question a request asks: where is the log now? A replica is asked for its `link` in the same breath."""
+async def read_cursor(connection: Connection, keys: Keys, link: ReplicationLink | None = None) -> bytes | None:
+    """The one question that a request asks: where is the log now? A replica is asked for its `link` as well."""
     cursor: bytes | None
     if link is None:
-        (cursor,) = await line.ask(("GET", keys.cursor))
+        (cursor,) = await connection.ask(("GET", keys.cursor))
         return cursor
-    cursor, info = await line.ask(("GET", keys.cursor), _OF_LINK)
+    cursor, info = await connection.ask(("GET", keys.cursor), _OF_LINK)
     link.note(info)
     return cursor
 
 
 async def read_counters(client: Any, keys: Keys, kinds: Kinds) -> dict[str, int]:
-    """Events applied since the log began, of every kind, also of those that never came."""
+    """Events applied since the log began, by kind; every kind is there."""
     return dict.fromkeys(kinds.by_name, 0) | _numbers(await client.hgetall(keys.counters))
 
 
 async def read_snapshot(
-    line: Connection, keys: Keys, kinds: Kinds, link: ReplicationLink | None = None, last: Snapshot | None = None
+    connection: Connection, keys: Keys, kinds: Kinds, link: ReplicationLink | None = None, last: Snapshot | None = None
 ) -> Snapshot:
-    """All of the log, as it stood at one cursor; with it, a replica is asked for its `link`.
+    """All of the log, as it stood at one cursor; a replica is asked for its `link` as well.
 
-    Where the `last` snapshot is a fresh one, only what was added to it is read. Raises the driver's errors, and
+    Where the `last` snapshot is fresh, only what was added to it is read. Raises the driver's errors, and
     `NewerContract` for a log that is not understood.
     """
     if last is not None and time.monotonic() - last.whole_at < WHOLE_AFTER:
-        tails = await _read(line, keys, kinds, link, TAIL)
+        tails = await _read(connection, keys, kinds, link, TAIL)
         grown = _continued(last, tails, kinds)
         if grown is not None:
             return Snapshot(tails.cursor, grown, tails.counters, last.whole_at)
     began = time.monotonic()
-    whole = await _read(line, keys, kinds, link)
+    whole = await _read(connection, keys, kinds, link)
     return Snapshot(whole.cursor, whole.logs, whole.counters, began)
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What the store holds, of each list the end alone if no more was asked for, and its length."""
+    """What the store holds: the lists, or the ends of them that were asked for, and their lengths."""
 
     cursor: bytes | None
     logs: Mapping[str, list[bytes]]
@@ -80,15 +80,17 @@ class _Found:
     counters: Mapping[str, int]
 
 
-async def _read(line: Connection, keys: Keys, kinds: Kinds, link: ReplicationLink | None, newest: int = 0) -> _Found:
-    """The log, with the `newest` so many events of each list, 0 for all."""
+async def _read(
+    connection: Connection, keys: Keys, kinds: Kinds, link: ReplicationLink | None, newest: int = 0
+) -> _Found:
+    """The log, with at most `newest` events of each list, 0 for all."""
 
     commands: list[Command] = [("GET", keys.contract), ("HGETALL", keys.counters)]
     for key in keys.logs(kinds.categories):
         commands += [("LLEN", key), ("LRANGE", key, -newest, -1)]
     if link is not None:
         commands.append(_OF_LINK)
-    cursor, (version, counters, *logs) = await read_consistently(line.ask, keys, *commands)
+    cursor, (version, counters, *logs) = await read_consistently(connection.ask, keys, *commands)
     contract.check(version, keys.name, "etlog-api")
     if link is not None:
         link.note(logs.pop())
@@ -129,5 +131,5 @@ def _counted(counters: Mapping[str, int], category: str, kinds: Kinds) -> int:
 
 
 def _numbers(counters: Mapping[bytes, bytes]) -> dict[str, int]:
-    """What the hash counts, by name. A field that holds no number is as none, as it is for the consumer."""
+    """What the hash counts, by name. A field that does not hold a number counts as 0, as it does for the consumer."""
     return {name.decode(errors="backslashreplace"): number_of(number) for name, number in sorted(counters.items())}

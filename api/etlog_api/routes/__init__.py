@@ -1,1 +1,1 @@
-"""The routes of the registry, by what they answer."""
+"""The routes, by what they answer."""

@@ -1,12 +1,14 @@
-"""The description of the API: OpenAPI for programs, and a page for people without a script."""
+"""`/docs` and `/openapi.json`: the description of the API, for people without any script, and for programs."""
 
+from functools import cache
 from html import escape
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 
-from etlog_api.errors import json_response
+from etlog_api.envelope import JSON
+from etlog_api.negotiation import Body
 from etlog_api.openapi import openapi
 
 _STYLE = b"""\
@@ -46,20 +48,32 @@ def _html(document: dict[str, Any], style_url: str, document_url: str) -> str:
 
 
 def router(app: FastAPI, *, tokens: bool) -> APIRouter:
-    """The routes; `tokens` tells whether data is only given for one."""
+    """The routes; `tokens` tells whether data requires a token."""
     routes = APIRouter(include_in_schema=False)
+    style = Body(_STYLE, "text/css; charset=utf-8")
 
-    @routes.get("/openapi.json")
-    async def document() -> Response:
-        return json_response(orjson.dumps(openapi(app, tokens=tokens)))
+    @cache  # made at the first request, when all routes are there
+    def document() -> dict[str, Any]:
+        return openapi(app, tokens=tokens)
 
-    @routes.get("/docs")
-    async def docs() -> Response:
-        text = _html(openapi(app, tokens=tokens), "docs.css", "openapi.json")
-        return Response(text, media_type="text/html; charset=utf-8")
+    @cache
+    def description() -> Body:
+        return Body(orjson.dumps(document()), JSON)
 
-    @routes.get("/docs.css")
-    async def style() -> Response:
-        return Response(_STYLE, media_type="text/css; charset=utf-8")
+    @cache
+    def page() -> Body:
+        return Body(_html(document(), "docs.css", "openapi.json").encode(), "text/html; charset=utf-8")
+
+    @routes.api_route("/openapi.json", methods=["GET", "HEAD"])
+    async def for_programs(request: Request) -> Response:
+        return await description().respond(request.headers.raw)
+
+    @routes.api_route("/docs", methods=["GET", "HEAD"])
+    async def for_people(request: Request) -> Response:
+        return await page().respond(request.headers.raw)
+
+    @routes.api_route("/docs.css", methods=["GET", "HEAD"])
+    async def styled(request: Request) -> Response:
+        return await style.respond(request.headers.raw)
 
     return routes

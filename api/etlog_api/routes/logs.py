@@ -1,25 +1,23 @@
-"""`/model/etl/logs`: which logs there are, for the one who asks."""
+"""`/model/etl/logs`: which logs there are for the caller."""
 
-import orjson
 from fastapi import APIRouter, Request, Response
 
-from etlog_api.errors import json_response
+from etlog_api.envelope import data_response
 from etlog_api.openapi import answers
 from etlog_api.registry import Registry
 
 
 def router(registry: Registry) -> APIRouter:
-    """The route, for the logs of `service`."""
+    """The route, for the logs of `registry`."""
     routes = APIRouter()
 
     @routes.get(
         "/model/etl/logs",
-        summary="The logs that may be asked for as `log`, and which is meant without it",
+        summary="The logs that `log` may name, and the default log",
         responses=answers("The logs.", 401, schema="Logs"),
     )
     async def logs(request: Request) -> Response:
         names = registry.names(request)
-        data = {"default": registry.default(names), "logs": list(names)}
-        return json_response(orjson.dumps({"code": 200, "data": data}))
+        return data_response({"default": registry.default(names), "logs": list(names)})
 
     return routes

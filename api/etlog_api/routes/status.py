@@ -1,33 +1,33 @@
-"""How the logs and this process are: status, bug report, metrics, health."""
+"""`/model/etl/status`, `/model/etl/bugreport`, `/metrics`, `/healthz`, `/readyz`: how the logs and this process are."""
 
 import asyncio
 from dataclasses import replace
 
-import orjson
 from fastapi import APIRouter, Request, Response
 
 from etlog_api.bugreport import bugreport
-from etlog_api.errors import json_response, unavailable
+from etlog_api.envelope import data_response
+from etlog_api.errors import unavailable
 from etlog_api.openapi import LOG, answers
 from etlog_api.registry import Registry
 
 
 def router(registry: Registry) -> APIRouter:
-    """The routes, for the logs of `service`."""
+    """The routes, for the logs of `registry`."""
     routes = APIRouter()
 
     @routes.get(
         "/model/etl/status",
-        summary="How far the log is applied, what waits, and who is at work",
+        summary="How far the log is applied, what waits, and which consumer is active",
         responses=answers("The status.", 400, 401, 404, 503, schema="Status"),
         openapi_extra={"parameters": [LOG]},
     )
     async def status(request: Request) -> Response:
-        return json_response(b'{"code":200,"data":%b}' % orjson.dumps(await registry.log(request).status()))
+        return data_response(await registry.log(request).status())
 
     @routes.get(
         "/model/etl/bugreport",
-        summary="A zip of the log, the status, the settings without secrets, and what the store says of itself",
+        summary="A zip of the log, its status, the settings without secrets, and what the store reports about itself",
         responses=answers("The report.", 400, 401, 404, media="application/zip"),
         response_class=Response,
         openapi_extra={"parameters": [LOG]},
@@ -36,7 +36,7 @@ def router(registry: Registry) -> APIRouter:
         log = registry.log(request)
         text, found, evidence = await asyncio.gather(log.text_or_none(), log.status_or_none(), log.evidence_or_none())
         settings, several = registry.settings, ""
-        if settings.names:  # one whose token opens some logs learns no other's name
+        if settings.names:  # a token that opens some logs must not tell the names of others
             names = registry.names(request)
             settings = replace(settings, name=registry.default(names) or log.name, names=tuple(names))
             several = f"{log.name}-"
@@ -57,9 +57,9 @@ def router(registry: Registry) -> APIRouter:
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @routes.head("/healthz", include_in_schema=False)
-    @routes.get("/healthz", summary="Whether this process serves", responses=answers("It does.", schema="Health"))
+    @routes.get("/healthz", summary="Whether this process is alive", responses=answers("It is.", schema="Health"))
     async def healthz() -> Response:
-        return json_response(b'{"code":200,"data":"ok"}')
+        return data_response("ok")
 
     @routes.head("/readyz", include_in_schema=False)
     @routes.get(
@@ -69,6 +69,6 @@ def router(registry: Registry) -> APIRouter:
     )
     async def readyz() -> Response:
         problem = await registry.problem()
-        return unavailable(problem) if problem else json_response(b'{"code":200,"data":"ready"}')
+        return unavailable(problem) if problem else data_response("ready")
 
     return routes

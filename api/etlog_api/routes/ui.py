@@ -1,7 +1,5 @@
 """The page: static files, and what it must know of the settings."""
 
-import gzip
-from hashlib import blake2b
 from importlib.resources import files
 
 import orjson
@@ -9,8 +7,7 @@ from etlog_events.settings import Settings
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
-#: A browser may keep a file, if it asks each time whether it still holds.
-CACHE_CONTROL = "no-cache"
+from etlog_api.negotiation import Body
 
 MEDIA_TYPES = {
     "html": "text/html; charset=utf-8",
@@ -22,34 +19,25 @@ MEDIA_TYPES = {
 
 
 def router(settings: Settings) -> APIRouter:
-    """The routes. The files are read once: they change with the installed version only."""
+    """The routes. The files are read once: they only change with the installed version."""
     routes = APIRouter(include_in_schema=False)
     folder = files("etlog_api") / "static"
-    content = {file.name: file.read_bytes() for file in folder.iterdir() if file.name.split(".")[-1] in MEDIA_TYPES}
-    content["page.json"] = _page_settings(settings)
-    packed = {name: gzip.compress(data, mtime=0) for name, data in content.items()}
-    tags = {name: f'W/"{blake2b(data, digest_size=12).hexdigest()}"' for name, data in content.items()}
+    bodies = {
+        file.name: Body(file.read_bytes(), MEDIA_TYPES[file.name.rpartition(".")[2]])
+        for file in folder.iterdir()
+        if file.name.rpartition(".")[2] in MEDIA_TYPES
+    }
+    bodies["page.json"] = Body(_page_settings(settings), MEDIA_TYPES["json"])
 
-    def respond(request: Request, name: str) -> Response:
-        if name not in content:
-            raise HTTPException(404, "Not Found")
-        headers = {"ETag": tags[name], "Cache-Control": CACHE_CONTROL, "Vary": "Accept-Encoding"}
-        if tags[name] in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=headers)
-        data = content[name]
-        if "gzip" in request.headers.get("accept-encoding", ""):
-            data, headers["Content-Encoding"] = packed[name], "gzip"
-        return Response(data, headers=headers, media_type=MEDIA_TYPES[name.rsplit(".", maxsplit=1)[-1]])
-
-    @routes.head("/")
-    @routes.get("/")
+    @routes.api_route("/", methods=["GET", "HEAD"])
     async def index(request: Request) -> Response:
-        return respond(request, "index.html")
+        return await bodies["index.html"].respond(request.headers.raw)
 
-    @routes.head("/static/{name}")
-    @routes.get("/static/{name}")
+    @routes.api_route("/static/{name}", methods=["GET", "HEAD"])
     async def static(request: Request, name: str) -> Response:
-        return respond(request, name)
+        if name not in bodies:
+            raise HTTPException(404, "Not Found")
+        return await bodies[name].respond(request.headers.raw)
 
     return routes
 

@@ -52,7 +52,7 @@ def sizes(answer: httpx.Response) -> list[int]:
 
 
 def test_each_log_is_asked_for_by_its_name(many: Api, names: list[str]) -> None:
-    """Without a name it is the default log; and each has an answer, a status and a live tail of its own."""
+    """Without a name it is the default log; each has its answer and its status."""
     ask = partial(get, many, "/model/etl/log")
     assert [sizes(ask(log=name)) for name in names] == [[1], [2], []]
     assert sizes(ask()) == sizes(ask(log="")) == [2]
@@ -63,8 +63,8 @@ def test_each_log_is_asked_for_by_its_name(many: Api, names: list[str]) -> None:
     assert status().json()["data"]["cursor"] == status(log=names[1]).json()["data"]["cursor"]
 
 
-def test_each_log_has_a_live_tail_of_its_own(serving: Serving, names: list[str], store_url: str) -> None:
-    """Events of others do not come there."""
+def test_each_log_has_its_own_live_tail(serving: Serving, names: list[str], store_url: str) -> None:
+    """Events of other logs do not arrive there."""
     with (
         serving(names=tuple(names)) as api,
         tail(api.url, log=names[2]) as asked,
@@ -79,8 +79,8 @@ def test_each_log_has_a_live_tail_of_its_own(serving: Serving, names: list[str],
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_log_that_is_not_there_is_told_in_the_envelope(many: Api, names: list[str], path: str) -> None:
-    """And one that is named twice, though the same."""
+def test_an_unknown_log_is_an_error_in_the_envelope(many: Api, names: list[str], path: str) -> None:
+    """So is a log that is named twice, even the same one."""
     unknown = get(many, path, log="no-such-log")
     assert (unknown.status_code, unknown.json()) == (404, {"code": 404, "message": "unknown log 'no-such-log'"})
 
@@ -89,8 +89,8 @@ def test_a_log_that_is_not_there_is_told_in_the_envelope(many: Api, names: list[
     assert twice.json()["message"] == "the parameter log is given 2 times; give it once"
 
 
-def test_the_logs_are_listed_for_the_one_who_asks(many: Api, names: list[str]) -> None:
-    """One whose token is limited sees those that it opens; without the default log among them, the first is it."""
+def test_a_caller_sees_the_logs_that_its_token_opens(many: Api, names: list[str]) -> None:
+    """The first of them is the default where the default log is not among them."""
     ask = partial(get, many, "/model/etl/logs")
     assert ask().json() == {"code": 200, "data": {"default": names[1], "logs": names}}
     assert ask(TENANT).json()["data"] == {"default": names[0], "logs": [names[0], names[2]]}
@@ -99,7 +99,7 @@ def test_the_logs_are_listed_for_the_one_who_asks(many: Api, names: list[str]) -
 
 
 def test_a_token_opens_its_own_logs_only(many: Api, names: list[str]) -> None:
-    """Of another it learns nothing, not even that it is there: the answer is that for a log that is not."""
+    """It learns nothing about another log, not even that it exists: the answer is the one for an unknown log."""
     ask = partial(get, many, "/model/etl/log", TENANT)
     assert sizes(ask()) == sizes(ask(log=names[0])) == [1]
     assert sizes(ask(log=names[2])) == []
