@@ -7,6 +7,8 @@ from time import monotonic
 
 import redis
 
+from etlog_events.errors import EtlogError
+
 #: Seconds between attempts: doubled from the first to the last, with jitter, so that many processes do not come back
 #: at the same instant.
 FIRST_RETRY, LAST_RETRY = 0.05, 3.0
@@ -39,7 +41,7 @@ class Backoff:
         if self._since is None:
             self._since = self._clock()
             self._logger.warning("%s: %s", self._failing, self.reason, extra={"action": "store_away"})
-        if not self._traced and not isinstance(error, redis.RedisError | OSError):
+        if not self._traced and not isinstance(error, redis.RedisError | OSError | EtlogError):
             self._traced = True
             self._logger.error("Unexpected error", exc_info=error, extra={"action": "unexpected_error"})
         pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311
@@ -58,4 +60,5 @@ class Backoff:
     @property
     def reason(self) -> str | None:
         """The error of the last attempt in words."""
-        return None if self.error is None else str(self.error) or type(self.error).__name__
+        error = self.error  # read once: another thread may set it meanwhile
+        return None if error is None else str(error) or type(error).__name__
