@@ -55,7 +55,7 @@ def emit_one(event: Event, settings: Settings) -> int:
     then the event is in the spool.
     """
     _reach(settings)
-    with Producer() as producer:
+    with Producer(settings=settings) as producer:
         producer.publish(event)
         if producer.flush(TIMEOUT):
             return 1
@@ -82,7 +82,7 @@ def emit_file(path: str, settings: Settings, *, on_error: OnError = "stop", resu
         _reach(settings)
         bookmark = Bookmark(path, settings, lines) if path != "-" and lines.seekable() else None
         place = bookmark.load() if bookmark and resume else None
-        with Producer(resume=(place.producer, place.number) if place else None) as producer:
+        with Producer(resume=(place.producer, place.number) if place else None, settings=settings) as producer:
             if place:
                 lines.seek(place.offset)
             run = _Run(producer, settings, on_error, bookmark, progress)
@@ -164,7 +164,7 @@ class _Run:
                 reason = str(self._producer.last_error).rstrip(".")
                 self._producer.close(0)
                 raise CommandFailed(
-                    f"the store at {store.shown(self._settings.redis_url)} takes nothing any more: {reason}; "
+                    f"the store at {store.shown(self._settings.redis_url)} no longer accepts events: {reason}; "
                     f"{held} events are delivered; go on with --resume when it is back",
                     FAILED,
                 )

@@ -231,7 +231,7 @@ def test_a_store_that_goes_away_for_good_is_given_up(
 
     monkeypatch.setattr(emit, "_open", lambda _: Pipe(lines()))
 
-    with pytest.raises(CommandFailed, match=r"takes nothing any more: .*; 10 events are delivered") as failed:
+    with pytest.raises(CommandFailed, match=r"no longer accepts events: .*; 10 events are delivered") as failed:
         emit_file("-", Settings.from_environment())
 
     assert failed.value.code == 1

@@ -11,23 +11,14 @@ from typing import Any
 
 import pytest
 import redis
-from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_producer import Producer
 from etlog_producer.integrations.airflow import EtlogListener
 from etlog_producer.integrations.dagster import etlog_hooks
 from etlog_producer.integrations.decorator import stage
 from etlog_producer.integrations.outcome import Outcome
+from support.producers import published
 from support.samples import WINDOW
-from support.stream import entries
-
-
-def published(producer: Producer, client: redis.Redis, keys: Keys) -> list[tuple[str, dict[str, Any]]]:
-    """Kind and metadata of the events in the stream."""
-    assert producer.flush(10)
-    events = [Event.decode(entry.event) for entry in entries(client, keys)]
-    return [(event.kind, event.metadata) for event in events]
-
 
 SPAN = {"start": WINDOW[0], "end": WINDOW[1]}
 
