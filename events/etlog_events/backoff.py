@@ -7,7 +7,7 @@ from time import monotonic
 
 import redis
 
-from etlog_events.errors import EtlogError
+from etlog_events.errors import StoreError
 
 #: Seconds between attempts: doubled from the first to the last, with jitter, so that many processes do not come back
 #: at the same instant.
@@ -41,7 +41,7 @@ class Backoff:
         if self._since is None:
             self._since = self._clock()
             self._logger.warning("%s: %s", self._failing, self.reason, extra={"action": "store_away"})
-        if not self._traced and not isinstance(error, redis.RedisError | OSError | EtlogError):
+        if not self._traced and not isinstance(error, redis.RedisError | OSError | StoreError):
             self._traced = True
             self._logger.error("Unexpected error", exc_info=error, extra={"action": "unexpected_error"})
         pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311

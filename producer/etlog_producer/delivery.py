@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, time
 
+from etlog_events.errors import StoreError
 from etlog_events.process import new_id
 from etlog_events.sequence import RENEWED_AFTER
 
-from etlog_producer.errors import UnexpectedAnswer
 from etlog_producer.inbox import Inbox, WhenFull
 from etlog_producer.publish import Published
 from etlog_producer.spool.writer import SpoolFolder, SpoolWriter
@@ -105,7 +105,7 @@ class Delivery:
         return Batch(self.id, self._unacked.delivered + 1, events, self._skip)
 
     def note(self, batch: Batch, answer: Published) -> None:
-        """Note the store's answer to `batch`. Raises `UnexpectedAnswer`."""
+        """Note the store's answer to `batch`. Raises `StoreError` for one that cannot be right."""
         if self.ended:
             return
         if answer.gap:
@@ -113,7 +113,7 @@ class Delivery:
             return
         if batch.events:
             if answer.held < batch.first:
-                raise UnexpectedAnswer(
+                raise StoreError(
                     f"the store says that it holds {answer.held} after a batch that begins with {batch.first}"
                 )
             self._last_event_at = time()

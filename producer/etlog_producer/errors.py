@@ -1,17 +1,6 @@
-"""The producer's errors, in the tree of `etlog_events.errors`.
+"""What a producer raises, beside the errors of `etlog_events.errors`, which draws the tree of all."""
 
-EtlogError
-├── ProducerClosed          an event came after `close` (also a RuntimeError)
-├── SpoolFull               there is no room for an event
-└── StoreError
-    ├── UnexpectedAnswer        the store holds less than it was just given
-    ├── StoreUnavailable
-    │   └── NotAcknowledged     disk or replica did not confirm a batch in time
-    └── StoreRefused
-        └── AcksUnavailable     the store can never confirm a batch that way
-"""
-
-from etlog_events.errors import EtlogError, StoreError, StoreRefused, StoreUnavailable
+from etlog_events.errors import EtlogError, StoreRefused, StoreUnavailable
 
 
 class ProducerClosed(EtlogError, RuntimeError):
@@ -23,10 +12,6 @@ class ProducerClosed(EtlogError, RuntimeError):
 
 class SpoolFull(EtlogError):
     """Raised by `emit` under `when_full="raise"` when neither memory nor the spool has room for the event."""
-
-
-class UnexpectedAnswer(StoreError):
-    """Raised when the store's answer to a batch cannot be right; the batch is sent again."""
 
 
 class NotAcknowledged(StoreUnavailable):

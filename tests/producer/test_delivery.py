@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import redis
+from etlog_events.errors import StoreError
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from etlog_producer import Producer, unacked
 from etlog_producer.delivery import Batch, Delivery
-from etlog_producer.errors import UnexpectedAnswer
 from etlog_producer.publish import Published
 from etlog_producer.spool.writer import SpoolFolder
 from support.producers import emit, numbered, spooled
@@ -170,7 +170,7 @@ def test_an_answer_that_cannot_be_right_is_refused(make: Callable[..., Delivery]
     delivery.inbox.put(b"{}")
     batch = delivery.next_batch()
 
-    with pytest.raises(UnexpectedAnswer, match=r"^the store says that it holds 6 after a batch that begins with 7$"):
+    with pytest.raises(StoreError, match=r"^the store says that it holds 6 after a batch that begins with 7$"):
         delivery.note(batch, Published(held=6, gap=False))
 
     assert delivery.next_batch() == batch == Batch("gone-1-abc", 7, [b"{}"], skip=False)
