@@ -16,7 +16,7 @@ from etlog_producer.errors import AcksUnavailable, NotAcknowledged
 #: When a batch counts as delivered: the store answered, it is on the store's disk, a replica has it.
 Acks = Literal["memory", "fsync", "replica"]
 
-SCRIPT = scripts.Script.load("etlog_producer:publish.lua")
+PUBLISH = scripts.Script.load("etlog_producer:publish.lua")
 
 #: Events in one call of the script: the store does nothing else meanwhile. A longer batch travels as several calls.
 CALL_EVENTS = 500
@@ -58,18 +58,11 @@ class Publisher:
         Raises the driver's errors, `NotAcknowledged`, `AcksUnavailable` and `NewerContract`; after any of them the
         same call may be made again.
         """
-        calls = [
-            SCRIPT.call(
-                self._keys,
-                (
-                    producer,
-                    first + start,
-                    "skip" if skip and start == 0 else "follow",
-                    *events[start : start + CALL_EVENTS],
-                ),
-            )
-            for start in range(0, max(len(events), 1), CALL_EVENTS)
-        ]
+        calls = []
+        for start in range(0, max(len(events), 1), CALL_EVENTS):
+            mode = "skip" if skip and start == 0 else "follow"
+            part = events[start : start + CALL_EVENTS]
+            calls.append(PUBLISH.call(self._keys, (producer, first + start, mode, *part)))
         confirm = (self._confirm,) if self._confirm and events else ()
         try:
             answers = scripts.run(self._client, *calls, *confirm)
@@ -78,8 +71,8 @@ class Publisher:
             if meaning is None:
                 raise
             raise meaning from e
-        parts = [Published(held=int(held), gap=outcome == b"GAP") for outcome, held in answers[: len(calls)]]
-        published = next((part for part in parts if part.gap), parts[-1])
+        outcome, held = answers[len(calls) - 1]  # of the last call: behind one that leaves a gap, each leaves one
+        published = Published(held=int(held), gap=outcome == b"GAP")
         if confirm and not published.gap:
             self._check_confirmed(answers[-1])
         return published
