@@ -60,7 +60,7 @@ def emit_file(path: str, settings: Settings, *, on_error: OnError = "stop", resu
         bookmark = Bookmark(path, settings, lines) if path != "-" and lines.seekable() else None
         place = bookmark.load() if bookmark and resume else None
         resumed = (place.producer, place.number) if place else None
-        with Producer(settings.redis_url, log=settings.name, spool_dir=settings.spool_dir, resume=resumed) as producer:
+        with Producer(settings=settings, resume=resumed) as producer:
             if place:
                 lines.seek(place.offset)
             run = _Run(producer, settings, on_error, bookmark, progress)

@@ -98,7 +98,7 @@ def emit_one(event: Event, settings: Settings) -> None:
     """
     with connected(settings, "emit"):
         pass  # a store that cannot be used is an error now; a producer would keep trying
-    with Producer(settings.redis_url, log=settings.name, spool_dir=settings.spool_dir) as producer:
+    with Producer(settings=settings) as producer:
         producer.publish(event)
         if producer.flush(TIMEOUT):
             return

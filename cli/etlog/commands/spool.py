@@ -12,10 +12,10 @@ import redis
 import typer
 from etlog_events import store
 from etlog_events.settings import Settings
-from etlog_producer.publish import Published, Publisher
+from etlog_producer.publish import Publisher
 from etlog_producer.spool.recovery import Orphan, Recovery
-from etlog_producer.spool.segment import Reader
-from etlog_producer.spool.writer import Folder
+from etlog_producer.spool.segment import SegmentReader
+from etlog_producer.spool.writer import SpoolFolder
 
 from etlog import logging_setup
 from etlog.errors import FAILED, CommandFailed
@@ -94,18 +94,18 @@ class Found:
     in_use: bool
 
 
-def folder_of(settings: Settings) -> Folder:
+def folder_of(settings: Settings) -> SpoolFolder:
     """The spool of the log of `settings`."""
-    return Folder(settings.spool_dir.absolute() / settings.name, settings.name, store.shown(settings.redis_url))
+    return SpoolFolder(settings.spool_dir.absolute() / settings.name, settings.name, store.shown(settings.redis_url))
 
 
-def look(folder: Folder) -> list[Found]:
+def look(folder: SpoolFolder) -> list[Found]:
     """Every file of the folder."""
     found = []
     for file in folder.files():
         try:
             info = file.path.stat()
-            reader = Reader(file.path)
+            reader = SegmentReader(file.path)
         except OSError:  # delivered meanwhile
             continue
         events = broken = 0
@@ -142,11 +142,7 @@ def flush(settings: Settings, *, any_store: bool = False) -> list[Orphan]:
     Raises `CommandFailed` when the store does not accept it; what remains stays where it is.
     """
     with store.connect(settings.redis_url, part="spool", log=settings.name) as client:
-        publisher = Publisher(client, settings.keys)
-
-        def publish(producer: str, first: int, events: Sequence[bytes], skip: bool) -> Published:
-            return publisher(producer, first, events, skip=skip)
-
+        publish = Publisher(client, settings.keys)
         found = Recovery(folder_of(settings), publish, any_store=any_store)
         failures = 0
         try:
@@ -156,7 +152,7 @@ def flush(settings: Settings, *, any_store: bool = False) -> list[Orphan]:
                     wait = found.step()
                     failures = 0
                 except (redis.RedisError, OSError) as e:
-                    client.connection_pool.disconnect()
+                    publish.disconnect()
                     failures += 1
                     if failures == ATTEMPTS:
                         raise CommandFailed(

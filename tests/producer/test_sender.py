@@ -1,4 +1,4 @@
-"""The producer and a store that fails: what was accepted arrives once, and the stage does not notice."""
+"""The sender and a store that fails: what was accepted arrives once, and the stage does not notice."""
 
 import logging
 import threading
@@ -13,17 +13,11 @@ import redis
 from etlog_events import store
 from etlog_events.keys import Keys
 from etlog_events.store import connect
-from etlog_producer import Producer, sender, unacked
+from etlog_producer import Producer
+from support.producers import emit, numbered
 from support.proxy import Proxy
-from support.samples import WINDOW
 from support.servers import Server, free_port, wait_until
-from support.stream import entries, numbers
-
-
-def emit(producer: Producer, *sizes: int) -> None:
-    """Emit events that are told apart by their sizes."""
-    for size in sizes:
-        producer.emit("AssetSetSaved", size=size, window=WINDOW)
+from support.stream import numbers
 
 
 def test_a_batch_whose_reply_was_lost_is_counted_once(proxy: Proxy, client: redis.Redis, keys: Keys) -> None:
@@ -53,13 +47,11 @@ def test_connections_that_break_again_and_again_lose_nothing(proxy: Proxy, clien
             proxy.cut()
 
         assert producer.flush(20)
-        assert [(entry.seq, entry.metadata["size"]) for entry in entries(client, keys)] == [
-            (size + 1, size) for size in range(3000)
-        ]
+        assert numbered(client, keys) == [(size + 1, size) for size in range(3000)]
 
 
 @pytest.mark.timed
-def test_late_replies_delay_nobody(proxy: Proxy, client: redis.Redis, keys: Keys) -> None:
+def test_late_replies_do_not_delay_emit(proxy: Proxy, client: redis.Redis, keys: Keys) -> None:
     """Emitting is as fast as ever while every reply takes its time."""
     with Producer(proxy.url, log=keys.name) as producer:
         emit(producer, 0)
@@ -103,11 +95,11 @@ def test_an_outage_is_logged_once_at_each_end(server: Server, keys: Keys, caplog
         assert producer.flush(20)
         assert producer.last_error is None
 
-    assert [record.__dict__["action"] for record in caplog.records] == ["publish_failed", "publish_recovered"]
+    assert [record.__dict__["action"] for record in caplog.records] == ["store_away", "store_back"]
 
 
 @pytest.mark.timed
-def test_a_store_that_hangs_delays_nobody(server: Server, keys: Keys) -> None:
+def test_a_store_that_hangs_does_not_delay_emit(server: Server, keys: Keys) -> None:
     """A stopped process accepts connections and never answers; what is emitted meanwhile arrives afterwards."""
     with Producer(server.url, log=keys.name) as producer:
         emit(producer, 0)
@@ -137,73 +129,7 @@ def test_a_restart_in_between_loses_nothing(server: Server, keys: Keys) -> None:
 
         assert producer.flush(20)
         with connect(server.url, part="test") as client:
-            assert [(entry.seq, entry.metadata["size"]) for entry in entries(client, keys)] == [
-                (size + 1, size) for size in range(601)
-            ]
-
-
-def test_a_store_that_lost_its_tail_gets_it_again(
-    producer: Producer, client: redis.Redis, keys: Keys, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A replica was promoted without the last events: stream and number are set back."""
-    caplog.set_level(logging.INFO, "etlog.producer")
-    emit(producer, *range(10))
-    assert producer.flush(10)
-    for entry in entries(client, keys)[4:]:
-        client.xdel(keys.events, entry.id)
-    client.hset(keys.producers, f"{producer.id}:published", 4)
-
-    emit(producer, 10)
-
-    assert producer.flush(10)
-    assert [(entry.seq, entry.metadata["size"]) for entry in entries(client, keys)] == [
-        (size + 1, size) for size in range(11)
-    ]
-    assert "The store lost events 5 to 10; they are sent again" in caplog.messages
-
-
-def test_a_store_that_lost_everything_gets_it_again(producer: Producer, client: redis.Redis, keys: Keys) -> None:
-    """As long as it is still kept."""
-    emit(producer, *range(1200))
-    assert producer.flush(10)
-    client.delete(keys.events, keys.producers)
-
-    emit(producer, 1200)
-
-    assert producer.flush(10)
-    assert numbers(client, keys) == list(range(1, 1202))
-
-
-def test_what_is_no_longer_kept_is_skipped(
-    producer: Producer,
-    client: redis.Redis,
-    keys: Keys,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """The rest follows under its own numbers, so that the hole shows, and the producer says which events it is."""
-    monkeypatch.setattr(unacked, "KEEP_EVENTS", 3)
-    emit(producer, *range(10))
-    assert producer.flush(10)
-    client.delete(keys.events, keys.producers)
-
-    emit(producer, 10)
-
-    assert producer.flush(10)
-    assert numbers(client, keys) == [8, 9, 10, 11]
-    [lost] = [record for record in caplog.records if record.__dict__.get("action") == "events_lost"]
-    assert (lost.__dict__["first"], lost.__dict__["last"]) == (1, 7)
-
-
-def test_a_flush_after_a_loss_waits_for_what_is_sent_again(producer: Producer, client: redis.Redis, keys: Keys) -> None:
-    """The numbers before the loss do not count."""
-    emit(producer, *range(100))
-    assert producer.flush(10)
-    client.delete(keys.events, keys.producers)
-    emit(producer, 100)
-
-    assert producer.flush(10)
-    assert client.xlen(keys.events) == 101
+            assert numbered(client, keys) == [(size + 1, size) for size in range(601)]
 
 
 @pytest.mark.timed
@@ -271,40 +197,6 @@ def test_the_address_of_the_proxy_is_not_that_of_the_server(proxy: Proxy, store_
     assert urlsplit(proxy.url).port != urlsplit(store_url).port
 
 
-def test_an_idle_producer_gives_the_store_its_tail_again(server: Server, keys: Keys) -> None:
-    """It notices by itself that the store lost its last second: nobody has to emit anything."""
-    with Producer(server.url, log=keys.name) as producer, connect(server.url, part="test") as client:
-        emit(producer, *range(10))
-        assert producer.flush(10)
-        client.flushall()
-
-        wait_until(lambda: client.xlen(keys.events) == 10, what="the tail to come back")
-        assert numbers(client, keys) == list(range(1, 11))
-
-
-def test_a_producer_that_was_idle_for_long_begins_anew(
-    producer: Producer, client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The store may forget its number in the end; then the next event must not look like a loss."""
-    monkeypatch.setattr(unacked, "KEEP_SECONDS", 0.0)
-    emit(producer, 1, 2)
-    assert producer.flush(10)
-    before = producer.id
-    wait_until(lambda: producer._sender._unacked.kept == 0, what="the tail to be let go")
-    monkeypatch.setattr(sender, "RENEWED_AFTER", 0.0)
-    emit(producer, 3)
-
-    assert producer.flush(10)
-    assert producer.id != before
-    assert [(entry.producer, entry.seq) for entry in entries(client, keys)] == [
-        (before, 1),
-        (before, 2),
-        (producer.id, 1),
-    ]
-    stats = producer.stats()
-    assert (stats.emitted, stats.delivered, stats.waiting) == (3, 3, 0)
-
-
 def test_no_outage_makes_the_sender_spin(server: Server, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the store says: attempts become rare, with one log line for all of them."""
     with connect(server.url, part="test") as client, Producer(server.url, log=keys.name) as producer:
@@ -342,7 +234,7 @@ def test_in_every_outage_emit_goes_on_and_each_end_is_one_line(
         assert producer.flush(20)
         assert producer.last_error is None
 
-    assert [record.__dict__["action"] for record in caplog.records] == ["publish_failed", "publish_recovered"]
+    assert [record.__dict__["action"] for record in caplog.records] == ["store_away", "store_back"]
     with connect(server.url, part="test") as client:
         assert numbers(client, keys) == list(range(1, 501))
 

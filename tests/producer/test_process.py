@@ -1,15 +1,16 @@
 """The ends and forks of a stage's process: events arrive without a `close`, once, under the id of who emitted them."""
 
+import gc
+import weakref
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import redis
 from etlog_events.keys import Keys
+from etlog_producer import Producer
+from support.producers import RunStage, emit
 from support.stream import entries
-
-RunStage = Callable[[str], None]
 
 #: Begins each script: a producer, and `emit(who, count)` for events that say who emitted them.
 HEAD = """
@@ -46,6 +47,33 @@ def test_a_plain_script_delivers_at_its_end(run_stage: RunStage, client: redis.R
     run_stage(HEAD + "emit('script', 700)")
 
     assert emitted(client, keys) == {"script": list(range(700))}
+
+
+def test_a_producer_that_no_one_refers_to_lives_as_long_as_its_thread(dead_url: str) -> None:
+    """Its events wait for the store, and the end of the process must still find it; a close lets it go."""
+    producer = Producer(dead_url, log="absent")
+    emit(producer, 1)
+    reference = weakref.ref(producer)
+
+    del producer
+    gc.collect()
+
+    found = reference()
+    assert found is not None
+    found.close(0)
+    assert found.stats().spooled == 1
+    del found
+    gc.collect()
+    assert reference() is None
+
+
+def test_a_producer_without_events_is_not_kept(dead_url: str) -> None:
+    """There is nothing to deliver."""
+    reference = weakref.ref(Producer(dead_url, log="absent"))
+
+    gc.collect()
+
+    assert reference() is None
 
 
 @pytest.mark.parametrize("end", ["sys.exit(0)", "del producer"])
