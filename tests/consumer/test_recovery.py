@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import redis
 from etlog.verify import verify
-from etlog_consumer import progress, recovery
-from etlog_consumer.recovery import Findings, Housekeeping
+from etlog_consumer import recovery
+from etlog_consumer.recovery import Findings, Progress, Recovery
 from etlog_events.keys import GROUP, Keys
 from etlog_events.sequence import RETIRE_AFTER
 from etlog_events.store import connect
@@ -37,8 +37,9 @@ def logged(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[str]]:
 
 def look(client: redis.Redis, keys: Keys) -> Findings:
     """One look after the log."""
-    active, _ = progress.load(client, keys)
-    return Housekeeping(client, keys).look(active)
+    progress, recovering = Progress(), Recovery(client, keys)
+    recovering.load(progress)
+    return recovering.look(progress)
 
 
 def test_entries_that_others_deleted_are_lost(
@@ -303,6 +304,6 @@ def test_a_producer_that_is_not_idle_keeps_its_record(
         caught_up()
     before = client.hgetall(keys.producers)
 
-    assert look(client, keys).mended == []
+    assert look(client, keys).repairs == []
 
     assert client.hgetall(keys.producers) == before
