@@ -141,10 +141,10 @@ def test_a_consumer_that_fails_ends_the_process(store_url: str, client: redis.Re
 
     def fail(log: str, name: str, stop: threading.Event) -> None:
         if log == logs[3]:
-            raise ValueError("a fault of our own")
+            raise ValueError("a bug in etlog")
         stop.wait()
 
-    with connect(store_url, part="consumer") as mine, pytest.raises(ValueError, match="a fault of our own"):
+    with connect(store_url, part="consumer") as mine, pytest.raises(ValueError, match="a bug in etlog"):
         Fleet(mine, logs, fail, Metrics()).run(threading.Event())
     assert not client.exists(CONSUMERS)
 
