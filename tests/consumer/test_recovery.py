@@ -42,25 +42,6 @@ def look(client: redis.Redis, keys: Keys) -> Findings:
     return recovering.look(progress)
 
 
-def test_entries_that_others_deleted_are_lost(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, logged: Callable[[str], list[str]]
-) -> None:
-    """Which ones, the numbers tell; the others are applied."""
-    publish(EVENTS)
-    ids = [entry.id for entry in entries(client, keys)]
-    client.xdel(keys.events, ids[0], ids[3], ids[4])
-
-    with consuming():
-        wait_until(lambda: stats(client, keys).get("applied") == 7, what="the rest to be applied")
-
-    assert stats(client, keys) == {"applied": 7, "lost": 3}
-    assert logged("events_lost") == [
-        "Lost: events 1 to 1 of producer p never arrived",
-        "Lost: events 4 to 5 of producer p never arrived",
-    ]
-    assert verify(client, keys).faults == []
-
-
 def test_entries_deleted_from_the_end_are_lost_without_waiting_for_more(
     client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, logged: Callable[[str], list[str]]
 ) -> None:

@@ -20,7 +20,7 @@ from etlog_api import create_app
 from etlog_consumer.fleet.membership import Membership
 from etlog_consumer.recovery import Progress, Recovery
 from etlog_events import Settings
-from etlog_events.keys import GROUP, Keys
+from etlog_events.keys import CONSUMERS_CONTRACT, GROUP, Keys
 from etlog_events.store import connect
 from etlog_producer import Producer
 from etlog_producer.publish import Publisher
@@ -229,6 +229,8 @@ ONE = {
         ["XADD", KEYS.events, "*", "event", ""],
         ["RPUSH", KEYS.events, ""],
         ["DEL", KEYS.producers],
+        ["DEL", CONSUMERS_CONTRACT],
+        ["EVAL", "return 1", "1", KEYS.cursor],
         ["CLIENT", "LIST"],
         ["SCAN", "0"],
     ],
