@@ -35,7 +35,7 @@ class Lease:
         return self._renew_at is not None
 
     def doubt(self) -> None:
-        """Ask the store at the next `hold`: somebody else was seen at work, or the connection was lost."""
+        """Ask the store at the next `hold`: another consumer was seen at work, or the connection was lost."""
         self._renew_at = None
 
     def release(self) -> None:

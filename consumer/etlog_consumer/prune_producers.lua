@@ -18,7 +18,7 @@
 -- Returns {lost, retired, scan}: lists of producer, first, last ... and of producer ..., and where to go on looking.
 -- The lists are empty when the cursor is elsewhere. Publishing appends an event and notes its number in one step: so if
 -- the stream holds nothing after the cursor, all numbers that were published and not applied belong to entries that
--- somebody deleted.
+-- others deleted.
 
 local events, cursor, producers, stats, retired = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local from, idle, remembered, trim, scan = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]

@@ -143,7 +143,7 @@ def test_a_lease_that_would_not_end_is_taken_over(client: redis.Redis, keys: Key
     client.set(far.lease, "gone", px=3_600_000)
     client.set(endless.lease, "gone")
     waiting = {log: Lease(client, log, "next") for log in (far, endless)}
-    assert not any([lease.hold() for lease in waiting.values()])
+    assert not any(lease.hold() for lease in waiting.values())
 
     for log, lease in waiting.items():
         wait_until(lease.hold, timeout=6, what=f"{log.lease} to be taken over")

@@ -1,8 +1,8 @@
 """The fleet: all processes that apply the same logs, each its share; this is one process of it.
 
-Each log of the share has a consumer in a thread, with a client of its own. Who is alive is agreed on in the store, and
-from that each process knows its share. The lease of a log still decides who applies it, so a process that has not seen
-yet that another came or went does no harm.
+Each log of the share has a consumer in a thread, with its own client. The store holds which processes are alive, and
+from that each knows its share. The lease of a log still decides who applies it, so a process that has not yet seen
+another one come or go does no harm.
 """
 
 import logging
@@ -31,7 +31,7 @@ LOOK = 0.25
 #: Seconds in which the share stays what it was after the store forgot this process: the others have to come back, too.
 SETTLE = 2.0
 
-#: Runs the consumer of a log, with a client of its own: `(log, name of the process, stop)`.
+#: Runs the consumer of a log, with its own client: `(log, name of the process, stop)`.
 Apply = Callable[[str, str, threading.Event], None]
 
 
