@@ -2,7 +2,7 @@
 --
 -- EVALSHA <sha> 8+n contract events cursor counters stats dead producers retired log [log ...]  arguments
 --
---   contract   string  version of the contract that the log follows; set by whoever writes first
+--   contract   string  version of the contract that the log follows; set by the first publish or batch
 --   events     stream  the entries; its group mirrors the cursor, and applied entries are trimmed
 --   cursor     string  id of the last applied entry
 --   counters   hash    kind -> events applied

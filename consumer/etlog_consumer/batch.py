@@ -13,7 +13,7 @@ from etlog_events.validation import validator
 
 logger = logging.getLogger("etlog.consumer")
 
-#: Bytes of a refused entry that its dead letter keeps. An event may not be longer, so more would mend nothing.
+#: Bytes of a refused entry that its dead letter keeps. An event may not be longer, so more would be of no use.
 MAX_DEAD_BYTES = 64 * 1024
 
 #: Losses and dead letters of one batch that get a log line each.

@@ -11,8 +11,8 @@ SCRIPT = Script.load("etlog_consumer:trim_points.lua")  # it only reads, and doe
 #: Every how many entries an id is remembered: as many as a node of the stream has, by the store's default.
 STEP = 100
 
-#: Entries that one call walks over when the marks are set anew; a few milliseconds of the store's time.
-WALK = 2000
+#: Entries that one call scans when the marks are set anew; a few milliseconds of the store's time.
+SCAN = 2000
 
 
 class Retention:
@@ -30,11 +30,11 @@ class Retention:
         self._place = place = 0
         before = cursor
         while place > -self._retain:
-            walked, last, *ids = SCRIPT.run(client, [events], [before, WALK, STEP])
+            scanned, last, *ids = SCRIPT.run(client, [events], [before, SCAN, STEP])
             self._marks.extendleft((place - i * STEP, entry_id) for i, entry_id in enumerate(ids))
-            if walked < WALK:
+            if scanned < SCAN:
                 return
-            place -= walked
+            place -= scanned
             before = b"(" + last
 
     def applied(self, ids: Sequence[bytes]) -> None:

@@ -7,6 +7,8 @@ from time import monotonic
 
 import redis
 
+from etlog_events.errors import StoreError
+
 #: Seconds between attempts: doubled from the first to the last, with jitter, so that many processes do not come back
 #: at the same instant.
 FIRST_RETRY, LAST_RETRY = 0.05, 3.0
@@ -16,17 +18,25 @@ class Backoff:
     """What one thread or task knows of its failed attempts; others may read it.
 
     `logger` gets `failing` when an outage begins, with the error, and `recovered` when it has ended, with its seconds.
-    An error that a store does not cause is logged once an outage with its trace: it is a bug in etlog.
+    No pause is longer than `longest` seconds. An error that a store does not cause is logged once an outage with its
+    trace: it is a bug in etlog.
     """
 
     def __init__(
-        self, logger: logging.Logger, *, failing: str, recovered: str, clock: Callable[[], float] = monotonic
+        self,
+        logger: logging.Logger,
+        *,
+        failing: str,
+        recovered: str,
+        longest: float = LAST_RETRY,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.retries = 0
         self.error: Exception | None = None  # of the last attempt, None after one that succeeded
         self._logger = logger
         self._failing = failing
         self._recovered = recovered
+        self._longest = longest
         self._clock = clock
         self._since: float | None = None
         self._pause = FIRST_RETRY
@@ -39,11 +49,11 @@ class Backoff:
         if self._since is None:
             self._since = self._clock()
             self._logger.warning("%s: %s", self._failing, self.reason, extra={"action": "store_away"})
-        if not self._traced and not isinstance(error, redis.RedisError | OSError):
+        if not self._traced and not isinstance(error, redis.RedisError | OSError | StoreError):
             self._traced = True
             self._logger.error("Unexpected error", exc_info=error, extra={"action": "unexpected_error"})
         pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311
-        self._pause = min(self._pause * 2, LAST_RETRY)
+        self._pause = min(self._pause * 2, self._longest)
         return pause
 
     def succeeded(self) -> None:
@@ -58,4 +68,5 @@ class Backoff:
     @property
     def reason(self) -> str | None:
         """The error of the last attempt in words."""
-        return None if self.error is None else str(self.error) or type(self.error).__name__
+        error = self.error  # read once: another thread may set it meanwhile
+        return None if error is None else str(error) or type(error).__name__

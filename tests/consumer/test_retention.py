@@ -2,7 +2,7 @@
 
 import pytest
 import redis
-from etlog_consumer.retention import STEP, WALK, Retention
+from etlog_consumer.retention import SCAN, STEP, Retention
 from etlog_events.keys import Keys
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -172,7 +172,7 @@ def test_the_mark_never_passes_what_is_retained(retain: int, batches: list[int])
         assert kept >= 1
 
 
-@pytest.mark.parametrize("count", [0, 1, STEP, WALK - 1, WALK, WALK + 1, 2 * WALK + 50])
+@pytest.mark.parametrize("count", [0, 1, STEP, SCAN - 1, SCAN, SCAN + 1, 2 * SCAN + 50])
 def test_a_new_start_marks_what_was_applied_before(client: redis.Redis, keys: Keys, count: int) -> None:
     """However long the stream is, marks stand along its applied entries, none past the cursor."""
     with client.pipeline(transaction=False) as pipe:
@@ -180,7 +180,7 @@ def test_a_new_start_marks_what_was_applied_before(client: redis.Redis, keys: Ke
             pipe.xadd(keys.events, {"event": b""}, id=f"{number}-0")
         pipe.execute()
     cursor = b"%d-0" % count
-    for retain in (0, 1, 150, WALK, 10**6):
+    for retain in (0, 1, 150, SCAN, 10**6):
         retention = Retention(retain)
         retention.start(client, keys.events, cursor)
 

@@ -5,6 +5,7 @@ import logging
 import pytest
 import redis
 from etlog_events.backoff import FIRST_RETRY, LAST_RETRY, Backoff
+from etlog_events.errors import NewerContract
 
 LOGGER = logging.getLogger("etlog.test")
 
@@ -44,6 +45,15 @@ def test_pauses_grow_with_jitter_to_the_last(backoff: Backoff) -> None:
         longest = min(FIRST_RETRY * 2**number, LAST_RETRY)
         assert longest / 2 <= pause <= longest
     assert len(set(pauses[-3:])) == 3
+
+
+def test_a_caller_may_want_shorter_pauses() -> None:
+    """Its users wait."""
+    backoff = Backoff(LOGGER, failing="Cannot read", recovered="Reading again", longest=0.2)
+
+    pauses = [backoff.failed(OSError("gone")) for _ in range(12)]
+
+    assert 0.1 <= max(pauses) <= 0.2
 
 
 def test_pauses_begin_anew_after_a_success(backoff: Backoff) -> None:
@@ -89,6 +99,7 @@ def test_an_unexpected_error_is_traced_once_an_outage(backoff: Backoff, caplog: 
     """A store does not cause it, so it is a bug; those that a store causes need no trace."""
     for _ in range(2):
         backoff.failed(redis.TimeoutError("slow"))
+        backoff.failed(NewerContract("log default follows contract 2"))
         for _ in range(3):
             backoff.failed(ZeroDivisionError("a bug"))
         backoff.succeeded()
