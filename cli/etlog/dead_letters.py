@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
+from etlog_events import contract
 from etlog_events.errors import InvalidEvent
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
+from etlog_events.scripts import Script
 from etlog_events.validation import validator
+from redis.exceptions import ResponseError
 
 from etlog.errors import FAILED, CommandFailed
 
-SCRIPT = files(__package__).joinpath("requeue.lua").read_text()
+SCRIPT = Script.load("etlog:requeue.lua")
 
 #: Letters read or moved in one call; each holds at most 64 KiB.
 PAGE = 100
@@ -108,7 +110,9 @@ def requeue(client: Any, keys: Keys, choice: Choice, repaired: bytes | None, kin
                     FAILED,
                 ) from e
     chosen = letters(client, keys, choice)
-    return _move(client, keys, ((letter.id, "requeue", repaired or letter.raw) for letter in chosen))
+    return _move(
+        client, keys, ((letter.id, "requeue", letter.raw if repaired is None else repaired) for letter in chosen)
+    )
 
 
 def drop(client: Any, keys: Keys, choice: Choice) -> int:
@@ -118,12 +122,14 @@ def drop(client: Any, keys: Keys, choice: Choice) -> int:
 
 
 def _move(client: Any, keys: Keys, moves: Iterator[tuple[str, str, bytes]]) -> int:
-    script = client.register_script(SCRIPT)
     count = 0
     arguments: list[str | bytes] = []
 
     def send() -> int:
-        answers = script(keys=[keys.dead, keys.events], args=arguments) if arguments else []
+        try:
+            answers = SCRIPT.run(client, (keys.contract, keys.dead, keys.events), arguments) if arguments else []
+        except ResponseError as e:
+            raise contract.refusal(e, keys.name, "etlog") or e from e
         arguments.clear()
         return sum(answer is not None for answer in answers)
 

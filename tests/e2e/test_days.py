@@ -12,8 +12,7 @@ import pytest
 import redis
 from etlog.__main__ import run
 from etlog.verification import verify
-from etlog_consumer import progress
-from etlog_consumer.recovery import Housekeeping
+from etlog_consumer.recovery import Progress, Recovery
 from etlog_events.keys import Keys
 from etlog_events.sequence import RETIRE_AFTER
 from etlog_producer import Producer
@@ -54,7 +53,9 @@ def a_day_passes(client: redis.Redis, keys: Keys, consuming: Consuming, caught_u
         for field in found:
             if field.endswith(b":seen"):
                 client.hset(keys.producers, field, int((time() - RETIRE_AFTER - 3600) * 1000))
-        Housekeeping(client, keys).look(progress.load(client, keys)[0])
+        progress, looking = Progress(), Recovery(client, keys)
+        looking.load(progress)
+        looking.look(progress)
         assert not client.exists(keys.producers)
 
     return pass_by

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import redis
 from etlog.verification import verify
-from etlog_consumer import progress, recovery
-from etlog_consumer.recovery import Findings, Housekeeping
+from etlog_consumer import recovery
+from etlog_consumer.recovery import Findings, Progress, Recovery
 from etlog_events.keys import GROUP, Keys
 from etlog_events.sequence import RETIRE_AFTER
 from etlog_events.store import connect
@@ -37,27 +37,9 @@ def logged(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[str]]:
 
 def look(client: redis.Redis, keys: Keys) -> Findings:
     """One look after the log."""
-    active, _ = progress.load(client, keys)
-    return Housekeeping(client, keys).look(active)
-
-
-def test_entries_that_others_deleted_are_lost(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, logged: Callable[[str], list[str]]
-) -> None:
-    """Which ones, the numbers tell; the others are applied."""
-    publish(EVENTS)
-    ids = [entry.id for entry in entries(client, keys)]
-    client.xdel(keys.events, ids[0], ids[3], ids[4])
-
-    with consuming():
-        wait_until(lambda: stats(client, keys).get("applied") == 7, what="the rest to be applied")
-
-    assert stats(client, keys) == {"applied": 7, "lost": 3}
-    assert logged("events_lost") == [
-        "Lost: events 1 to 1 of producer p never arrived",
-        "Lost: events 4 to 5 of producer p never arrived",
-    ]
-    assert verify(client, keys).faults == []
+    progress, recovering = Progress(), Recovery(client, keys)
+    recovering.load(progress)
+    return recovering.look(progress)
 
 
 def test_entries_deleted_from_the_end_are_lost_without_waiting_for_more(
@@ -303,6 +285,6 @@ def test_a_producer_that_is_not_idle_keeps_its_record(
         caught_up()
     before = client.hgetall(keys.producers)
 
-    assert look(client, keys).mended == []
+    assert look(client, keys).repairs == []
 
     assert client.hgetall(keys.producers) == before
