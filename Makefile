@@ -12,9 +12,9 @@ SECONDS ?= 60
 help:
 	@echo "make dev     install into .venv and run etlog: store, consumer, API, page and sample ETL"
 	@echo "make test    install into .venv and run every test"
-	@echo "make chaos   kill, stop and cut off everything at random: SECONDS=600 SEED=7"
-	@echo "make compose-test  build docker-compose.yml, run it, kill its parts under load; needs Docker and Compose 2.21"
-	@echo "make bench   measure everything beside what people would use instead (bench-quick: see that it works)"
+	@echo "make chaos   kill, stop and disconnect everything at random: SECONDS=600 SEED=7"
+	@echo "make compose-test  build and run docker-compose.yml, kill its parts under load; needs Docker and Compose 2.21"
+	@echo "make bench   measure everything beside its alternatives (bench-quick: check that the benchmarks run)"
 	@echo "make lint    ruff: style, imports, formatting"
 	@echo "make types   mypy, strict"
 	@echo "make lock    renew the pinned, hashed requirements"
@@ -38,7 +38,7 @@ bench: install benchmarks/.venv/installed benchmarks/.venv-arq/installed
 bench-quick: install benchmarks/.venv/installed benchmarks/.venv-arq/installed
 	@$(BIN)/python -m benchmarks --quick $(ARGS)
 
-# What is measured against keeps to environments of its own; arq needs an older redis-py than the others.
+# The alternatives are installed into separate environments; arq needs an older redis-py than the others.
 benchmarks/.venv/installed: benchmarks/requirements.lock
 benchmarks/.venv-arq/installed: benchmarks/requirements-arq.lock
 benchmarks/.venv/installed benchmarks/.venv-arq/installed:
@@ -56,24 +56,26 @@ types: install
 
 install: .venv/installed
 
-# The locked files are installed by their hashes, then the parts, editable and without a look at any index.
-.venv/installed: requirements.lock requirements-dev.lock $(PARTS:=/pyproject.toml)
+# First the locked packages, by their hashes; then the parts, editable and without an index.
+.venv/installed: dev/requirements.lock requirements-tools.lock $(PARTS:=/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "etlog needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3" >&2; exit 2; }
+		|| { echo "etlog needs Python 3.11 or newer; choose one with: make PYTHON=/path/to/python3" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock -r requirements-dev.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r dev/requirements.lock -r requirements-tools.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index \
 		$(foreach part,$(PARTS),--editable ./$(part))
 	@touch $@
 
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url
+WITHOUT_PARTS = --no-emit-package etlog $(foreach part,$(filter-out cli,$(PARTS)),--no-emit-package etlog-$(part))
 
+# requirements.lock is what production runs; the other two extend it, so it comes first.
 lock: install
-	$(UV_COMPILE) requirements.in --output-file requirements.lock \
-		--no-emit-package etlog $(foreach part,$(filter-out cli,$(PARTS)),--no-emit-package etlog-$(part))
-	$(UV_COMPILE) requirements-dev.in --output-file requirements-dev.lock
+	$(UV_COMPILE) requirements.in --output-file requirements.lock $(WITHOUT_PARTS)
+	$(UV_COMPILE) dev/requirements.in --output-file dev/requirements.lock $(WITHOUT_PARTS)
+	$(UV_COMPILE) requirements-tools.in --output-file requirements-tools.lock
 	$(UV_COMPILE) benchmarks/requirements.in --output-file benchmarks/requirements.lock
 	$(UV_COMPILE) benchmarks/requirements-arq.in --output-file benchmarks/requirements-arq.lock
 

@@ -3,7 +3,7 @@
 import gc
 import threading
 
-from etlog.consume import GC_EVERY
+from etlog.commands.consume import GC_EVERY
 from etlog_consumer import Consumer, Target
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS

@@ -1,4 +1,4 @@
-"""How far `etlog emit --file` has come with a file: what `--resume` goes on from."""
+"""Bookmarks: how far `etlog emit --file` has come with a file, for `--resume` to continue there."""
 
 import hashlib
 import os
@@ -14,13 +14,13 @@ from etlog_events.settings import Settings
 
 from etlog.errors import FAILED, CommandFailed
 
-#: Bytes that are taken into the fingerprint of a file at once, ahead of what is emitted.
+#: Bytes by which the fingerprint of a file runs ahead of what is emitted.
 BLOCK = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How far a file is delivered: up to line `line`, which ends before byte `offset` and held event `number`."""
+    """How far a file is delivered: to line `line`, which ends before byte `offset`, and to event `number` of it."""
 
     producer: str
     number: int = 0
@@ -29,7 +29,7 @@ class Place:
 
 
 class Fingerprint:
-    """That of the first `bytes` bytes of a file."""
+    """The fingerprint of the first `bytes` bytes of a file."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -37,31 +37,31 @@ class Fingerprint:
 
     @property
     def text(self) -> str:
-        """The fingerprint."""
+        """It as text."""
         return self._hash.hexdigest()
 
     def add(self, block: bytes) -> None:
-        """Take in what comes next."""
+        """Add the bytes that come next."""
         self._hash.update(block)
         self.bytes += len(block)
 
     def extend(self, file: BinaryIO, end: int) -> None:
-        """Take in the bytes of `file` before `end`, as far as there are any; where it stands stays as it is."""
+        """Add the bytes of `file` up to `end`, as far as there are any. Its position does not change."""
         while self.bytes < end and (block := os.pread(file.fileno(), min(BLOCK, end - self.bytes), self.bytes)):
             self.add(block)
 
     def copy(self) -> "Fingerprint":
-        """Another one that goes on from here."""
+        """A fingerprint that continues from here on its own."""
         other = Fingerprint()
         other.bytes, other._hash = self.bytes, self._hash.copy()
         return other
 
 
 class Bookmark:
-    """A small file beside the spool that remembers how far another file is delivered.
+    """A small file beside the spool that records how far another file is delivered.
 
-    It holds a fingerprint of all bytes of which an event may have been emitted. If one of them has changed, the lines
-    are not those that were numbered, and going on would lose some and double others.
+    It holds a fingerprint of all bytes that may have been emitted. If one of them changes, the lines are no longer
+    those that were numbered, and to continue would lose some events and double others.
     """
 
     def __init__(self, path: str, settings: Settings, lines: BinaryIO) -> None:
@@ -71,27 +71,27 @@ class Bookmark:
         self._file = settings.spool_dir / settings.name / f"{name}.place"
         self._lines = lines
         self._place: Place | None = None
-        self._ahead = Fingerprint()  # what may be emitted before the next look at it
-        self._done = Fingerprint()  # all lines before the one at hand
+        self._ahead = Fingerprint()  # what may be emitted before it is saved again
+        self._done = Fingerprint()  # all lines before the current one
         self._line = b""
-        self._reach = 0  # up to where earlier runs may have emitted
+        self._reach = 0  # how far earlier runs may have emitted
 
     def load(self) -> Place | None:
-        """The place, None where there is none.
+        """The saved place, None where there is none.
 
         Raises `CommandFailed` when the file has changed, or when the place is so old that the store may have
-        forgotten what it has of the file.
+        forgotten which of the file's events it holds.
         """
         try:
             found = orjson.loads(self._file.read_bytes())
             age = time() - self._file.stat().st_mtime
         except (OSError, ValueError):
             return None
-        missing = "emit what the log does not hold from a file of its own"
+        missing = "put the missing events into a new file and emit that"
         if age > SENT_WITHIN:
             raise CommandFailed(
                 f"--resume: the run over {self._path} was interrupted more than {SENT_WITHIN // 86400:.0f} days ago, "
-                f"and the log may not know any more what it has of it; {missing}",
+                f"so the log may have forgotten which of its events it holds; {missing}",
                 FAILED,
             )
         reach, printed, path = found.pop("reach", 0), found.pop("print"), found.pop("file")
@@ -101,11 +101,11 @@ class Bookmark:
         self._ahead.extend(self._lines, reach)
         self._reach = reach
         if path != self._path or self._ahead.text != printed:
-            raise CommandFailed(f"--resume: {self._path} has changed in what was emitted before; {missing}")
+            raise CommandFailed(f"--resume: {self._path} has changed in a part that was already emitted; {missing}")
         return place
 
     def before(self, line: bytes) -> None:
-        """`line`, the next one of the file, is at hand: an event of it may be emitted from now on."""
+        """Call it with the next line of the file, before its event is emitted."""
         self._done.add(self._line)
         self._line = line
         if self._done.bytes + len(line) > self._ahead.bytes:
@@ -113,12 +113,12 @@ class Bookmark:
             self._save(self._ahead)
 
     def save(self, place: Place) -> None:
-        """Remember `place`."""
+        """Save `place`."""
         self._place = place
         self._save(self._ahead)
 
     def stop(self) -> None:
-        """Nothing of the line at hand and of those after it was emitted: they may still be mended."""
+        """Save that nothing from the current line on was emitted, so that these lines may still be corrected."""
         if self._done.bytes >= self._reach:
             self._save(self._done)
 
@@ -132,8 +132,8 @@ class Bookmark:
             fresh.write_bytes(orjson.dumps(found | asdict(self._place)))
             fresh.replace(self._file)
         except OSError as e:
-            raise CommandFailed(f"cannot remember the place in {self._file}: {e.strerror}; set ETLOG_SPOOL_DIR") from e
+            raise CommandFailed(f"cannot save the position in {self._file}: {e.strerror}; set ETLOG_SPOOL_DIR") from e
 
     def remove(self) -> None:
-        """All is delivered."""
+        """Call it when everything is delivered."""
         self._file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The API as the commands see it: answers, downloads and the live log, or one sentence on why not."""
+"""The API as commands use it: answers, downloads and the live log, or one sentence that says why not."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,21 +10,26 @@ import httpx
 import orjson
 
 from etlog.errors import FAILED, MISUSED, CommandFailed
+from etlog.options import settings_of
 
 #: Seconds to wait for an answer. The API promises one within two.
 TIMEOUT = 10.0
 
-#: Seconds without a sign of life after which a live connection is made anew. The API sends one every 15.
+#: Seconds of silence after which a live connection is made anew. The API sends a sign of life every 15 s.
 SILENCE = 40.0
 
-#: Seconds between attempts to get a live connection back.
+#: Seconds between attempts to restore a live connection.
 RETRY = 1.0
+
+
+#: Parameters of a query; those without a value are not sent.
+Parameters = Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class LiveEvent:
-    """One event of the live log: the id of its entry, its name (`message`, `resync`) and its data, empty if there is
-    nothing to show and only the id counts."""
+    """One event of the live log: the id of its entry, its name (`message`, `resync`) and its data, which is empty
+    where only the id counts."""
 
     id: str
     name: str
@@ -32,9 +37,9 @@ class LiveEvent:
 
 
 class Client:
-    """A client of the API at `url`; `token` is sent where one is given.
+    """A client of the API at `url`, with a `token` if there is one.
 
-    Raises `CommandFailed` for a `url` that is no address of an API.
+    Raises `CommandFailed` for a `url` that cannot be the address of an API.
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
@@ -42,10 +47,10 @@ class Client:
         self._url = url.rstrip("/")
         self._client = httpx.Client(headers={"Authorization": f"Bearer {token}"} if token else {}, timeout=TIMEOUT)
 
-    def get(self, path: str, parameters: Mapping[str, str] | None = None) -> bytes:
-        """The body of an answer of `path`. Raises `CommandFailed` with what the API said, or that it is not there."""
+    def get(self, path: str, parameters: Parameters) -> bytes:
+        """The body of the answer at `path`. Raises `CommandFailed` with what the API said, or that it is not there."""
         with self._reached():
-            answer = self._client.get(self._url + path, params=dict(parameters or {}))
+            answer = self._client.get(self._url + path, params=_given(parameters))
         self._require_success(answer)
         try:
             orjson.loads(answer.content)["data"].keys()
@@ -54,17 +59,17 @@ class Client:
         return answer.content
 
     @contextmanager
-    def download(self, path: str, parameters: Mapping[str, str]) -> Iterator[Iterator[bytes]]:
+    def download(self, path: str, parameters: Parameters) -> Iterator[Iterator[bytes]]:
         """The body of a long answer, piece by piece. Raises as `get` does."""
-        with self._reached(), self._client.stream("GET", self._url + path, params=dict(parameters)) as answer:
+        with self._reached(), self._client.stream("GET", self._url + path, params=_given(parameters)) as answer:
             self._require_success(answer)
             yield answer.iter_bytes()
 
-    def live(self, parameters: Mapping[str, str]) -> Iterator[LiveEvent | None]:
+    def live(self, parameters: Parameters) -> Iterator[LiveEvent | None]:
         """The live log from now on, without end: a connection that breaks is made anew and resumed.
 
-        The first item is None and says that the connection stands. Raises as `get` does when it never stood, or when
-        the API refuses to go on.
+        The first item is None and means that the connection is up. Raises as `get` does when it never came up, or
+        when the API refuses to continue.
         """
         last, connected = "", False
         while True:
@@ -72,7 +77,7 @@ class Client:
                 with self._client.stream(
                     "GET",
                     f"{self._url}/model/etl/log/stream",
-                    params=dict(parameters),
+                    params=_given(parameters),
                     headers={"Last-Event-ID": last} if last else {},
                     timeout=httpx.Timeout(TIMEOUT, read=SILENCE),
                 ) as answer:
@@ -105,7 +110,7 @@ class Client:
 
     def _not_etlog(self, answer: httpx.Response) -> CommandFailed:
         return CommandFailed(
-            f"what answers at {self._shown} is not etlog ({answer.status_code} {answer.reason_phrase}); "
+            f"the server at {self._shown} is not etlog ({answer.status_code} {answer.reason_phrase}); "
             "name its API with --url or ETLOG_URL"
         )
 
@@ -123,9 +128,18 @@ class Client:
         raise CommandFailed(f"the API answered {answer.status_code}: {said}", code)
 
 
+def client_of(url: str) -> Client:
+    """A client of the API at `url`, with the first token of the settings."""
+    return Client(url, next((token.secret for token in settings_of().tokens), None))
+
+
 def printable(text: str) -> str:
-    """`text` with escapes in place of all that could move the cursor, colour the screen or reorder letters."""
+    """`text` with escapes in place of whatever could move the cursor, color the screen or reorder letters."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _given(parameters: Parameters) -> dict[str, str]:
+    return {name: value for name, value in parameters.items() if value}
 
 
 def _events(lines: Iterator[str]) -> Iterator[LiveEvent]:
@@ -142,7 +156,7 @@ def _events(lines: Iterator[str]) -> Iterator[LiveEvent]:
 
 
 def _shown(url: str) -> str:
-    """`url` without user and password. Raises `CommandFailed` for one that names no host by HTTP."""
+    """`url` without user and password. Raises `CommandFailed` unless it names a host and HTTP or HTTPS."""
     try:
         parts = urlsplit(url)
         if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:

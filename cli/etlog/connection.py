@@ -1,4 +1,4 @@
-"""The way of a command to the log in the store."""
+"""The connection of a command to the log in the store."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +9,13 @@ from etlog_events.settings import Settings
 
 
 @contextmanager
-def connected(settings: Settings, part: str) -> Iterator[Any]:
-    """A client of the store, once the log of `settings` is known to be one that this version understands.
+def connected(settings: Settings, part: str, package: str = "etlog") -> Iterator[Any]:
+    """A client of the store, once this version is known to understand the log of `settings`.
 
-    Raises `StoreError`, also for what goes wrong inside, and `NewerContract`.
+    `part` names the connection, `package` is what to upgrade. Raises `StoreError`, also for what fails in the block,
+    and `NewerContract`.
     """
     url = settings.redis_url
     with store.translated(url), store.connect(url, part=part, log=settings.name) as client:
-        contract.check(client.get(settings.keys.contract), settings.name, "etlog")
+        contract.check(client.get(settings.keys.contract), settings.name, package)
         yield client

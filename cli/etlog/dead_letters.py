@@ -1,29 +1,28 @@
-"""`etlog dead`: the entries that the consumer refused, to be looked at, mended, put back or dropped."""
+"""Dead letters: the entries that the consumer refused. They can be read, repaired, requeued or dropped."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
+from etlog_events import contract
 from etlog_events.errors import InvalidEvent
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
+from etlog_events.scripts import Script
 from etlog_events.validation import validator
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from redis.exceptions import ResponseError
 
 from etlog.errors import FAILED, CommandFailed
 
-SCRIPT = files(__package__).joinpath("requeue.lua").read_text()
+SCRIPT = Script.load("etlog:requeue.lua")
 
-#: Letters read or moved in one call; each holds 64 KiB at the most.
+#: Letters read or moved in one call; each holds at most 64 KiB.
 PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter: its id, the id and the producer's number of the entry it was, its bytes and what was wrong."""
+    """A dead letter: its id; the id, producer and number of the entry that it was; its bytes and what is wrong."""
 
     id: str
     entry: str
@@ -34,7 +33,7 @@ class Letter:
 
     @property
     def text(self) -> str:
-        """The bytes as text, what is no UTF-8 escaped."""
+        """The bytes as text; what is not UTF-8 is escaped."""
         return self.raw.decode(errors="backslashreplace")
 
     def json(self) -> dict[str, str]:
@@ -45,7 +44,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which letters are meant: those with these ids, those whose reason contains a text, or all."""
+    """A choice of letters: those with these ids, those whose reason contains a text, or all."""
 
     ids: Sequence[str] = ()
     reason: str | None = None
@@ -54,25 +53,25 @@ class Choice:
     def check(self) -> None:
         """Raise `CommandFailed` unless it is one of the three."""
         if sum((bool(self.ids), self.reason is not None, self.all)) != 1:
-            raise CommandFailed("say which dead letters: by their ids, by --reason TEXT, or --all")
+            raise CommandFailed("choose dead letters by id, by --reason TEXT, or with --all")
 
 
 def letters(client: Any, keys: Keys, choice: Choice) -> Iterator[Letter]:
-    """The letters that `choice` means, oldest first. Raises `CommandFailed` for an id that is none."""
+    """The letters of `choice`, oldest first. Raises `CommandFailed` for an id that is not one of a dead letter."""
     if choice.ids:
         for wanted in choice.ids:
             try:
                 found = client.xrange(keys.dead, wanted, wanted)
             except Exception as e:
                 if "Invalid stream ID" in str(e):
-                    raise CommandFailed(f"{wanted!r} is no id of a dead letter; see 'etlog dead list'") from e
+                    raise CommandFailed(f"{wanted!r} is not the id of a dead letter; see 'etlog dead list'") from e
                 raise
             if not found:
                 raise CommandFailed(f"there is no dead letter {wanted}; see 'etlog dead list'", FAILED)
             yield _letter(*found[0])
         return
     start = b"-"
-    # What arrives meanwhile is not meant: a letter that is put back unmended comes again.
+    # Letters that arrive meanwhile are left out: one that is requeued unrepaired comes back.
     newest = client.xrevrange(keys.dead, count=1)
     while newest and (page := client.xrange(keys.dead, start, newest[0][0], count=PAGE)):
         for entry_id, fields in page:
@@ -91,27 +90,29 @@ def _letter(letter_id: bytes, fields: dict[bytes, bytes]) -> Letter:
     )
 
 
-def requeue(client: Any, keys: Keys, choice: Choice, mended: bytes | None, kinds: Kinds, force: bool) -> int:
-    """Put letters back under new ids, with `mended` as their event where given. Returns their number.
+def requeue(client: Any, keys: Keys, choice: Choice, repaired: bytes | None, kinds: Kinds, force: bool) -> int:
+    """Put letters back into the stream under new ids; `repaired` replaces the event of one. Returns their number.
 
-    Raises `CommandFailed` when an event would be refused again, unless `force`: no letter was moved then.
+    Raises `CommandFailed`, before any letter is moved, when an event would be refused again, unless `force`.
     """
     choice.check()
-    if mended is not None and len(choice.ids) != 1:
-        raise CommandFailed("a mended event takes the place of one letter: give exactly one id with it")
+    if repaired is not None and len(choice.ids) != 1:
+        raise CommandFailed("--event and --file replace the event of one dead letter: give exactly one id")
     validate = validator(kinds)
     if not force:
         for letter in letters(client, keys, choice):
             try:
-                validate(letter.raw if mended is None else mended)
+                validate(letter.raw if repaired is None else repaired)
             except InvalidEvent as e:
                 raise CommandFailed(
-                    f"letter {letter.id} would be refused again: {e.reason}; mend it with --event or --file, "
-                    "or put it back as it is with --force",
+                    f"dead letter {letter.id} would be refused again: {e.reason}; repair it with --event or --file, "
+                    "or requeue it unchanged with --force",
                     FAILED,
                 ) from e
     chosen = letters(client, keys, choice)
-    return _move(client, keys, ((letter.id, "requeue", mended or letter.raw) for letter in chosen))
+    return _move(
+        client, keys, ((letter.id, "requeue", letter.raw if repaired is None else repaired) for letter in chosen)
+    )
 
 
 def drop(client: Any, keys: Keys, choice: Choice) -> int:
@@ -121,12 +122,14 @@ def drop(client: Any, keys: Keys, choice: Choice) -> int:
 
 
 def _move(client: Any, keys: Keys, moves: Iterator[tuple[str, str, bytes]]) -> int:
-    script = client.register_script(SCRIPT)
     count = 0
     arguments: list[str | bytes] = []
 
     def send() -> int:
-        answers = script(keys=[keys.dead, keys.events], args=arguments) if arguments else []
+        try:
+            answers = SCRIPT.run(client, (keys.contract, keys.dead, keys.events), arguments) if arguments else []
+        except ResponseError as e:
+            raise contract.refusal(e, keys.name, "etlog") or e from e
         arguments.clear()
         return sum(answer is not None for answer in answers)
 
@@ -135,18 +138,3 @@ def _move(client: Any, keys: Keys, moves: Iterator[tuple[str, str, bytes]]) -> i
         if len(arguments) >= 3 * PAGE:
             count += send()
     return count + send()
-
-
-def table(found: Iterator[Letter], console: Console) -> int:
-    """Print letters for people. Returns their number."""
-    shown = Table("id", "producer", "seq", "reason", "event", box=None)
-    count = 0
-    for letter in found:
-        count += 1
-        cells = (letter.id, letter.producer, letter.seq, letter.reason, letter.text[:60])
-        shown.add_row(*(Text(cell) for cell in cells))  # as text: brackets in it are no markup
-    if count:
-        console.print(shown)
-    else:
-        console.print("no dead letters")
-    return count

@@ -1,14 +1,39 @@
-"""How a command fails: one sentence on standard error with what to do next, and an exit code."""
+"""How a command fails: one sentence on standard error that says what to do next, and an exit code."""
 
-from etlog_events.errors import EtlogError
+import typer
+from etlog_events.errors import EtlogError, NewerContract, StoreError
 
-#: Exit codes: the command did what it was asked, it tried and failed, it was asked something it cannot do.
-DONE, FAILED, MISUSED = 0, 1, 2
+#: Exit codes: the command succeeded, it failed, it was asked for something impossible, it was stopped by Ctrl-C.
+DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
 
 class CommandFailed(EtlogError):
-    """Raised when a command cannot do what it was asked; `code` is the exit code."""
+    """Raised when a command cannot do what it was asked to do; `code` is the exit code."""
 
     def __init__(self, sentence: str, code: int = MISUSED) -> None:
         super().__init__(sentence)
         self.code = code
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """The sentence and the exit code for an error. Raises the error itself where there is neither: it is a bug."""
+    match error:
+        case typer.TyperException():
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context else "etlog"
+            message = error.format_message().rstrip(".")
+            return f"{message}{' See' if message.endswith('?') else '; see'} '{command} --help'", MISUSED
+        case CommandFailed():
+            return str(error), error.code
+        case NewerContract():
+            return str(error), FAILED
+        case StoreError():
+            return f"{str(error).rstrip('.')}; name another with --redis-url or ETLOG_REDIS_URL", MISUSED
+        case EtlogError():
+            return str(error), MISUSED
+        case OSError():  # a full disk, a file that is gone
+            return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", FAILED
+        case ModuleNotFoundError(name=str(module)) if module.partition(".")[0] == "etlog_dev":
+            install = "pip install 'etlog[dev]', or pip install ./dev in a checkout"
+            return f"this command needs the package etlog-dev, which is not installed: {install}", MISUSED
+    raise error

@@ -1,4 +1,4 @@
-"""The shape of log lines on standard error: a sentence for people, or JSON with all fields for machines."""
+"""Log lines on standard error: a sentence for people, or JSON with all fields for machines."""
 
 import json
 import logging
@@ -9,17 +9,17 @@ from typing import Any
 
 from etlog_events import timestamps
 
-#: What every log record has; anything else on it came in through `extra`.
+#: Attributes that every log record has; the others came in through `extra`.
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
 
-#: The log that this thread works on, where a process works on several.
+#: The log that this thread works on, if the process works on several.
 _log: ContextVar[str | None] = ContextVar("log", default=None)
 
 
 @contextmanager
 def about(log: str | None) -> Iterator[None]:
-    """Let every line of this thread meanwhile name the log `log`."""
+    """Name the log `log` in every line of this thread, while the block lasts."""
     before = _log.set(log)
     try:
         yield
@@ -34,7 +34,7 @@ def _note_log(record: logging.LogRecord) -> bool:
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people: time, level, logger, the log if there are several, message."""
+    """A line for people: time, level, logger, the log if the process works on several, message."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line for `record`."""
@@ -44,7 +44,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and the fields given as `extra`."""
+    """One JSON object per line: time, level, logger, message, and the fields given as `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line for `record`."""
@@ -57,7 +57,7 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name, value in vars(record).items() if name not in _PLAIN}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)  # by the standard library, which takes whatever a message may hold
+        return json.dumps(line, default=str)  # the standard library accepts whatever a message holds
 
 
 def configure(level: str, shape: str) -> None:

@@ -1,18 +1,28 @@
--- Take dead letters out, and put their bytes, or mended ones, back into the stream.
+-- Take dead letters out, and put their bytes, or corrected ones, back into the stream.
 --
--- EVALSHA <sha> 2 dead events  id mode event [id mode event ...]
+-- EVALSHA <sha> 3 contract dead events  id mode event [id mode event ...]
 --
---   dead    stream  refused entries
---   events  stream  the entries that the consumer reads
---   id              of the letter in `dead`
---   mode            "requeue" or "drop"
---   event           what to put back; unused for "drop"
+--   contract  string  version of the contract that the log follows
+--   dead      stream  refused entries
+--   events    stream  the entries that the consumer reads
+--   id                of the letter in `dead`
+--   mode              "requeue" or "drop"
+--   event             what to put back; unused for "drop"
 --
 -- Returns the ids in `events`, "" for a letter that was dropped, false for one that is not there any more.
--- An entry that is put back has no number: that of the letter is accounted for already.
+-- An entry that is put back has no number: that of the letter is accounted for already. A store that is full refuses
+-- the call, unlike the consumer's, so this script does not begin with their head.
+-- An error that begins with CONTRACT and the log's version says that this script does not know it; nothing was changed.
 
-local dead, events = KEYS[1], KEYS[2]
+local CONTRACT = 1
+
+local contract, dead, events = KEYS[1], KEYS[2], KEYS[3]
 local answers = {}
+
+local version = redis.call('GET', contract)
+if version and not (version:match('^%d+$') and tonumber(version) <= CONTRACT) then
+  return redis.error_reply('CONTRACT ' .. version .. ' is what the log follows, this script knows none above ' .. CONTRACT)
+end
 
 for i = 1, #ARGV, 3 do
   local id, mode, event = ARGV[i], ARGV[i + 1], ARGV[i + 2]

@@ -1,4 +1,4 @@
-"""Work that goes on until somebody asks for its end, by Ctrl-C or by a signal."""
+"""Work that runs until Ctrl-C or a signal ends it."""
 
 import signal
 import socket
@@ -13,10 +13,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def until_stopped(work: Callable[[threading.Event], T]) -> T:
-    """What `work(stop)` returns or raises; `stop` is set when a signal asks for the end. Call it in the main thread.
+    """What `work(stop)` returns or raises; a signal sets `stop`. Call it in the main thread.
 
-    The work runs in a thread and the signals arrive through a socket: a handler that set the event itself could
-    deadlock with a main thread that was just waiting for it.
+    The work runs in a thread, and signals arrive through a socket: a handler that set the event itself could deadlock
+    with a main thread that is just waiting for it.
     """
     ears, mouth = socket.socketpair()
     mouth.setblocking(False)

@@ -1,8 +1,8 @@
-#!lua flags=allow-oom
 -- Apply one batch of entries to the log: its effects and the progress past it, or nothing at all.
 --
--- EVALSHA <sha> 8+n events cursor counters stats dead producers contract retired log [log ...]  arguments
+-- EVALSHA <sha> 8+n contract events cursor counters stats dead producers retired log [log ...]  arguments
 --
+--   contract   string  version of the contract that the log follows; set by the first publish or batch
 --   events     stream  the entries; its group mirrors the cursor, and applied entries are trimmed
 --   cursor     string  id of the last applied entry
 --   counters   hash    kind -> events applied
@@ -10,7 +10,6 @@
 --   dead       stream  refused entries: id, producer, seq, raw, reason
 --   producers  hash    <producer>:applied -> last number accounted for, of those :dead and :lost -> how many,
 --                      :seen -> when, in milliseconds
---   contract   string  version of the contract that the log follows; set by whoever writes first
 --   retired    hash    producer -> "number dead lost seen": the record of one that was idle for long; it comes back
 --   log        list    a category's newest events, oldest first
 --
@@ -26,17 +25,15 @@
 --   event                 of each log, to append; at most 4000 a log and batch (a limit of Lua's stack)
 --
 -- Returns {"applied", entries_read, entries_added, finding ...}: the entries of the stream up to `to` and all ever
--- added, "" where unknown, and "stream-gone" or "group-gone" where somebody removed it. Or {"moved", cursor} when
--- another consumer has been here, or a producer's last number is not `before`: nothing was applied.
--- An error that begins with CONTRACT and the log's version says that this script does not know it; nothing was changed.
+-- added, "" where unknown, and "stream-gone" or "group-gone" where it was removed. Or {"moved", cursor} when another
+-- consumer has been here, or a producer's last number is not `before`: nothing was applied. A record that had retired
+-- is back in `producers` then.
 -- All that can fail is read before the first write: what a script has written before an error stays written. A store
--- that is read-only or cannot save refuses the call as a whole. One that is full does not (allow-oom): lists and dead
--- letters are capped, and only an entry that is applied can leave the stream and make room.
+-- that is read-only or cannot save refuses the call as a whole. One that is full does not: lists and dead letters are
+-- capped.
 
-local CONTRACT = 1
-
-local events, cursor, counters, stats, dead, producers = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local contract, retired = KEYS[7], KEYS[8]
+local events, cursor, counters, stats, dead, producers = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local retired = KEYS[8]
 local from, to, group, entries_read = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local cap, dead_cap, trim = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local FIRST_LOG = 9
@@ -61,15 +58,15 @@ local function sums(hash, first, last)
   local held = redis.call('HMGET', hash, unpack(fields))
   for i, field in ipairs(fields) do
     changed[#changed + 1] = field
-    changed[#changed + 1] = string.format('%.0f', (tonumber(held[i] or 0) or 0) + tonumber(ARGV[first + 2 * i - 1]))
+    changed[#changed + 1] = digits(number(held[i]) + tonumber(ARGV[first + 2 * i - 1]))
   end
   return changed
 end
 
--- As `etlog_events.numbering.number_of`.
+-- As `etlog_events.sequence.number_of`.
 local function number_of(text)
-  local number = tonumber((text or ''):match('^%d+$') or 0)
-  return number < 2 ^ 53 and number or 0
+  local found = number((text or ''):match('^%d+$'))
+  return found < 2 ^ 53 and found or 0
 end
 
 local function require_type(key, expected)
@@ -80,11 +77,6 @@ local function require_type(key, expected)
 end
 
 -- Read.
-
-local version = redis.call('GET', contract)
-if version and not (version:match('^%d+$') and tonumber(version) <= CONTRACT) then
-  return redis.error_reply('CONTRACT ' .. version .. ' is what the log follows, this script knows none above ' .. CONTRACT)
-end
 
 local at = redis.call('GET', cursor) or '0-0'
 if at ~= from then
@@ -107,39 +99,38 @@ local new_stats = sums(stats, first, last)
 local dead_dropped = redis.call('HGET', stats, 'dead_dropped')
 
 local accounts_first, accounts_last = take_list(5)
-local new_accounts = {}
+local new_accounts, come_back = {}, {}
 for i = accounts_first, accounts_last, 5 do
-  local applied, died, vanished = ARGV[i] .. ':applied', ARGV[i] .. ':dead', ARGV[i] .. ':lost'
+  local producer = ARGV[i]
+  local applied, died, vanished = producer .. ':applied', producer .. ':dead', producer .. ':lost'
   local held = redis.call('HMGET', producers, applied, died, vanished)
-  if not held[1] then
-    local number, dead_then, lost_then = (redis.call('HGET', retired, ARGV[i]) or ''):match('^(%d+) (%d+) (%d+) %d+$')
-    if number then
-      local now = redis.call('TIME')[1] .. '000' -- by an older time it would retire again before we come back
-      redis.call('HSET', producers, applied, number, died, dead_then, vanished, lost_then, ARGV[i] .. ':seen', now)
-      redis.call('HDEL', retired, ARGV[i])
-      return {'moved', at}
-    end
-  end
-  if number_of(held[1]) ~= tonumber(ARGV[i + 1]) then
+  if not held[1] and retired_numbers(redis.call('HGET', retired, producer)) then
+    come_back[#come_back + 1] = producer
+  elseif number_of(held[1]) ~= tonumber(ARGV[i + 1]) then
     return {'moved', at}
   end
-  local account = {applied, ARGV[i + 2], ARGV[i] .. ':seen', to:match('^%d+')}
+  local account = {applied, ARGV[i + 2], producer .. ':seen', to:match('^%d+')}
   for j, field in ipairs({died, vanished}) do
     local more = tonumber(ARGV[i + 2 + j])
     if more > 0 then
       account[#account + 1] = field
-      account[#account + 1] = string.format('%.0f', (tonumber(held[j + 1] or 0) or 0) + more)
+      account[#account + 1] = digits(number(held[j + 1]) + more)
     end
   end
   new_accounts[#new_accounts + 1] = account
 end
 
--- Write.
+-- Write. Where a producer that retired comes back, this is all: the batch was worked out without its record.
+
+for _, producer in ipairs(come_back) do
+  unretire(producers, retired, producer)
+end
+if #come_back > 0 then
+  return {'moved', at}
+end
 
 redis.call('SET', cursor, to)
-if not version then
-  redis.call('SET', contract, CONTRACT)
-end
+note_version()
 if #new_counters > 0 then
   redis.call('HSET', counters, unpack(new_counters))
 end
@@ -159,7 +150,7 @@ end
 if last >= first then
   local dropped = redis.call('XTRIM', dead, 'MAXLEN', dead_cap)
   if dropped > 0 then
-    redis.call('HSET', stats, 'dead_dropped', string.format('%.0f', (tonumber(dead_dropped or 0) or 0) + dropped))
+    redis.call('HSET', stats, 'dead_dropped', digits(number(dead_dropped) + dropped))
   end
 end
 
@@ -174,14 +165,11 @@ end
 -- The group mirrors the cursor. At the end of the stream all entries ever added are read, whatever was deleted.
 
 local answer = {'applied', '', ''}
-local stream = redis.call('EXISTS', events) == 1 and redis.call('XINFO', 'STREAM', events) or {}
-local info = {}
-for i = 1, #stream, 2 do
-  info[stream[i]] = stream[i + 1]
-end
+local exists = redis.call('EXISTS', events) == 1
+local info = exists and named(redis.call('XINFO', 'STREAM', events)) or {}
 if info['last-generated-id'] == to then
   entries_read = info['entries-added']
-elseif #stream == 0 or (entries_read ~= '' and tonumber(entries_read) > info['entries-added']) then
+elseif not exists or (entries_read ~= '' and tonumber(entries_read) > info['entries-added']) then
   entries_read = ''
   answer[#answer + 1] = 'stream-gone'
 end
@@ -192,10 +180,10 @@ end
 if redis.pcall(unpack(mirror)).err then
   redis.call('XGROUP', 'CREATE', events, group, to, 'MKSTREAM')
   redis.call(unpack(mirror))
-  if #stream == 0 then
-    redis.call('XSETID', events, to) -- the next id follows the cursor, whatever the clock says
-  else
+  if exists then
     answer[#answer + 1] = 'group-gone'
+  else
+    redis.call('XSETID', events, to) -- the next id follows the cursor, whatever the clock says
   end
 end
 if trim ~= '' then

@@ -1,15 +1,15 @@
 """One call of `apply.lua`: a batch is applied as a whole, or not at all."""
 
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import Kinds
+from etlog_events.scripts import Command, Script
 
 from etlog_consumer.batch import Batch
 
-SCRIPT = files(__package__).joinpath("apply.lua").read_text()
+SCRIPT = Script.load("etlog_consumer:head.lua", "etlog_consumer:apply.lua")
 
 #: Dead letters that are kept; with 64 KiB each at the most.
 DEAD_CAP = 10_000
@@ -27,11 +27,11 @@ class Target:
     def key_names(self) -> list[str]:
         """`KEYS` of the script."""
         keys = self.keys
-        progress = [keys.events, keys.cursor, keys.counters, keys.stats, keys.dead]
-        return [*progress, keys.producers, keys.contract, keys.retired, *keys.logs(self.kinds.categories)]
+        progress = [keys.contract, keys.events, keys.cursor, keys.counters, keys.stats, keys.dead]
+        return [*progress, keys.producers, keys.retired, *keys.logs(self.kinds.categories)]
 
-    def arguments(self, batch: Batch, cursor: bytes, entries_read: int | None, trim: bytes | None) -> list[Any]:
-        """`ARGV` of the script for `batch`, read after `cursor`.
+    def call(self, batch: Batch, cursor: bytes, entries_read: int | None = None, trim: bytes | None = None) -> Command:
+        """The call of the script for `batch`, which was read after `cursor`.
 
         `entries_read` counts the stream's entries up to the batch's end, None where unknown; entries before `trim`
         may go.
@@ -59,4 +59,4 @@ class Target:
             newest = batch.logs[category][-self.cap :]
             arguments.append(len(newest))
             arguments += newest
-        return arguments
+        return SCRIPT.call(self.key_names, arguments)

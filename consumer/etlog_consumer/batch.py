@@ -1,7 +1,9 @@
 """A batch: what a run of entries does to the log, worked out before anything is changed."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import orjson
 from etlog_events.errors import InvalidEvent
@@ -9,8 +11,13 @@ from etlog_events.kinds import Kind, Kinds
 from etlog_events.sequence import MAX_PRODUCER_BYTES, number_of
 from etlog_events.validation import validator
 
-#: Bytes of a refused entry that its dead letter keeps. An event may not be longer, so more would mend nothing.
+logger = logging.getLogger("etlog.consumer")
+
+#: Bytes of a refused entry that its dead letter keeps. An event may not be longer, so more would be of no use.
 MAX_DEAD_BYTES = 64 * 1024
+
+#: Losses and dead letters of one batch that get a log line each.
+REPORTED = 10
 
 #: An entry as the store gives it: id, then field, value, field, value …
 Entry = tuple[bytes, Sequence[bytes]]
@@ -179,3 +186,56 @@ def _without_event(entry_id: bytes, producer: bytes, seq: bytes, fields: Iterabl
 
 def _shown(value: bytes) -> str:
     return repr(value[:40].decode(errors="backslashreplace"))
+
+
+def collect_despite_bugs(entries: Sequence[Entry], applied: Mapping[bytes, int], kinds: Kinds) -> Batch:
+    """`collect`, which a bug in etlog must not stop: an entry on which it fails twice, the second time by itself,
+    becomes a dead letter."""
+    try:
+        return collect(entries, applied, kinds)
+    except Exception:
+        logger.exception(
+            "Failed on a batch of %d entries, will go through them one by one",
+            len(entries),
+            extra={"action": "batch_failed"},
+        )
+    batch = collect((), applied, kinds)
+    for entry in entries:
+        try:
+            batch = collect([entry], applied, kinds, batch=batch)
+        except Exception as e:
+            reason = f"the consumer failed on it: {type(e).__name__}: {str(e)[:200]}"
+            batch = collect([entry], applied, kinds, _refusing(reason), batch)
+    return batch
+
+
+def _refusing(reason: str) -> Callable[[bytes], NoReturn]:
+    def refuse(raw: bytes) -> NoReturn:
+        raise InvalidEvent(reason, raw)
+
+    return refuse
+
+
+def report_losses(gaps: Sequence[Gap]) -> None:
+    """Log events that never arrived."""
+    for gap in gaps[:REPORTED]:
+        logger.error(
+            "Lost: events %d to %d of producer %s never arrived",
+            gap.first,
+            gap.last,
+            gap.producer,
+            extra={"action": "events_lost", "producer": gap.producer, "first": gap.first, "last": gap.last},
+        )
+    _report_more(gaps[REPORTED:], "losses")
+
+
+def report_dead_letters(letters: Sequence[DeadLetter]) -> None:
+    """Log entries that were refused."""
+    for letter in letters[:REPORTED]:
+        logger.warning("Dead letter: entry %s: %s", letter.id.decode(), letter.reason, extra={"action": "dead_letter"})
+    _report_more(letters[REPORTED:], "dead letters")
+
+
+def _report_more(rest: Sequence[object], what: str) -> None:
+    if rest:
+        logger.warning("%d more %s in this batch", len(rest), what, extra={"action": "more"})

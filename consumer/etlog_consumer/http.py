@@ -51,7 +51,7 @@ def application(metrics: Metrics) -> "Callable[[WSGIEnvironment, StartResponse],
 
 @contextmanager
 def served(metrics: Metrics, host: str, port: int) -> Iterator[int]:
-    """Serve on `host` and `port` meanwhile; gives the port. Raises `OSError` when it cannot be listened on."""
+    """Serve on `host` and `port` meanwhile; gives the port. Raises `OSError` when it cannot listen there."""
     server = make_server(host, port, application(metrics), server_class=_Server, handler_class=_Silent)
     threading.Thread(target=server.serve_forever, name="etlog-metrics", daemon=True).start()
     try:

@@ -1,17 +1,16 @@
-#!lua flags=allow-oom
 -- Take, renew or release the lease of the active consumer.
 --
--- EVALSHA <sha> 1 lease  name milliseconds
+-- EVALSHA <sha> 2 contract lease  name milliseconds
 --
+--   contract      string  version of the contract that the log follows
 --   lease         string  name of the active consumer, with a time to live
 --   name                  who asks
 --   milliseconds          how long the lease shall last; 0 releases it
 --
--- Returns the holder after the call, false where there is none. A lease that would last longer than ours, or for ever,
--- is cut to that: the store's clock was set back, or somebody has set the key by hand. A store that is full does not
--- refuse the call (allow-oom): applying makes room, and needs the lease.
+-- Returns the holder after the call, false where there is none. A lease that would last longer than that, or for ever,
+-- is cut to it: the store's clock was set back, or the key was set by hand.
 
-local lease, name, milliseconds = KEYS[1], ARGV[1], tonumber(ARGV[2])
+local lease, name, milliseconds = KEYS[2], ARGV[1], tonumber(ARGV[2])
 
 local holder = redis.call('GET', lease)
 if holder and holder ~= name then

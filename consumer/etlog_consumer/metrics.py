@@ -15,7 +15,7 @@ _ENTRIES = (1, 3, 10, 30, 100, 300, 1000, 4000)
 
 
 class Metrics:
-    """All metrics of one process, in a registry of their own, and when it last made progress with what it does."""
+    """All metrics of one process, in their own registry, and when it last made progress with what it does."""
 
     def __init__(self, clock: Callable[[], float] = monotonic, now: Callable[[], float] = time) -> None:
         self._clock = clock

@@ -1,14 +1,13 @@
-#!lua flags=allow-oom
 -- Close the accounts of producers: count what vanished from the end of the stream, retire records that are idle for
 -- long, and forget those that were retired for longer. Trim the stream, for a log to which nothing comes.
 --
--- EVALSHA <sha> 6 events cursor producers stats contract retired  from idle remembered trim scan
+-- EVALSHA <sha> 6 contract events cursor producers stats retired  from idle remembered trim scan
 --
+--   contract    string  version of the contract that the log follows
 --   events      stream  the entries
 --   cursor      string  id of the last applied entry
 --   producers   hash    <producer>:published, :applied, :dead, :lost, :seen
 --   stats       hash    lost, pruned, pruned_dead, pruned_lost and others
---   contract    string  version of the contract that the log follows
 --   retired     hash    producer -> "number dead lost seen"
 --   from                the cursor by the caller's account
 --   idle                milliseconds without an event after which a record is retired, if all it published is applied
@@ -17,19 +16,15 @@
 --   scan                where the last call stopped looking through the retired records; "0" to begin
 --
 -- Returns {lost, retired, scan}: lists of producer, first, last ... and of producer ..., and where to go on looking.
--- The lists are empty when the cursor is elsewhere or the contract is a newer one. Publishing appends an event and notes
--- its number in one step: so if the stream holds nothing after the cursor, all numbers that were published and not
--- applied belong to entries that somebody deleted.
--- A store that is full does not refuse the call (allow-oom), which makes room.
+-- The lists are empty when the cursor is elsewhere. Publishing appends an event and notes its number in one step: so if
+-- the stream holds nothing after the cursor, all numbers that were published and not applied belong to entries that
+-- others deleted.
 
-local CONTRACT = 1
-
-local events, cursor, producers, stats, contract, retired = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local events, cursor, producers, stats, retired = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local from, idle, remembered, trim, scan = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local AT_ONCE = 100
 
-local version = redis.call('GET', contract) or '0'
-if not (version:match('^%d+$') and tonumber(version) <= CONTRACT) or (redis.call('GET', cursor) or '0-0') ~= from then
+if (redis.call('GET', cursor) or '0-0') ~= from then
   return {{}, {}, scan}
 end
 local at_end = #redis.call('XRANGE', events, '(' .. from, '+', 'COUNT', 1) == 0
@@ -45,14 +40,9 @@ for i = 1, #fields, 2 do
   end
 end
 
-local function whole(number)
-  return string.format('%.0f', number)
-end
-
-local function add(field, number)
-  if number > 0 then
-    local held = tonumber(redis.call('HGET', stats, field) or 0) or 0
-    redis.call('HSET', stats, field, whole(held + number))
+local function add(field, more)
+  if more > 0 then
+    redis.call('HSET', stats, field, digits(number(redis.call('HGET', stats, field)) + more))
   end
 end
 
@@ -62,18 +52,18 @@ for producer, record in pairs(records) do
   local published = record.published or applied
   if at_end and published > applied then
     local missing = published - applied
-    redis.call('HSET', producers, producer .. ':applied', whole(published),
-      producer .. ':lost', whole((record.lost or 0) + missing),
-      producer .. ':seen', whole(now))
+    redis.call('HSET', producers, producer .. ':applied', digits(published),
+      producer .. ':lost', digits((record.lost or 0) + missing),
+      producer .. ':seen', digits(now))
     add('lost', missing)
     lost[#lost + 1] = producer
-    lost[#lost + 1] = whole(applied + 1)
-    lost[#lost + 1] = whole(published)
+    lost[#lost + 1] = digits(applied + 1)
+    lost[#lost + 1] = digits(published)
   elseif not record.seen then
-    redis.call('HSET', producers, producer .. ':seen', whole(now))
+    redis.call('HSET', producers, producer .. ':seen', digits(now))
   elseif published == applied and now - record.seen > idle then
     redis.call('HSET', retired, producer,
-      table.concat({whole(applied), whole(record.dead or 0), whole(record.lost or 0), whole(record.seen)}, ' '))
+      table.concat({digits(applied), digits(record.dead or 0), digits(record.lost or 0), digits(record.seen)}, ' '))
     for what in pairs(record) do
       redis.call('HDEL', producers, producer .. ':' .. what)
     end
@@ -83,9 +73,9 @@ end
 
 local page = redis.call('HSCAN', retired, scan, 'COUNT', AT_ONCE)
 for i = 1, #page[2], 2 do
-  local number, dead, vanished, seen = page[2][i + 1]:match('^(%d+) (%d+) (%d+) (%d+)$')
-  if number and now - tonumber(seen) > remembered then
-    add('pruned', tonumber(number))
+  local published, dead, vanished, seen = retired_numbers(page[2][i + 1])
+  if published and now - tonumber(seen) > remembered then
+    add('pruned', tonumber(published))
     add('pruned_dead', tonumber(dead))
     add('pruned_lost', tonumber(vanished))
     redis.call('HDEL', retired, page[2][i])

@@ -1,33 +1,61 @@
-"""What the active consumer does beside applying: it looks after the log, and closes the accounts of producers."""
+"""What the active consumer does beside applying: it repairs what others broke, and closes the accounts of producers."""
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib.resources import files
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+from etlog_events import scripts
 from etlog_events.keys import GROUP, Keys
-from etlog_events.sequence import REMEMBERED, RETIRE_AFTER
+from etlog_events.scripts import Script
+from etlog_events.sequence import REMEMBERED, RETIRE_AFTER, numbers_of
 
-from etlog_consumer.batch import Gap
-from etlog_consumer.progress import MEND, Progress
+from etlog_consumer.batch import Gap, report_losses
 
-TIDY = files(__package__).joinpath("prune_producers.lua").read_text()
+logger = logging.getLogger("etlog.consumer")
 
-#: Seconds between two looks, the longest that a loss at the end of the stream stays unnoticed.
+REPAIR = Script.load("etlog_consumer:head.lua", "etlog_consumer:repair.lua")
+PRUNE = Script.load("etlog_consumer:head.lua", "etlog_consumer:prune_producers.lua")
+
+#: Seconds between two looks at the log, the longest that a loss at the end of the stream stays unnoticed.
 EVERY = 10.0
+
+#: The cursor of a log to which nothing was applied yet.
+START = b"0-0"
+
+_REPAIRS = {
+    "cursor-gone": "The cursor was gone; it is taken from the group that mirrors it, %s",
+    "cursor-ahead": "The cursor was ahead of the stream, as after a restored backup; going on from %s, by numbers",
+    "stream-gone": "The stream was deleted; a new one goes on from %s",
+    "group-gone": "The group that mirrors the cursor was destroyed; it is made again at %s",
+    "log-gone": "The log was emptied, as by FLUSHALL; starting again from what is there, at %s",
+}
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a log is applied: where the next batch begins, and what it must follow on from.
+
+    `cursor` is the id of the last applied entry; `entries_read` counts the stream's entries up to it, None where
+    unknown; `numbers` holds the last sequence number of each producer, by what is applied or in hand.
+    """
+
+    cursor: bytes = START
+    entries_read: int | None = None
+    numbers: dict[bytes, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a look has brought to light: where the log stands, what was mended, and losses at the stream's end."""
+    """What a look has brought to light: the repairs, by the names that `repair.lua` gives them and `log-gone`, and
+    the losses at the stream's end."""
 
-    cursor: bytes
-    mended: Sequence[str]
+    repairs: Sequence[str]
     gaps: Sequence[Gap]
 
 
-class Housekeeping:
+class Recovery:
     """Looks after one log, every `EVERY` seconds."""
 
     def __init__(self, client: Any, keys: Keys, clock: Callable[[], float] = monotonic) -> None:
@@ -36,30 +64,59 @@ class Housekeeping:
         self._clock = clock
         self._due = 0.0
         self._scan = b"0"  # how far the retired records are looked through
+        self._repair = REPAIR.call((keys.contract, keys.events, keys.cursor), [GROUP])
 
     @property
     def is_due(self) -> bool:
         """Whether it is time for the next look."""
         return self._clock() >= self._due
 
-    def soon(self) -> None:
-        """Have the next look at once: something is not as it was."""
-        self._due = 0.0
+    def load(self, progress: Progress) -> Sequence[str]:
+        """Repair the log, and read into `progress` where it stands. Returns the repairs. The next look is due at once.
 
-    def look(self, active: Progress, trim: bytes | None = None) -> Findings:
-        """Look after the log, and note in `active` what changed with the producers; entries before `trim` may go."""
+        This is not one transaction, because a full store refuses those: if a batch is applied between the two reads,
+        the next one will be refused, and the consumer starts over.
+        """
+        repaired, producers = scripts.run(self._client, self._repair, ("HGETALL", self._keys.producers))
+        repairs = self._repaired(progress, repaired)
+        progress.entries_read = int(repaired[1]) if repaired[1] else None
+        progress.numbers = numbers_of(dict(zip(producers[::2], producers[1::2], strict=True)))
+        self._due = 0.0
+        return repairs
+
+    def look(self, progress: Progress, trim: bytes | None = None) -> Findings:
+        """Look after the log, and note in `progress` what changed; entries before `trim` may go.
+
+        Where the cursor is another one afterwards, the log is not where the consumer left it.
+        """
         keys = self._keys
-        with self._client.pipeline(transaction=False) as pipe:  # a full store refuses every transaction
-            pipe.eval(MEND, 3, keys.events, keys.cursor, keys.contract, GROUP)
-            tidied = (keys.events, keys.cursor, keys.producers, keys.stats, keys.contract, keys.retired)
-            times = (int(RETIRE_AFTER * 1000), int(REMEMBERED * 1000))
-            pipe.eval(TIDY, len(tidied), *tidied, active.cursor, *times, trim or "", self._scan)
-            (cursor, _, *mended), (lost, retired, self._scan) = pipe.execute()
+        prune = PRUNE.call(
+            (keys.contract, keys.events, keys.cursor, keys.producers, keys.stats, keys.retired),
+            (progress.cursor, int(RETIRE_AFTER * 1000), int(REMEMBERED * 1000), trim or "", self._scan),
+        )
+        repaired, (lost, retired, self._scan) = scripts.run(self._client, self._repair, prune)
         gaps = []
         for producer, first, last in zip(lost[::3], lost[1::3], lost[2::3], strict=True):
             gaps.append(Gap(producer.decode(errors="backslashreplace"), int(first), int(last)))
-            active.numbers[producer] = int(last)
+            progress.numbers[producer] = int(last)
         for producer in retired:
-            active.numbers.pop(producer, None)
+            progress.numbers.pop(producer, None)
+        report_losses(gaps)
         self._due = self._clock() + EVERY
-        return Findings(cursor, [finding.decode() for finding in mended], gaps)
+        return Findings(self._repaired(progress, repaired), gaps)
+
+    def _repaired(self, progress: Progress, answer: Sequence[bytes]) -> Sequence[str]:
+        """Take the cursor from what `repair.lua` answered. Returns what was repaired, after reporting it."""
+        cursor, _, *findings = answer
+        repairs = [finding.decode() for finding in findings]
+        if not repairs and cursor == START != progress.cursor:
+            repairs = ["log-gone"]
+        report_repairs(repairs, cursor)
+        progress.cursor = cursor
+        return repairs
+
+
+def report_repairs(repairs: Sequence[str], cursor: bytes) -> None:
+    """Log what was done to the keys of the log, and how the work goes on."""
+    for repair in repairs:
+        logger.warning(_REPAIRS[repair], cursor.decode(), extra={"action": repair.replace("-", "_")})

@@ -1,11 +1,10 @@
-#!lua flags=allow-oom
--- Look whether stream, cursor and group belong together, and mend what others broke.
+-- Check that stream, cursor and group belong together, and repair what others broke.
 --
--- EVALSHA <sha> 3 events cursor contract  group
+-- EVALSHA <sha> 3 contract events cursor  group
 --
+--   contract  string  version of the contract that the log follows
 --   events    stream  the entries
 --   cursor    string  id of the last applied entry
---   contract  string  version of the contract that the log follows
 --   group             the consumer group of the stream that mirrors the cursor
 --
 -- Returns {cursor, entries_read, finding ...}: where the log stands now ("0-0": nothing is applied), how many entries
@@ -15,21 +14,9 @@
 --                 the end, too. What is applied a second time has a number, and is recognized as a duplicate by it
 --   stream-gone   made anew; its next id follows the cursor, whatever the clock says
 --   group-gone    made anew
--- An error that begins with CONTRACT and the log's version says that this script does not know it; nothing was changed.
--- A store that is full does not refuse the call (allow-oom): applying makes room, and begins here.
 
-local CONTRACT = 1
-
-local events, cursor, contract, group = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
+local events, cursor, group = KEYS[2], KEYS[3], ARGV[1]
 local findings = {}
-
-local function named(list)
-  local found = {}
-  for i = 1, #list, 2 do
-    found[list[i]] = list[i + 1]
-  end
-  return found
-end
 
 local function after(a, b)
   local a_time, a_place = a:match('^(%d+)-(%d+)$')
@@ -45,11 +32,6 @@ local function mirror()
       return found
     end
   end
-end
-
-local version = redis.call('GET', contract)
-if version and not (version:match('^%d+$') and tonumber(version) <= CONTRACT) then
-  return redis.error_reply('CONTRACT ' .. version .. ' is what the log follows, this script knows none above ' .. CONTRACT)
 end
 
 local at = redis.call('GET', cursor)

@@ -2,16 +2,17 @@
 
 from collections import deque
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
-SCRIPT = files(__package__).joinpath("trim_points.lua").read_text()
+from etlog_events.scripts import Script
+
+SCRIPT = Script.load("etlog_consumer:trim_points.lua")  # it only reads, and does not begin with the head
 
 #: Every how many entries an id is remembered: as many as a node of the stream has, by the store's default.
 STEP = 100
 
-#: Entries that one call walks over when the marks are set anew; a few milliseconds of the store's time.
-WALK = 2000
+#: Entries that one call scans when the marks are set anew; a few milliseconds of the store's time.
+SCAN = 2000
 
 
 class Retention:
@@ -25,16 +26,15 @@ class Retention:
 
     def start(self, client: Any, events: str, cursor: bytes) -> None:
         """Set the marks along the entries up to `cursor` that the stream holds, newest to oldest."""
-        walk = client.register_script(SCRIPT)
         self._marks.clear()
         self._place = place = 0
         before = cursor
         while place > -self._retain:
-            walked, last, *ids = walk(keys=[events], args=[before, WALK, STEP])
+            scanned, last, *ids = SCRIPT.run(client, [events], [before, SCAN, STEP])
             self._marks.extendleft((place - i * STEP, entry_id) for i, entry_id in enumerate(ids))
-            if walked < WALK:
+            if scanned < SCAN:
                 return
-            place -= walked
+            place -= scanned
             before = b"(" + last
 
     def applied(self, ids: Sequence[bytes]) -> None:

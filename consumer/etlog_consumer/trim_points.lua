@@ -1,14 +1,14 @@
--- Walk back over entries and name every n-th: the ids up to which the stream may later be trimmed.
+-- Scan entries backwards and name every n-th: the ids up to which the stream may later be trimmed.
 --
 -- EVALSHA <sha> 1 events  from count step
 --
 --   events  stream
 --   from            id to start at, itself included
---   count           entries to walk at the most
+--   count           entries to scan at most
 --   step            every how many entries to name one
 --
--- Returns {walked, last, id, id ...}, newest first: how many entries were walked, the id of the last of them ("" for
--- none), and the ids of the entries 1, 1 + step, 1 + 2 step … of the walk.
+-- Returns {scanned, last, id, id ...}, newest first: how many entries were scanned, the id of the last of them ("" for
+-- none), and the ids of the entries 1, 1 + step, 1 + 2 step … of these.
 
 local events = KEYS[1]
 local from, count, step = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])

@@ -1,15 +1,14 @@
-"""Starts the parts in order, says where they are, watches them, and stops them in the opposite order."""
+"""Everything in one terminal: starts the parts in order, watches them, and stops them in reverse order."""
 
-import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
 from etlog.errors import DONE, FAILED, CommandFailed
-from etlog.ports import why_taken
+from etlog.listening import why_taken
 from etlog.stopping import until_stopped
 from etlog_events import store
 from etlog_events.settings import Settings
@@ -22,29 +21,38 @@ from etlog_dev.embedded import sole_use, start_store
 from etlog_dev.parts import Part
 from etlog_dev.summary import Summarizer
 
-#: Where the embedded store listens, if nobody else does.
+#: Port of the embedded store, or the first one tried.
 STORE_PORT = 6379
 
-#: Processes of the API.
+#: Number of API processes.
 API_WORKERS = 2
 
-#: Seconds for the API to answer for the first time. One or two do, unless the machine is busy.
+#: Seconds for the API to answer for the first time. It takes one or two, unless the machine is busy.
 API_TIMEOUT = 60.0
 
-#: Seconds between two looks at the parts and the log; and between summaries where there is no terminal to redraw.
+#: Seconds between looks at the parts and the log, and between summaries where there is no terminal to redraw.
 WATCH, PRINT = 0.5, 10.0
 
 
-def develop(settings: Settings, data: Path, *, etl: bool, fail: bool, seconds: float | None) -> int:
-    """Run everything until stopped, or for `seconds`. Returns the exit code."""
+def develop(
+    settings: Settings, environment: Mapping[str, str], data: Path, *, etl: bool, fail: bool, seconds: float | None
+) -> int:
+    """Run everything until stopped, or for `seconds`, with the data in the folder `data`. Returns the exit code.
+
+    The parts get `environment`, which holds `settings`, with addresses of their own. Raises `CommandFailed` when a
+    part does not start or ends by itself.
+    """
     data = data.resolve()
     console = Console(highlight=False, markup=False, soft_wrap=True)
     with sole_use(data):
-        return until_stopped(lambda stop: _run(settings, data, console, stop, etl=etl, fail=fail, seconds=seconds))
+        return until_stopped(
+            lambda stop: _run(settings, environment, data, console, stop, etl=etl, fail=fail, seconds=seconds)
+        )
 
 
 def _run(
     settings: Settings,
+    environment: Mapping[str, str],
     data: Path,
     console: Console,
     stop: threading.Event,
@@ -65,7 +73,7 @@ def _run(
         store_port = _port("store", STORE_PORT, "127.0.0.1", console)
         api_port = _port("api", settings.port, "127.0.0.1", console)
         url, api = f"redis://127.0.0.1:{store_port}/0", f"http://127.0.0.1:{api_port}"
-        environment = {**os.environ, "ETLOG_REDIS_URL": url, "ETLOG_HOST": "127.0.0.1", "ETLOG_PORT": str(api_port)}
+        environment = {**environment, "ETLOG_REDIS_URL": url, "ETLOG_HOST": "127.0.0.1", "ETLOG_PORT": str(api_port)}
 
         output = {name: data / "logs" / f"{name}.log" for name in ("store", "consumer", "api", "etl")}
         run(start_store(data / "store", store_port, output["store"], environment), f"{url}  data in {data / 'store'}")
@@ -92,11 +100,11 @@ def _logs(settings: Settings) -> str:
 
 
 def _port(what: str, wanted: int, host: str, console: Console) -> int:
-    """The wanted port, or the next free one, and a word about it."""
+    """The wanted port, or else the next free one, which is said on the console."""
     reason = why_taken(host, wanted)
     port = next((port for port in range(wanted, min(wanted + 100, 65536)) if why_taken(host, port) is None), None)
     if port is None:
-        raise CommandFailed(f"no port from {wanted} to {wanted + 99} is free for the {what} ({reason})")
+        raise CommandFailed(f"the {what} finds no free port from {wanted} to {wanted + 99} ({reason})")
     if port != wanted:
         console.print(f"  Port {wanted} is taken ({reason}), the {what} uses {port}.")
     return port
@@ -116,13 +124,13 @@ def _ended(running: list[Part]) -> Part | None:
 
 
 def _wait_for(api: str, running: list[Part], stop: threading.Event) -> bool:
-    """Wait until the API answers; False if it is time to stop. Raises `CommandFailed` when a part ends instead."""
+    """Wait until the API answers; False when `stop` is set first. Raises `CommandFailed` when a part ends instead."""
     deadline = time.monotonic() + API_TIMEOUT
     while not stop.is_set():
         if part := _ended(running):
             raise CommandFailed(_obituary(part), FAILED)
         if time.monotonic() > deadline:
-            raise CommandFailed(f"the API did not answer within {API_TIMEOUT:.0f} s, its log may say why", FAILED)
+            raise CommandFailed(f"the API did not answer within {API_TIMEOUT:.0f} s; its log may say why", FAILED)
         try:
             if httpx.get(f"{api}/healthz", timeout=1.0, trust_env=False).status_code == 200:
                 return True
@@ -135,7 +143,7 @@ def _wait_for(api: str, running: list[Part], stop: threading.Event) -> bool:
 def _watch(
     running: list[Part], summarizer: Summarizer, console: Console, stop: threading.Event, seconds: float | None
 ) -> int:
-    """Show the summary until it is time to stop, or until a part ends unasked."""
+    """Show the summary until it is time to stop. Raises `CommandFailed` when a part ends by itself."""
     ends = time.monotonic() + seconds if seconds is not None else None
     next_print = 0.0
     with Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else ExitStack() as live:

@@ -19,13 +19,13 @@ START_TIMEOUT = 60.0
 
 @contextmanager
 def sole_use(folder: Path) -> Iterator[None]:
-    """Make `folder` and hold it for this process alone. Raises `CommandFailed` when another `etlog dev` holds it."""
+    """Make `folder` and lock it for this process. Raises `CommandFailed` when another `etlog dev` uses it."""
     try:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         (folder / "store").mkdir(exist_ok=True)
         lock = (folder / "lock").open("w")
     except OSError as e:
-        raise CommandFailed(f"--data: {folder} cannot be used: {e.strerror}") from e
+        raise CommandFailed(f"--data: cannot use {folder}: {e.strerror}") from e
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -35,7 +35,7 @@ def sole_use(folder: Path) -> Iterator[None]:
 
 
 def start_store(folder: Path, port: int, output: Path, environment: Mapping[str, str]) -> Part:
-    """Start the server on `port` of loopback and wait until it answers. Raises `CommandFailed`.
+    """Start the server on `port` of loopback and wait until it answers. Raises `CommandFailed` when it does not.
 
     Every change goes to an append-only file, and nothing is ever evicted.
     """

@@ -1,4 +1,4 @@
-"""The parts that `etlog dev` starts: each a process with a log file of its own."""
+"""The parts that `etlog dev` starts: processes, each with its log file."""
 
 import shutil
 import signal
@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Seconds that a part gets to end by itself before it is killed.
+#: Seconds for a part to end before it is killed.
 STOP_TIMEOUT = 10.0
 
-#: Lines of a part's log that are shown when it ended unasked.
+#: Lines of its log that are shown when a part ends by itself.
 LAST_LINES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A running process: what it is called on screen, and the file that holds what it prints."""
+    """A running process: its name on the screen, and the file that holds its output."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -25,11 +25,11 @@ class Part:
 
     @property
     def exit_code(self) -> int | None:
-        """Its exit code, None while it runs."""
+        """The exit code, None while it runs."""
         return self.process.poll()
 
     def stop(self) -> None:
-        """Ask it to end, and see that it does."""
+        """Terminate it, and kill it if that takes too long."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -39,16 +39,16 @@ class Part:
                 self.process.wait()
 
     def last_lines(self) -> str:
-        """The end of what it printed."""
+        """The end of its output."""
         return "\n".join(self.output.read_text(errors="replace").splitlines()[-LAST_LINES:])
 
 
 def start(name: str, command: Sequence[str], output: Path, environment: Mapping[str, str]) -> Part:
-    """Start a part, with an `output` that begins anew.
+    """Start a part, and overwrite `output`.
 
-    It gets a session of its own, so that Ctrl-C reaches only us and we can end the parts in order.
+    It gets its own session: Ctrl-C must reach only `etlog dev`, which stops the parts in order.
     """
-    # Should we be killed, the parts must not stay behind: the kernel tells them, where there is a tool to ask it to.
+    # If `etlog dev` is killed, the parts must not stay behind: `setpriv` has the kernel terminate them.
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     tied = [setpriv, "--pdeathsig", "TERM"] if setpriv else []
     with output.open("wb") as file:
@@ -64,5 +64,5 @@ def start(name: str, command: Sequence[str], output: Path, environment: Mapping[
 
 
 def etlog(*arguments: str) -> list[str]:
-    """The command line of `etlog` in this very environment."""
+    """The command line of `etlog`, run by this interpreter."""
     return [sys.executable, "-m", "etlog", *arguments]

@@ -9,7 +9,7 @@ import redis
 from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import Kinds
 
-#: Seconds over which the rate is taken.
+#: Seconds over which the rate is measured.
 SPAN = 60.0
 
 
@@ -33,7 +33,7 @@ class Summary:
 
 
 class Summarizer:
-    """Looks at the log again and again."""
+    """Reads the log repeatedly, and knows the rate."""
 
     def __init__(self, client: Any, keys: Keys, kinds: Kinds) -> None:
         self._client = client

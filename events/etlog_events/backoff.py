@@ -68,4 +68,5 @@ class Backoff:
     @property
     def reason(self) -> str | None:
         """The error of the last attempt in words."""
-        return None if self.error is None else str(self.error) or type(self.error).__name__
+        error = self.error  # read once: another thread may set it meanwhile
+        return None if error is None else str(error) or type(error).__name__

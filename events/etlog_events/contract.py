@@ -1,14 +1,14 @@
 """The version of the contract that a log follows: its keys, their types, and what the scripts may do to them.
 
-Whoever writes to a log first notes the version, in the step of that first write. A part never touches a log that
-follows a newer one than it knows: the scripts refuse by themselves, and what only reads reads the version along.
+The first publish, or the first batch applied, notes the version in the same step. A part never touches a log that
+follows a newer one than it knows: every script that writes checks it, and what only reads reads the version along.
 """
 
 import re
 
 from etlog_events.errors import NewerContract
 
-#: The newest version that this release knows. Each script that writes holds the same number.
+#: The newest version that this release knows. The scripts hold the same number.
 VERSION = 1
 
 #: What a script says that refuses, after what the driver may put before it.
@@ -16,7 +16,7 @@ _REFUSAL = re.compile(r"(?:.*caused error: )?CONTRACT (\S+)", re.DOTALL)
 
 
 def check(held: bytes | None, log: str, part: str) -> None:
-    """Raise `NewerContract` unless `part` knows the version `held` that stands in the store; None: nothing is written.
+    """Raise `NewerContract` unless `part` knows the version `held` that the store holds; None: nothing is written yet.
 
     `part` is a package to upgrade, such as `etlog-api`.
     """

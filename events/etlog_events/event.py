@@ -167,6 +167,7 @@ def _spell(kind: str, metadata: dict[str, Any], time: str) -> bytes:
 
 
 _OWN_ARGUMENTS = frozenset({"size", "window", "error"})
+_HOLDS = "holds"
 _ONLY_JSON = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
@@ -183,10 +184,20 @@ def _encode_slowly(fields: dict[str, Any]) -> bytes:
     """By the standard library: integers past 64 bits, and a telling error for what is not JSON."""
     try:
         return _dump_slowly(fields).encode()
-    except UnicodeEncodeError as e:
-        raise InvalidEvent(f"metadata is not JSON-serializable: a text in it is not valid Unicode ({e.reason})") from e
     except (TypeError, ValueError, RecursionError) as e:
-        raise InvalidEvent(f"metadata is not JSON-serializable: {e}") from e
+        raise InvalidEvent(f"metadata is not JSON-serializable: {_fault_in(fields['metadata']) or e}") from e
+
+
+def _fault_in(metadata: Mapping[str, Any]) -> str | None:
+    """Which key of the metadata is not JSON, and why; None if each is by itself."""
+    for key, value in metadata.items():
+        try:
+            _dump_slowly({key: value}).encode()
+        except UnicodeEncodeError as e:
+            return f"key {_shown(key)} holds text that is not valid Unicode ({e.reason})"
+        except (TypeError, ValueError, RecursionError) as e:
+            return f"key {_shown(key)} {e}" if str(e).startswith(_HOLDS) else f"key {_shown(key)}: {e}"
+    return None
 
 
 def _dump_slowly(fields: dict[str, Any]) -> str:
@@ -199,7 +210,8 @@ def _as_orjson_does(value: object) -> object:
         return str(value)
     if isinstance(value, Enum):
         return value.value
-    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+    name = type(value).__name__
+    raise TypeError(f"{_HOLDS} {'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}")
 
 
 def _time_argument(time: datetime | str) -> str:

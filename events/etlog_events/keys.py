@@ -9,9 +9,12 @@ from dataclasses import dataclass
 #: The consumer group that mirrors the cursor, so that `XINFO GROUPS` shows the lag.
 GROUP = "etlog"
 
-#: Sorted set: the processes that share many logs -> until when each counts as alive, milliseconds since 1970. The
-#: one key that belongs to no log; in a cluster it has a slot of its own.
+#: Sorted set: the processes that share many logs -> until when each counts as alive, milliseconds since 1970. It
+#: belongs to no log; in a cluster it has its own slot.
 CONSUMERS = "etlog:consumers"
+
+#: String: version of the contract that those processes follow, in the same slot.
+CONSUMERS_CONTRACT = f"{{{CONSUMERS}}}:contract"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Running etlog's Lua scripts by their SHA, in one round trip with other commands where that is wanted.
 
-A store that does not know a script, because it was restarted, failed over or flushed, is given its text over the same
-connection, and what came from that call on is sent again: in order, and each script once, for one that was unknown has
-done nothing.
+A store that was restarted, failed over or flushed does not know a script. It is given the text, once, and the calls
+that it refused are sent again, with the plain commands behind the first of them: those ran too early. So beside calls
+of scripts, only commands that may run twice belong in a round trip: those that read, and WAIT.
 
     APPLY = Script.load("etlog_consumer:head.lua", "etlog_consumer:apply.lua")
     APPLY.run(client, keys, args)                                  blocking
@@ -40,7 +40,7 @@ class Script:
 
     @classmethod
     def load(cls, *parts: str) -> "Script":
-        """The script that these files are, one behind the other; a part is `package:name.lua`."""
+        """The script made of these files, in their order; a part is `package:name.lua`."""
         split = [part.partition(":") for part in parts]
         return cls("\n".join((files(package) / name).read_text() for package, _, name in split))
 
@@ -83,11 +83,11 @@ async def run_async(client: Any, *commands: Command) -> list[Any]:
 
     try:
         answers = await ask(commands)
-        while (first := _first_unknown(answers)) is not None:
-            without_errors(await ask(_loads(commands, answers)))
-            answers[first:] = await ask(commands[first:])
+        loads, again = _repeat(commands, answers)
+        if loads:
+            _put(answers, again, await ask([*loads, *(commands[place] for place in again)]))
     except BaseException:
-        await connection.disconnect()  # an answer may still be under way
+        await connection.disconnect(nowait=True)  # an answer may still be under way
         raise
     finally:
         await pool.release(connection)
@@ -98,8 +98,8 @@ async def run_async(client: Any, *commands: Command) -> list[Any]:
 def exchange(client: Any, commands: Sequence[Command]) -> Iterator[Callable[[], list[Any]]]:
     """Send `commands` together, and give the function that waits for their answers, to be called once.
 
-    An error that is an answer stands in its place among them. Whatever is raised inside ends the connection, for an
-    answer may still be under way on it.
+    An error that is an answer stands in its place among them. Whatever is raised inside ends the connection, because
+    an answer may still be under way on it.
     """
     pool = client.connection_pool
     connection = pool.get_connection()
@@ -107,28 +107,26 @@ def exchange(client: Any, commands: Sequence[Command]) -> Iterator[Callable[[], 
     def send(commands: Sequence[Command]) -> None:
         connection.send_packed_command(connection.pack_commands(commands))
 
-    def read(commands: Sequence[Command]) -> list[Any]:
+    def read(count: int) -> list[Any]:
         answers = []
-        for _ in commands:
+        for _ in range(count):
             try:
                 answers.append(connection.read_response())
             except ResponseError as e:
                 answers.append(e)
         return answers
 
-    def answers() -> list[Any]:
-        found = read(commands)
-        while (first := _first_unknown(found)) is not None:
-            loads = _loads(commands, found)
-            send(loads)
-            without_errors(read(loads))
-            send(commands[first:])
-            found[first:] = read(commands[first:])
-        return found
+    def take() -> list[Any]:
+        answers = read(len(commands))
+        loads, again = _repeat(commands, answers)
+        if loads:
+            send([*loads, *(commands[place] for place in again)])
+            _put(answers, again, read(len(loads) + len(again)))
+        return answers
 
     try:
         send(commands)
-        yield answers
+        yield take
     except BaseException:
         connection.disconnect()
         raise
@@ -144,14 +142,18 @@ def without_errors(answers: list[Any]) -> list[Any]:
     return answers
 
 
-def _first_unknown(answers: Sequence[Any]) -> int | None:
-    """Where the first answer stands that says that the store does not know a script."""
-    return next((place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)), None)
+def _repeat(commands: Sequence[Command], answers: Sequence[Any]) -> tuple[list[Command], list[int]]:
+    """The commands that make unknown scripts known, and the places of the commands to send behind them."""
+    unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+    shas = dict.fromkeys(commands[place][1] for place in unknown)
+    loads: list[Command] = [("SCRIPT", "LOAD", _texts[sha]) for sha in shas if sha in _texts]
+    ran = (place for place, command in enumerate(commands) if command[0] != "EVALSHA" and place > unknown[0])
+    return loads, sorted([*unknown, *ran]) if loads else []
 
 
-def _loads(commands: Sequence[Command], answers: Sequence[Any]) -> list[Command]:
-    """The commands that make the unknown scripts known."""
-    unknown = {
-        command[1] for command, answer in zip(commands, answers, strict=True) if isinstance(answer, NoScriptError)
-    }
-    return [("SCRIPT", "LOAD", _texts[sha]) for sha in unknown]
+def _put(answers: list[Any], places: Sequence[int], repeated: Sequence[Any]) -> None:
+    """Put what was answered to the loads and the repeated commands in place. Raises the first error of a load."""
+    loaded = len(repeated) - len(places)
+    without_errors(list(repeated[:loaded]))
+    for place, answer in zip(places, repeated[loaded:], strict=True):
+        answers[place] = answer

@@ -1,14 +1,21 @@
-"""What a producer raises beside the errors of the contract."""
+"""What a producer raises, beside the errors of `etlog_events.errors`, which draws the tree of all."""
 
-from etlog_events.errors import EtlogError, StoreRefused
+from etlog_events.errors import EtlogError, StoreRefused, StoreUnavailable
 
 
 class ProducerClosed(EtlogError, RuntimeError):
-    """Raised when `emit` is called after `close`."""
+    """Raised when an event is emitted after `close`."""
+
+    def __init__(self) -> None:
+        super().__init__("an event was emitted after close()")
 
 
 class SpoolFull(EtlogError):
-    """Raised by `emit` under `when_full="raise"` when neither memory nor the spool has room: the event is not taken."""
+    """Raised by `emit` under `when_full="raise"` when neither memory nor the spool has room for the event."""
+
+
+class NotAcknowledged(StoreUnavailable):
+    """Raised when the store has a batch, but disk or replica did not confirm it in time; it is sent again."""
 
 
 class AcksUnavailable(StoreRefused):

@@ -1,27 +1,27 @@
-"""What `emit` hands in: newest in memory, before that in the spool, in the order of the calls.
+"""What `emit` hands in: the newest events in memory, those before them in the spool, in the order of the calls.
 
-delivered … | backlog (sender, memory) | spool (disk) | inbox (memory) <- emit
+delivered … | unacked (sender, memory) | spool (disk) | inbox (memory) <- emit
 """
 
 import errno
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from etlog_producer.errors import ProducerClosed, SpoolFull
-from etlog_producer.spool.writer import Spool
+from etlog_producer.spool.writer import SpoolWriter
 
 logger = logging.getLogger("etlog.producer")
 
 #: What becomes of a new event when memory and spool are full.
 WhenFull = Literal["drop_newest", "block", "raise"]
 
-#: Events in the inbox at the most, and their bytes; more go to the spool. About 10 MiB of usual events.
+#: At most so many events and bytes are in memory; more go to the spool. About 10 MiB of usual events.
 INBOX_EVENTS = 50_000
 INBOX_BYTES = 16 * 1024 * 1024
 
@@ -32,7 +32,7 @@ SPILL_EVENTS = 1000
 class Inbox:
     """Takes encoded events from any thread, and gives them to the sender's, numbered 1, 2, 3 …"""
 
-    def __init__(self, spool: Spool, *, durable: bool, when_full: WhenFull, before: int = 0) -> None:
+    def __init__(self, spool: SpoolWriter, *, durable: bool, when_full: WhenFull, before: int = 0) -> None:
         #: Guards everything below but the end of the inbox; notified when something was delivered.
         self.changed = threading.Condition()
         #: Set when there may be something to send.
@@ -77,7 +77,7 @@ class Inbox:
         with self.changed:
             while True:
                 if self._drained:
-                    raise ProducerClosed("an event was emitted after close()")
+                    raise ProducerClosed
                 full = self._make_room()
                 if full is None and self._durable:
                     full = self._write(self.accepted + 1, [event])
@@ -86,7 +86,7 @@ class Inbox:
                     self._inbox_bytes += len(event)
                     return
                 if self._when_full == "raise":
-                    raise SpoolFull(f"the event was not taken, there is no room: {full}") from full
+                    raise SpoolFull(f"no room for the event: {full.strerror}") from full
                 if self._when_full == "drop_newest":
                     self._drop(full)
                     return
@@ -111,7 +111,7 @@ class Inbox:
         except OSError as e:
             if e.errno != errno.ENOSPC and not self._warned_of_disk:
                 self._warned_of_disk = True
-                logger.error("The spool cannot be written: %s", e, extra={"action": "spool_failed"})
+                logger.error("Cannot write to the spool: %s", e, extra={"action": "spool_failed"})
             return e
         return None
 
@@ -125,7 +125,9 @@ class Inbox:
         self.dropped += 1
         if self.dropped == 1:
             logger.warning(
-                "No room for new events, they are dropped and counted: %s", why, extra={"action": "events_dropped"}
+                "No room for new events; they are dropped and counted: %s",
+                why.strerror,
+                extra={"action": "events_dropped"},
             )
 
     def _put_late(self, event: bytes) -> None:
@@ -134,7 +136,7 @@ class Inbox:
             for place, left in enumerate(self._inbox if self._drained else ()):
                 if left is event:
                     del self._inbox[place]
-                    raise ProducerClosed("an event was emitted after close()")
+                    raise ProducerClosed
 
     def take(self, limit: int, *, from_spool: bool) -> tuple[int, list[bytes]]:
         """The next events for the sender, at most `limit`: number of the first, and the events.
@@ -162,13 +164,14 @@ class Inbox:
         with suppress(OSError):  # nothing depends on the note
             self._spool.mark(surely)
 
-    def renew(self, spool: Callable[[], Spool]) -> bool:
-        """Begin anew with the number 1 under another id, if no event here has a number yet. Tells whether it did."""
+    def renew(self, spool: SpoolWriter) -> bool:
+        """Begin anew with the number 1 and the spool of another id, if no event here has a number yet. Tells whether it
+        did."""
         if self.spooled or (self._durable and self._inbox):
             return False
         self._spool.release(self._left)
         self._spool.close()
-        self._spool = spool()
+        self._spool = spool
         self._left = self._given = 0
         return True
 
@@ -190,7 +193,7 @@ class Inbox:
         return paths, failed
 
     def _keep(self, first: int, events: Sequence[bytes]) -> int:
-        """Write what is not in the spool, past its bound if need be: better some disk more than events less."""
+        """Write what is not in the spool, past its limit if need be: disk space matters less than events."""
         missing = [i for i in range(len(events)) if not self._spool.holds(first + i)]
         if not missing:
             return 0
@@ -199,10 +202,10 @@ class Inbox:
             for i in range(start, end, SPILL_EVENTS):
                 self._spool.append(first + i, events[i : min(end, i + SPILL_EVENTS)], bounded=False)
         except OSError as e:
-            logger.error("The spool cannot be written: %s", e, extra={"action": "spool_failed"})
+            logger.error("Cannot write to the spool: %s", e, extra={"action": "spool_failed"})
             return sum(not self._spool.holds(first + i) for i in missing)
         return 0
 
     def abandon(self) -> None:
-        """This process was forked off: the files are the parent's."""
+        """This process was forked off: the files belong to the parent."""
         self._spool.close()

@@ -1,7 +1,6 @@
-"""The library's front: `Producer`."""
+"""`Producer`: what an ETL stage publishes its events with."""
 
 import logging
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -16,14 +15,14 @@ from etlog_events.keys import Keys
 from etlog_events.settings import Settings, log_name, store_url
 
 from etlog_producer import process
-from etlog_producer.acks import Acks
+from etlog_producer.delivery import Delivery, Stats
 from etlog_producer.errors import AcksUnavailable, ProducerClosed
 from etlog_producer.inbox import WhenFull
-from etlog_producer.publish import Published, Publisher
+from etlog_producer.publish import Acks, Publisher
 from etlog_producer.sender import Sender
-from etlog_producer.spool.writer import MAX_BYTES, Folder
+from etlog_producer.spool.recovery import Recovery
+from etlog_producer.spool.writer import MAX_BYTES, SpoolFolder
 from etlog_producer.stage import Stage
-from etlog_producer.stats import Stats
 from etlog_producer.unacked import BATCH_EVENTS
 
 logger = logging.getLogger("etlog.producer")
@@ -31,27 +30,27 @@ logger = logging.getLogger("etlog.producer")
 #: Seconds that `close()` and the end of the process wait for the store.
 CLOSE_TIMEOUT = 5.0
 
-
 #: Batches that are sent together. A busy stage lets the sender's thread work only every 5 ms, so it must carry much at
-#: a time to keep up; and where each must be confirmed, a disk confirms once a second, however much it is.
+#: a time to keep up; and a disk confirms once a second, however much that is.
 BATCHES, CONFIRMED_BATCHES = 8, 20
 
 
 class Producer:
-    """Publishes the events of this process to a log. Make one a process, and share it between threads.
+    """Publishes the events of this process to a log. Make one per process, and share it between threads.
 
-    `url` is the address of the store and `log` the name of the log; the settings `ETLOG_REDIS_URL` and `ETLOG_NAME`
-    hold where they are not given. Nothing is sent before the first event.
+    `url` is the address of the store, `log` the name of the log, `spool_dir` the folder for events on disk. What is
+    not given comes from `settings`, and without those from the environment: `ETLOG_REDIS_URL`, `ETLOG_NAME`,
+    `ETLOG_SPOOL_DIR`. The categories always come from there. Nothing is sent before the first event.
 
     `acks` says when an event counts as delivered: `"memory"`, the store answered; `"fsync"`, it is on the store's
-    disk (Redis 7.2 or Valkey, with `appendonly yes`); `"replica"`, a replica has it. With `durable` an event is in a
+    disk (Redis 7.2 or Valkey, with `appendonly yes`); `"replica"`, a replica has it. With `durable`, an event is in a
     file before `emit` returns, so that even SIGKILL of this process loses nothing. What does not fit in memory goes
-    to files under `spool_dir` (`ETLOG_SPOOL_DIR`), at most `spool_bytes` for one log; `when_full` says what becomes
-    of an event when those are full as well: `"drop_newest"` counts and forgets it, `"block"` makes `emit` wait,
-    `"raise"` makes it raise `SpoolFull`.
+    to files in `spool_dir`, at most `spool_bytes` for one log; `when_full` says what happens to an event when those
+    are full as well: `"drop_newest"` counts and forgets it, `"block"` makes `emit` wait, `"raise"` makes it raise
+    `SpoolFull`.
 
     `resume` continues the numbers of a producer that is gone, given its id and the number of an event: what is emitted
-    now must be what it emitted after that one. What the store has of it is recognized.
+    now must be what that one emitted next. Events that the store already has are recognized.
 
     Raises `SettingsError`, naming what is wrong.
     """
@@ -67,8 +66,10 @@ class Producer:
         spool_dir: str | Path | None = None,
         spool_bytes: int = MAX_BYTES,
         resume: tuple[str, int] | None = None,
+        settings: Settings | None = None,
     ) -> None:
-        settings = Settings.from_environment()
+        if settings is None:
+            settings = Settings.from_environment()
         self._url = settings.redis_url if url is None else _argument("url", store_url, url)
         self._keys = settings.keys if log is None else Keys(_argument("log", log_name, log))
         self._kinds = settings.kinds
@@ -76,7 +77,7 @@ class Producer:
         self._when_full: WhenFull = _choice("when_full", get_args(WhenFull), when_full)
         self._durable = durable
         self._spool_bytes = spool_bytes
-        self._folder = Folder(
+        self._folder = SpoolFolder(
             Path(settings.spool_dir if spool_dir is None else spool_dir).absolute() / self._keys.name,
             self._keys.name,
             store.shown(self._url),
@@ -86,30 +87,23 @@ class Producer:
                 self._folder.make()
             except OSError as e:
                 raise SettingsError(
-                    f"durable=True needs a folder for its files, but {self._folder.path} cannot be made "
-                    f"({e.strerror}); name another with spool_dir or ETLOG_SPOOL_DIR"
+                    f"durable=True requires a folder for its files, but {self._folder.path} cannot be created "
+                    f"({e.strerror}); choose another with spool_dir or ETLOG_SPOOL_DIR"
                 ) from e
         self._closed = False
         self._begin(resume)
-        process.follow(self)
+        process.track(self)
 
-    def begin_again(self) -> None:
-        """Start over in a process that was forked off: under an id of its own, without the parent's events."""
+    def restart_after_fork(self) -> None:
+        """Start over in a process that was forked off: under another id, without the parent's events."""
         if not self._closed:
             self._sender.abandon()
             self._begin()
 
     def _begin(self, resume: tuple[str, int] | None = None) -> None:
         client = store.connect(self._url, part="producer", log=self._keys.name)
-        self._publisher = Publisher(client, self._keys, self._acks)
-
-        def publish(producer: str, first: int, events: Sequence[bytes], skip: bool) -> Published:
-            # By way of `self`: the sender's thread keeps a producer alive that its owner let go of before the end.
-            return self._publisher(producer, first, events, skip=skip)
-
-        self._sender = Sender(
-            publish,
-            client.connection_pool.disconnect,
+        publish = Publisher(client, self._keys, self._acks)
+        delivery = Delivery(
             self._folder,
             spool_bytes=self._spool_bytes,
             durable=self._durable,
@@ -117,6 +111,7 @@ class Producer:
             batch_events=BATCH_EVENTS * (BATCHES if self._acks == "memory" else CONFIRMED_BATCHES),
             resume=resume,
         )
+        self._sender = Sender(publish, delivery, Recovery(self._folder, publish), owner=self)
 
     @property
     def id(self) -> str:
@@ -136,7 +131,7 @@ class Producer:
         time: datetime | str | None = None,
         **metadata: Any,
     ) -> None:
-        """Accept an event, to be delivered in the background; takes microseconds and never waits for the store.
+        """Accept an event, to be delivered in the background; takes microseconds and never blocks on the store.
 
         `size` is the number of records in the set, `window` its start and end (aware datetimes or RFC 3339 texts),
         `error` what failed, `time` when it happened (now if not given); further keywords are kept as metadata.
@@ -145,25 +140,26 @@ class Producer:
         """
         text = new_text(kind, size, window, error, time, metadata, self._kinds)
         if self._closed:
-            raise ProducerClosed("an event was emitted after close()")
+            raise ProducerClosed
         self._sender.put(text)
 
     def publish(self, event: Event) -> None:
         """Accept an event that was made or decoded before, as `emit` does.
 
-        Raises `InvalidEvent` for more than 64 KiB or metadata that is no JSON; `ProducerClosed` after `close`.
+        Raises `InvalidEvent` for more than 64 KiB or metadata that is not JSON-serializable; `ProducerClosed` and
+        `SpoolFull` as `emit` does.
         """
         if self._closed:
-            raise ProducerClosed("an event was emitted after close()")
+            raise ProducerClosed
         self._sender.put(event.encode())
 
     def stats(self) -> Stats:
-        """The producer's books: what it accepted, and where each of those events is now."""
+        """The producer's accounts: what it accepted, and where each of those events is now."""
         return self._sender.stats
 
     @property
     def last_error(self) -> str | None:
-        """Why the store took nothing at the last attempt; None while it takes what it is given."""
+        """Why the last attempt to publish failed; None if it succeeded."""
         return self._sender.last_error
 
     def stage(self, prefix: str, *, window: WindowPair | None = None) -> Stage:
@@ -171,8 +167,9 @@ class Producer:
 
         Raises `InvalidEvent` for a prefix that no kind begins with.
         """
-        if prefix not in self._kinds.categories.values():
-            raise InvalidEvent(f"unknown prefix {prefix!r}; it is one of {', '.join(self._kinds.categories.values())}")
+        prefixes = self._kinds.categories.values()
+        if prefix not in prefixes:
+            raise InvalidEvent(f"unknown prefix {prefix!r}; a prefix is one of {', '.join(prefixes)}")
         return Stage(self.emit, prefix, window)
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -180,7 +177,8 @@ class Producer:
 
         Returns whether it does. Without a timeout it waits as long as the store is away. Raises `AcksUnavailable`
         when the store cannot give the acknowledgement that was asked for, and `NewerContract` when the log follows
-        one that this version does not know: both keep the events and try again, as long as the process lives.
+        a contract that this version does not know. After either of them the producer keeps the events and goes on
+        trying.
         """
         return self._sender.flush(timeout)
 
@@ -193,7 +191,7 @@ class Producer:
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Deliver what waits, at most `timeout` seconds, and stop. What could not be delivered goes to spool files.
 
-        A producer that delivered all of its own then spends what is left of the time on files that others left.
+        A producer that has delivered all its events spends the rest of the time on spool files that others left.
         """
         if self._closed:
             return
@@ -204,9 +202,10 @@ class Producer:
         paths, unwritten = self._sender.stop(max(0.0, deadline - monotonic()))
         stats = self._sender.stats
         if stats.spooled or unwritten or stats.dropped or stats.lost:
-            kept = f"{stats.spooled} events undelivered, kept in {', '.join(map(str, paths)) or 'no file'}"
+            kept = f", kept in {', '.join(map(str, paths))}" if paths else ""
             logger.warning(
-                "Closed with %s; %d dropped, %d lost; the store is %s",
+                "Closed with %d events undelivered%s; %d dropped, %d lost; the store is %s",
+                stats.spooled,
                 kept,
                 stats.dropped,
                 stats.lost,

@@ -2,19 +2,19 @@
 --
 -- EVALSHA <sha> 4 events producers contract retired  producer first mode  event [event ...]
 --
---   events     stream  one entry an event: event, producer, seq
+--   events     stream  one entry per event: event, producer, seq
 --   producers  hash    <producer>:published -> last sequence number that this script appended for it
---   contract   string  version of the contract that the log follows; set by whoever writes first
---   retired    hash    producer -> "number dead lost seen": the record of one that was idle for long; it comes back
+--   contract   string  version of the contract that the log follows; set by the first write
+--   retired    hash    producer -> "number dead lost seen": the record of one that was idle for long; moved back here
 --   producer           the producer's id
 --   first              sequence number of the first event; the others follow on
 --   mode               "follow": refuse a batch that leaves a gap; "skip": take it, the missing numbers are gone
 --   event              canonical JSON; without any, the call only tells whether the store holds all before `first`
 --
--- Returns {"OK", last} with the last number now held, or {"GAP", held} with the number to follow on from; nothing
--- was changed then. An error that begins with CONTRACT and the log's version says that this script does not know it:
--- nothing was changed, and whoever publishes is to be upgraded. Events at or below the number held are not appended
--- again, so a batch may be sent twice.
+-- Returns {"OK", last} with the last number now held, or {"GAP", held} with the number to follow on from; then nothing
+-- was changed. An error that begins with CONTRACT and the log's version says that this script does not know it: nothing
+-- was changed, and the publisher must be upgraded. Events at or below the number held are not appended again, so a batch
+-- may be sent twice.
 -- All that can fail is read before the first write: what a script has written before an error stays written.
 
 local CONTRACT = 1
@@ -25,8 +25,8 @@ local HEADER = 3
 
 local version = redis.call('GET', contract)
 if version and not (version:match('^%d+$') and tonumber(version) <= CONTRACT) then
-  return redis.error_reply('CONTRACT ' .. version .. ' is what the log follows, this script knows none above '
-    .. CONTRACT .. ': upgrade what publishes')
+  return redis.error_reply('CONTRACT ' .. version .. ' is newer than ' .. CONTRACT
+    .. ', the newest one that this script knows: upgrade the publisher')
 end
 
 local field = producer .. ':published'

@@ -1,91 +1,98 @@
-"""One call of `publish.lua`: a batch of one producer's events, appended exactly once however often it is sent."""
+"""Publishing a batch: one producer's events, appended exactly once however often they are sent.
+
+A batch counts as delivered once the store has answered, once it is on the store's disk, or once a replica has it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha1
-from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
-from etlog_events import contract
+from etlog_events import contract, scripts
 from etlog_events.keys import Keys
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ResponseError
 
-from etlog_producer import acks as acknowledgement
-from etlog_producer.acks import Acks
+from etlog_producer.errors import AcksUnavailable, NotAcknowledged
 
-SCRIPT = files(__package__).joinpath("publish.lua").read_text()
+#: When a batch counts as delivered: the store answered, it is on the store's disk, a replica has it.
+Acks = Literal["memory", "fsync", "replica"]
 
-_SHA = sha1(SCRIPT.encode()).hexdigest()  # noqa: S324 - the store's name for a script, not a secret
+PUBLISH = scripts.Script.load("etlog_producer:publish.lua")
 
 #: Events in one call of the script: the store does nothing else meanwhile. A longer batch travels as several calls.
 CALL_EVENTS = 500
 
+#: Milliseconds to wait for the disk or the replica. A store that syncs every second needs up to two; less than the
+#: time after which a silent connection is given up.
+ACK_TIMEOUT_MS = 3000
+
+#: What follows a batch on its connection, so that the answer says whether the batch is confirmed.
+_CONFIRM: dict[Acks, scripts.Command] = {
+    "fsync": ("WAITAOF", 1, 0, ACK_TIMEOUT_MS),
+    "replica": ("WAIT", 1, ACK_TIMEOUT_MS),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The answer: `held` is the producer's last number in the store; `gap` says that the batch was refused for
-    not following on from it."""
+    """The answer: `held` is the producer's last number in the store; `gap` says that the batch was refused because it
+    does not follow on from it."""
 
     held: int
     gap: bool
 
 
 class Publisher:
-    """Publishes to one log through a client of the store. `acks` says when a batch counts as delivered."""
+    """Publishes to one log through a client of the store; `acks` says when a batch counts as delivered."""
 
     def __init__(self, client: Any, keys: Keys, acks: Acks = "memory") -> None:
         self._client = client
         self._log = keys.name
         self._keys = (keys.events, keys.producers, keys.contract, keys.retired)
         self._acks = acks
-        self._wait = acknowledgement.command(acks)
+        self._confirm = _CONFIRM.get(acks)
 
     def __call__(self, producer: str, first: int, events: Sequence[bytes], *, skip: bool = False) -> Published:
-        """Send `events`, numbered from `first`; none asks only what is held. With `skip` a gap before `first` is given
-        up instead of refused.
+        """Send `events`, numbered from `first`; without any, only ask what the store holds. With `skip`, a gap before
+        `first` is given up instead of refused.
 
-        Raises the driver's errors, those of `acks`, and `NewerContract`; after any of them the same call may be made
-        again.
+        Raises the driver's errors, `NotAcknowledged`, `AcksUnavailable` and `NewerContract`; after any of them the
+        same call may be made again.
         """
-        try:
-            return self._load_and_call(producer, first, events, skip)
-        except ResponseError as e:
-            newer = contract.refusal(e, self._log, "etlog-producer")
-            if newer is None:
-                raise
-            raise newer from e
-
-    def _load_and_call(self, producer: str, first: int, events: Sequence[bytes], skip: bool) -> Published:
-        try:
-            return self._call(producer, first, events, skip)
-        except NoScriptError:  # a store that was restarted, or another one
-            self._client.script_load(SCRIPT)
-            return self._call(producer, first, events, skip)
-
-    def _call(self, producer: str, first: int, events: Sequence[bytes], skip: bool) -> Published:
-        wait = self._wait if events else None
-        if wait is None and len(events) <= CALL_EVENTS:
-            return _read(self._client.execute_command(*self._command(producer, first, events, skip)))
-        pipe = self._client.pipeline(transaction=False)
+        calls = []
         for start in range(0, max(len(events), 1), CALL_EVENTS):
+            mode = "skip" if skip and start == 0 else "follow"
             part = events[start : start + CALL_EVENTS]
-            pipe.execute_command(*self._command(producer, first + start, part, skip and start == 0))
-        if wait is not None:
-            pipe.execute_command(*wait)
-        answers = pipe.execute(raise_on_error=False)
-        confirmed = answers.pop() if wait is not None else None
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        result = next((published for published in map(_read, answers) if published.gap), _read(answers[-1]))
-        if wait is not None and not result.gap:
-            acknowledgement.check(self._acks, confirmed)
-        return result
+            calls.append(PUBLISH.call(self._keys, (producer, first + start, mode, *part)))
+        confirm = (self._confirm,) if self._confirm and events else ()
+        try:
+            answers = scripts.run(self._client, *calls, *confirm)
+        except ResponseError as e:
+            meaning = self._meaning(e)
+            if meaning is None:
+                raise
+            raise meaning from e
+        outcome, held = answers[len(calls) - 1]  # of the last call: behind one that leaves a gap, each leaves one
+        published = Published(held=int(held), gap=outcome == b"GAP")
+        if confirm and not published.gap:
+            self._check_confirmed(answers[-1])
+        return published
 
-    def _command(self, producer: str, first: int, events: Sequence[bytes], skip: bool) -> tuple[Any, ...]:
-        return ("EVALSHA", _SHA, len(self._keys), *self._keys, producer, first, "skip" if skip else "follow", *events)
+    def disconnect(self) -> None:
+        """Break the connections. A call that another thread is making fails, and its answer reaches no later call."""
+        self._client.connection_pool.disconnect()
 
+    def _meaning(self, error: ResponseError) -> Exception | None:
+        """The error of etlog that `error` stands for, None if there is none."""
+        text = str(error).lower()
+        if "waitaof" in text and ("unknown command" in text or "appendonly is disabled" in text):
+            return AcksUnavailable(
+                f"acks={self._acks!r} requires a store with WAITAOF (Redis 7.2 or Valkey) and appendonly yes, "
+                f"but this one answered: {error}"
+            )
+        return contract.refusal(error, self._log, "etlog-producer")
 
-def _read(answer: Any) -> Published:
-    outcome, held = answer
-    return Published(held=int(held), gap=outcome == b"GAP")
+    def _check_confirmed(self, answer: Any) -> None:
+        if self._acks == "fsync" and int(answer[0]) < 1:
+            raise NotAcknowledged("the store did not write the batch to its disk in time")
+        if self._acks == "replica" and int(answer) < 1:
+            raise NotAcknowledged("no replica confirmed the batch in time")

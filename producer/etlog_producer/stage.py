@@ -33,7 +33,7 @@ class Stage:
     """Emits the events of one set: `with producer.stage("AllocationSet", window=w) as stage:`.
 
     An exception that leaves the block becomes a `ComputeError` event, one that leaves `reconciling()` a
-    `ReconcileError` event; both are raised on. `KeyboardInterrupt` and the like are no failure of the set.
+    `ReconcileError` event; both are raised on. `KeyboardInterrupt` and the like are not failures of the set.
     """
 
     def __init__(self, emit: Emit, prefix: str, window: WindowPair | None) -> None:
@@ -64,7 +64,7 @@ class Stage:
 
     @contextmanager
     def reconciling(self) -> Iterator[None]:
-        """A block whose failure is one of reconciliation."""
+        """A block whose failure is a failure of reconciliation."""
         try:
             yield
         except Exception as e:

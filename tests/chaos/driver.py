@@ -14,7 +14,7 @@ import orjson
 import redis
 from chaos.faults import Fault, schedule
 from chaos.parts import Part, Parts
-from etlog.verify import verify
+from etlog.verification import verify
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from support.servers import wait_until

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
@@ -18,15 +17,6 @@ from support.servers import free_port
 COMMANDS = ("emit", "consume", "serve", "log", "sample", "dev")
 
 WINDOW = ("--start", "2022-06-03T10:00:00Z", "--end", "2022-06-03T11:00:00Z")
-
-
-@pytest.fixture(autouse=True)
-def own_process() -> Iterator[None]:
-    """A command sets up the environment of its process, which is that of all tests here."""
-    environment = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(environment)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -252,3 +242,15 @@ def test_a_bad_option_is_named_as_the_option(
 
     assert "--port" in said
     assert "ETLOG_PORT" not in said
+
+
+@pytest.mark.parametrize("command", [["log"], ["log", "--follow"], ["status"], ["bugreport"]], ids=" ".join)
+def test_an_api_that_is_not_there_is_one_sentence(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the password that may stand in its address."""
+    port = free_port()
+
+    said = refused(capsys, *command, "--url", f"http://user:hunter2@127.0.0.1:{port}")
+
+    assert said.startswith(f"etlog: the API at http://127.0.0.1:{port} cannot be reached")
+    assert said.endswith("; name another with --url or ETLOG_URL\n")
+    assert "hunter2" not in said

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -9,15 +10,10 @@ import redis
 from etlog_events.keys import Keys
 from etlog_producer import Producer
 from support import commands
-from support.samples import WINDOW
+from support.samples import WINDOW, saved
 from support.servers import Server, wait_until
 
-
-@pytest.fixture(autouse=True)
-def store(monkeypatch: pytest.MonkeyPatch, store_url: str, keys: Keys) -> None:
-    """The commands find the test's own log."""
-    monkeypatch.setenv("ETLOG_REDIS_URL", store_url)
-    monkeypatch.setenv("ETLOG_NAME", keys.name)
+pytestmark = pytest.mark.usefixtures("own_log")
 
 
 @pytest.mark.timed
@@ -80,3 +76,29 @@ def test_lines_below_the_level_are_left_out(monkeypatch: pytest.MonkeyPatch, cli
         command.stop()
 
     assert command.shown == ""
+
+
+def test_the_log_that_an_option_names_is_the_only_one(
+    store_url: str, client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An option wins, also over the names of several logs."""
+    monkeypatch.setenv("ETLOG_NAMES", "one,two")
+    client.xadd(keys.events, {"event": saved(1)})
+    with commands.running("consume", "--redis-url", store_url, "--log", keys.name) as consuming:
+        consuming.wait_for(f"applies log {keys.name}")
+        wait_until(lambda: client.hget(keys.stats, "applied") == b"1", what="the event to be applied")
+    assert "Share" not in consuming.shown
+
+
+def test_a_port_for_metrics_that_is_taken_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the address, the reason and the setting."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("ETLOG_METRICS_PORT", str(port))
+
+        ended = commands.run("consume")
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.endswith(
+        f"etlog: cannot listen on 127.0.0.1:{port}: Address already in use; name another port in ETLOG_METRICS_PORT\n"
+    )

@@ -1,4 +1,4 @@
-"""`etlog dead`: refused entries are looked at, mended, put back or dropped, each in one step."""
+"""`etlog dead`: refused entries are listed, shown, repaired, requeued or dropped, each in one step."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 from etlog.__main__ import run
-from etlog.verify import verify
+from etlog.verification import verify
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
 from etlog_producer.publish import Publisher
@@ -21,16 +21,14 @@ Dead = Callable[..., int]
 
 
 @pytest.fixture
-def etlog_dead(store_url: str, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> Dead:
+def etlog_dead(own_log: None) -> Dead:
     """Runs the command on the test's log, and returns its exit code."""
-    monkeypatch.setenv("ETLOG_REDIS_URL", store_url)
-    monkeypatch.setenv("ETLOG_NAME", keys.name)
     return lambda *arguments: run(["dead", *arguments])
 
 
 @pytest.fixture
 def ids(client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None]) -> list[str]:
-    """The ids of three dead letters: one misspelt, one of an unknown kind, one without any sense."""
+    """The ids of three dead letters: one is not JSON, one has an unknown kind, one is not text."""
     Publisher(client, keys)(
         "p", 1, [saved(1), b"[oops", saved(2).replace(b"AllocationSet", b"CloudCostSet"), b"\xff", saved(3)]
     )
@@ -57,13 +55,13 @@ def test_they_are_listed_with_their_reasons(
 def test_one_is_shown_with_all_that_was_kept(
     ids: list[str], etlog_dead: Dead, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is no text is escaped."""
+    """What is not text is escaped."""
     assert etlog_dead("show", ids[2]) == 0
 
     assert json.loads(capsys.readouterr().out)["raw"] == "\\xff"
 
 
-def test_a_mended_one_is_applied(
+def test_a_repaired_one_is_applied(
     ids: list[str],
     etlog_dead: Dead,
     client: redis.Redis,
@@ -73,9 +71,9 @@ def test_a_mended_one_is_applied(
     tmp_path: Path,
 ) -> None:
     """Under a new id, without the number, and the letter is gone."""
-    (tmp_path / "mended.json").write_bytes(saved(7) + b"\n")
+    (tmp_path / "repaired.json").write_bytes(saved(7) + b"\n")
     assert etlog_dead("requeue", ids[0], "--event", saved(6).decode()) == 0
-    assert etlog_dead("requeue", ids[2], "--file", str(tmp_path / "mended.json")) == 0
+    assert etlog_dead("requeue", ids[2], "--file", str(tmp_path / "repaired.json")) == 0
 
     assert len(dead(client, keys)) == 1
     assert entries(client, keys)[-1].producer == ""
@@ -86,7 +84,7 @@ def test_a_mended_one_is_applied(
     assert verify(client, keys).faults == []
 
 
-def test_all_of_a_new_category_are_put_back(
+def test_all_of_a_new_category_are_requeued(
     ids: list[str],
     etlog_dead: Dead,
     client: redis.Redis,
@@ -94,7 +92,7 @@ def test_all_of_a_new_category_are_put_back(
     store_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The consumer that knows it is started with the setting; the letters of before are applied then."""
+    """A consumer with the new setting then applies them."""
     monkeypatch.setenv("ETLOG_CATEGORIES", "cloudcost=CloudCostSet")
     kinds = Settings.from_environment().kinds
 

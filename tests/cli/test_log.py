@@ -1,21 +1,29 @@
 """`etlog log`: the API's answer as a table that fits, or as it is."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import redis
 from etlog.__main__ import run
 from etlog.client import Client
-from etlog.log import ENDLESS, WIDE, table
+from etlog.commands.log import ENDLESS, WIDE, table
+from etlog_events.event import Event
+from etlog_events.keys import Keys
 from support import commands
-from support.samples import DOCUMENTED
-from support.servers import free_port
+from support.apis import api_process
+from support.consumers import CaughtUp, Consuming
+from support.samples import DOCUMENTED, saved
+from support.servers import PATIENCE, wait_until
 
 ANSWER = (
     b'{"code":200,"data":{"allocation":['
@@ -28,7 +36,7 @@ ANSWER = (
 EMPTY = b'{"code":200,"data":{"allocation":[],"asset":[],"counters":{}}}'
 
 
-class Api:
+class FakeApi:
     """Something that answers by HTTP whatever it is told, and keeps what it was asked."""
 
     def __init__(self, port: int) -> None:
@@ -44,7 +52,7 @@ def signals(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def api() -> Iterator[Api]:
+def fake() -> Iterator[FakeApi]:
     """An API of the test's own."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -60,7 +68,7 @@ def api() -> Iterator[Api]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        answering = Api(server.server_port)
+        answering = FakeApi(server.server_port)
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield answering
@@ -153,7 +161,7 @@ def test_what_an_event_holds_cannot_touch_the_screen() -> None:
     assert r'note="\x7f\x85"' in line
 
 
-def test_a_warning_ends_the_table(api: Api) -> None:
+def test_a_warning_ends_the_table(fake: FakeApi) -> None:
     """It tells how the table may mislead, and cannot touch the screen either."""
     body = answer(event(error="e"), warning="the store is away \x1b[2J")
 
@@ -166,11 +174,11 @@ def test_an_empty_log_is_said_to_be_empty() -> None:
 
 
 @pytest.mark.parametrize("columns", [80, 200])
-def test_a_terminal_is_filled_to_its_width_at_the_most(columns: int, api: Api) -> None:
+def test_a_terminal_is_filled_to_its_width_at_the_most(columns: int, fake: FakeApi) -> None:
     """On a terminal the kinds are coloured."""
-    api.body = ANSWER
+    fake.body = ANSWER
 
-    with commands.running("log", "--url", api.url, columns=columns) as command:
+    with commands.running("log", "--url", fake.url, columns=columns) as command:
         assert command.wait() == 0
 
     lines = command.shown.splitlines()
@@ -179,46 +187,46 @@ def test_a_terminal_is_filled_to_its_width_at_the_most(columns: int, api: Api) -
     assert "\x1b[32m" in command.printed
 
 
-def test_out_of_a_terminal_an_event_is_one_plain_line(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+def test_out_of_a_terminal_an_event_is_one_plain_line(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     """For `grep` and its like."""
-    api.body = answer(event(error="no prices " * 40), event(error="[red]alarm"))
+    fake.body = answer(event(error="no prices " * 40), event(error="[red]alarm"))
 
-    assert run(["log", "--url", api.url]) == 0
+    assert run(["log", "--url", fake.url]) == 0
 
     printed = capsys.readouterr()
-    assert printed.out.splitlines() == shown(api.body, ENDLESS)
+    assert printed.out.splitlines() == shown(fake.body, ENDLESS)
     assert len(printed.out.splitlines()) == 3
     assert printed.err == ""
 
 
-def test_json_is_the_answer_to_the_byte(api: Api) -> None:
+def test_json_is_the_answer_to_the_byte(fake: FakeApi) -> None:
     """And a new line, for the terminal's sake."""
-    api.body = b' {"data" : {"allocation":[],"counters":{}, "caf\xc3\xa9":[1.50]}} '
+    fake.body = b' {"data" : {"allocation":[],"counters":{}, "caf\xc3\xa9":[1.50]}} '
 
-    ended = commands.run("log", "--json", "--url", api.url)
+    ended = commands.run("log", "--json", "--url", fake.url)
 
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.encode() == api.body + b"\n"
+    assert ended.stdout.encode() == fake.body + b"\n"
 
 
-def test_the_filters_are_passed_on(api: Api) -> None:
+def test_the_filters_are_passed_on(fake: FakeApi) -> None:
     """As the API knows them; those that are not given are left out."""
-    run(["log", "--url", api.url, "--kind", "Saved,a&b", "--window", "2022-06-03T10:00:00Z,today", "--limit", "5"])
-    Client(api.url + "/").get("/model/etl/log")
+    run(["log", "--url", fake.url, "--kind", "Saved,a&b", "--window", "2022-06-03T10:00:00Z,today", "--limit", "5"])
+    Client(fake.url + "/").get("/model/etl/log", {})
 
-    assert api.asked == [
+    assert fake.asked == [
         ("/model/etl/log", {"kind": ["Saved,a&b"], "window": ["2022-06-03T10:00:00Z,today"], "limit": ["5"]}, None),
         ("/model/etl/log", {}, None),
     ]
 
 
-def test_the_token_of_the_environment_is_sent(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_of_the_environment_is_sent(fake: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first, if there are several."""
     monkeypatch.setenv("ETLOG_API_TOKEN", "sesame-open-sesame,another-sesame-open")
-    monkeypatch.setenv("ETLOG_URL", api.url)
+    monkeypatch.setenv("ETLOG_URL", fake.url)
 
     assert run(["log"]) == 0
-    assert api.asked[0][2] == "Bearer sesame-open-sesame"
+    assert fake.asked[0][2] == "Bearer sesame-open-sesame"
 
 
 @pytest.mark.parametrize(
@@ -236,37 +244,24 @@ def test_the_token_of_the_environment_is_sent(api: Api, monkeypatch: pytest.Monk
     ],
 )
 def test_an_answer_that_is_none_is_one_sentence(
-    status: int, body: bytes, code: int, message: str, api: Api, capsys: pytest.CaptureFixture[str]
+    status: int, body: bytes, code: int, message: str, fake: FakeApi, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What the API says of a question, or that somebody else answers at this address."""
-    api.status, api.body = status, body
+    """What the API says of a question, or that another server is at this address."""
+    fake.status, fake.body = status, body
 
-    assert run(["log", "--url", api.url]) == code
+    assert run(["log", "--url", fake.url]) == code
     printed = capsys.readouterr()
     assert printed.out == ""
     assert message in printed.err
     assert len(printed.err.splitlines()) == 1
 
 
-def test_an_api_that_is_not_there_is_one_sentence() -> None:
-    """Without the password that may stand in its address."""
-    port = free_port()
-
-    ended = commands.run("log", "--url", f"http://user:hunter2@127.0.0.1:{port}")
-
-    assert ended.returncode == 2
-    assert ended.stdout == ""
-    assert ended.stderr.startswith(f"etlog: the API at http://127.0.0.1:{port} cannot be reached")
-    assert ended.stderr.endswith("; name another with --url or ETLOG_URL\n")
-    assert len(ended.stderr.splitlines()) == 1
-
-
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "json"])
-def test_a_reader_that_has_seen_enough_hears_nothing_of_it(options: list[str], api: Api) -> None:
+def test_a_reader_that_has_seen_enough_sees_no_error(options: list[str], fake: FakeApi) -> None:
     """`etlog log | head -1` ends silently."""
-    api.body = answer(*[event(error=f"no prices {number}") for number in range(5000)])
+    fake.body = answer(*[event(error=f"no prices {number}") for number in range(5000)])
 
-    command = [sys.executable, "-m", "etlog", "log", "--url", api.url, *options]
+    command = [sys.executable, "-m", "etlog", "log", "--url", fake.url, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -274,3 +269,77 @@ def test_a_reader_that_has_seen_enough_hears_nothing_of_it(options: list[str], a
         process.stdout.close()
 
         assert process.stderr.read() == b""
+
+
+def test_the_log_is_followed_from_its_newest_events_on(
+    api: str, client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: CaughtUp, tmp_path: Path
+) -> None:
+    """What was applied before is shown first, what comes is shown once, and Ctrl-C ends it without a traceback."""
+    output = tmp_path / "followed"
+    with consuming():
+        for size in range(15):
+            client.xadd(keys.events, {"event": saved(size)})
+        caught_up()
+        with output.open("wb") as file:
+            command = [sys.executable, "-m", "etlog", "log", "--follow", "--json", "--url", api]
+            following = subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE)
+        wait_until(lambda: len(output.read_bytes().splitlines()) == 10, what="the newest events")
+
+        for size in range(15, 20):
+            client.xadd(keys.events, {"event": saved(size)})
+        wait_until(lambda: len(output.read_bytes().splitlines()) == 15, what="the events that came")
+
+    following.send_signal(signal.SIGINT)
+    _, errors = following.communicate(timeout=PATIENCE)
+    sizes = [json.loads(line)["metadata"]["size"] for line in output.read_bytes().splitlines()]
+    assert sizes == list(range(5, 20))
+    assert errors == b""
+
+
+def test_what_comes_while_the_api_is_away_is_shown_after_it(
+    store_url: str, client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: CaughtUp, tmp_path: Path
+) -> None:
+    """Also when nothing that passes the filter had come before: where it stood is known from the connection alone."""
+    output = tmp_path / "followed"
+
+    def emit(error: str) -> None:
+        client.xadd(keys.events, {"event": Event.new("AssetSetComputeError", error=error).encode()})
+        caught_up()
+
+    def shown() -> list[str]:
+        return [json.loads(line)["metadata"]["error"] for line in output.read_bytes().splitlines()]
+
+    with consuming(), ExitStack() as stack:
+        emit("before")
+        api = stack.enter_context(api_process(store_url, name=keys.name))
+        file = stack.enter_context(output.open("wb"))
+        command = [sys.executable, "-m", "etlog", "log", "--follow", "--kind", "Error", "--json", "--url", api.url]
+        following = stack.enter_context(subprocess.Popen(command, stdout=file))
+        stack.callback(following.kill)
+        wait_until(lambda: shown() == ["before"], what="what was there")
+        api.stop()
+        emit("meanwhile")
+        api.start()
+        wait_until(lambda: len(shown()) == 2, what="what came while the API was away")
+        emit("after")
+        wait_until(lambda: len(shown()) == 3, what="what came after it")
+
+    assert shown() == ["before", "meanwhile", "after"]
+
+
+def test_one_of_several_logs_is_followed_by_its_name(second_of_two: tuple[str, ...]) -> None:
+    """Its newest events come first; `--log` names it."""
+    command = [sys.executable, "-m", "etlog", "log", "--follow", "--json", *second_of_two]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as following:
+        assert following.stdout is not None
+        followed = [json.loads(following.stdout.readline()) for _ in range(2)]
+        following.send_signal(signal.SIGINT)
+
+    assert [event["metadata"]["size"] for event in followed] == [2, 3]
+
+
+def test_a_log_that_the_api_does_not_serve_is_one_sentence(second_of_two: tuple[str, ...]) -> None:
+    """In the words of the API."""
+    ended = commands.run("log", *second_of_two, "--log", "no-such-log")
+
+    assert (ended.returncode, ended.stderr) == (2, "etlog: the API answered 404: unknown log 'no-such-log'\n")

@@ -11,17 +11,11 @@ import psutil
 import pytest
 import uvicorn
 from etlog.__main__ import run
-from etlog.exposure import is_loopback
-from etlog_events.keys import Keys
+from etlog.listening import is_loopback
 from support import commands
 from support.servers import free_port, wait_until
 
-
-@pytest.fixture(autouse=True)
-def store(monkeypatch: pytest.MonkeyPatch, store_url: str, keys: Keys) -> None:
-    """The commands find the test's own log."""
-    monkeypatch.setenv("ETLOG_REDIS_URL", store_url)
-    monkeypatch.setenv("ETLOG_NAME", keys.name)
+pytestmark = pytest.mark.usefixtures("own_log")
 
 
 @pytest.fixture
@@ -117,7 +111,9 @@ def test_a_port_that_is_taken_is_one_sentence() -> None:
         ended = commands.run("serve", "--port", str(port))
 
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert re.fullmatch(rf"etlog: port {port} of 127\.0\.0\.1 .* in use; name another .*--port.*\n", ended.stderr)
+    assert re.fullmatch(
+        rf"etlog: cannot listen on 127\.0\.0\.1:{port}: .* in use; choose another .*--port.*\n", ended.stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,7 +134,7 @@ def test_a_log_that_is_open_to_all_is_said_to_be(
     monkeypatch.setattr(uvicorn, "run", lambda *_, **options: started.append(options["host"]))
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr("etlog.logging_setup.configure", lambda *_: None)
-    monkeypatch.setattr("etlog.serve.why_taken", lambda *_: None)
+    monkeypatch.setattr("etlog.commands.serve.why_taken", lambda *_: None)
     monkeypatch.setenv("ETLOG_API_TOKEN", token)
 
     with caplog.at_level(logging.WARNING, "etlog.api"):
@@ -146,7 +142,7 @@ def test_a_log_that_is_open_to_all_is_said_to_be(
 
     assert started == [host]
     sentence = (
-        f"Everybody who reaches port {port} of {host} may read the log: set ETLOG_API_TOKEN, or listen on 127.0.0.1"
+        f"Anyone who can reach port {port} of {host} can read the log: set ETLOG_API_TOKEN, or listen on 127.0.0.1"
     )
     assert caplog.messages == ([sentence] if warned else [])
 

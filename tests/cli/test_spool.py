@@ -80,7 +80,7 @@ def test_files_that_are_too_old_are_set_aside(
     aside = path.with_suffix(".old")
     assert "0 events delivered" in captured.out
     assert captured.err.count("\n") == 1
-    assert "1 file(s) are too old to be sent" in captured.err
+    assert "1 file(s) too old to send" in captured.err
     assert str(aside) in captured.err
     assert aside.read_text().count(producer) == 1
     assert client.xlen(keys.events) == 0
@@ -95,7 +95,7 @@ def test_files_for_another_store_are_flushed_only_if_wanted(
     options = ["--redis-url", store_url, "--log", keys.name]
 
     assert run(["spool", "flush", *options]) == 1
-    assert "1 file(s) for another store are left" in capsys.readouterr().err
+    assert "1 file(s) for another store remain" in capsys.readouterr().err
     assert client.xlen(keys.events) == 0
 
     assert run(["spool", "flush", "--any-store", *options]) == 0

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import redis
-from etlog import verify as verifying
+from etlog import verification
 from etlog.__main__ import run
-from etlog.verify import verify
+from etlog.verification import verify
 from etlog_events.keys import Keys
 from etlog_producer.publish import Publisher
 from support.consumers import Consuming
@@ -124,8 +124,8 @@ def test_what_does_not_hold_is_said(
 def test_a_long_lag_is_taken_from_the_numbers(client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counting it would take long and prove little of what is still on its way."""
     Publisher(client, keys)("p", 1, EVENTS * 3)
-    monkeypatch.setattr(verifying, "MOST_COUNTED", 20)
-    monkeypatch.setattr(verifying, "PAGE", 10)
+    monkeypatch.setattr(verification, "MOST_COUNTED", 20)
+    monkeypatch.setattr(verification, "PAGE", 10)
 
     found = verify(client, keys)
 

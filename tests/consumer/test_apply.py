@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import redis
-from etlog_consumer import Target, apply, progress
-from etlog_consumer.apply import SCRIPT
+from etlog_consumer import Target, apply
 from etlog_consumer.batch import Batch, collect
+from etlog_consumer.recovery import Progress, Recovery
+from etlog_events import scripts
 from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
@@ -36,7 +37,9 @@ def read(client: redis.Redis, keys: Keys, after: bytes = START, count: int | Non
     """The batch that a consumer reads after the cursor `after`."""
     found = raw_entries(client, keys, after)[:count]
     entries = [(entry_id, [part for pair in fields.items() for part in pair]) for entry_id, fields in found]
-    return collect(entries, progress.load(client, keys)[0].numbers, KUBECOST_KINDS)
+    progress = Progress()
+    Recovery(client, keys).load(progress)
+    return collect(entries, progress.numbers, KUBECOST_KINDS)
 
 
 def run(
@@ -48,8 +51,7 @@ def run(
     trim: bytes | None = None,
 ) -> Any:
     """Call the script."""
-    names = target.key_names
-    return client.eval(SCRIPT, len(names), *names, *target.arguments(batch, cursor, entries_read, trim))
+    return scripts.run(client, target.call(batch, cursor, entries_read, trim))[0]
 
 
 def test_a_batch_has_all_of_its_effects(client: redis.Redis, keys: Keys, target: Target, publish: Publish) -> None:
@@ -337,13 +339,13 @@ def test_sums_stay_exact_past_32_bits(client: redis.Redis, keys: Keys, target: T
 def test_the_order_of_the_keys_is_that_of_the_script(keys: Keys, target: Target) -> None:
     """All keys go through `KEYS`, so that a cluster and its access rules see them."""
     assert target.key_names == [
+        keys.contract,
         keys.events,
         keys.cursor,
         keys.counters,
         keys.stats,
         keys.dead,
         keys.producers,
-        keys.contract,
         keys.retired,
         keys.log("allocation"),
         keys.log("asset"),

@@ -1,16 +1,28 @@
 """A batch: what a run of entries does to the log, each entry accounted for."""
 
 import json
+import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
+from etlog.verification import verify
+from etlog_consumer import batch as batch_module
 from etlog_consumer.batch import MAX_DEAD_BYTES, Account, Batch, DeadLetter, Gap, collect
-from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.keys import Keys
+from etlog_events.kinds import KUBECOST_KINDS, Kinds
+from etlog_events.validation import validator
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.consumers import CaughtUp, Consuming, Publish
 from support.samples import DOCUMENTED, saved
+from support.stream import dead, listed, stats
 
 Fields = list[bytes]
+
+#: An event on which the validator fails, see `validated`.
+POISON = saved(13, marker="poison")
 
 
 def numbered(seq: int | bytes, event: bytes = saved(), producer: bytes = b"p") -> Fields:
@@ -187,3 +199,67 @@ def test_an_account_tells_what_became_of_the_numbers() -> None:
     batch = batch_of(numbered(4), numbered(5, b"{}"), numbered(9), applied={b"p": 2})
 
     assert batch.accounts == {b"p": Account(before=2, after=9, dead=1, lost=4)}
+
+
+@pytest.fixture
+def validated(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """A validator that fails on the poison, and what it was given."""
+    given: list[bytes] = []
+
+    def buggy(kinds: Kinds) -> Callable[[bytes], Any]:
+        def validate(raw: bytes) -> Any:
+            given.append(raw)
+            if b"poison" in raw:
+                raise ZeroDivisionError("nobody thought of thirteen")
+            return validator(kinds)(raw)
+
+        return validate
+
+    monkeypatch.setattr(batch_module, "validator", buggy)
+    return given
+
+
+def test_an_entry_that_brings_a_bug_to_light_becomes_a_dead_letter(
+    client: redis.Redis,
+    keys: Keys,
+    publish: Publish,
+    consuming: Consuming,
+    caught_up: CaughtUp,
+    validated: list[bytes],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With the exception's text, after one more attempt by itself; the rest is applied."""
+    caplog.set_level(logging.INFO, "etlog.consumer")
+    good = [saved(size) for size in range(20)]
+    publish([*good[:10], POISON, *good[10:]])
+    with consuming():
+        caught_up()
+
+    assert listed(client, keys, "allocation") == good
+    [letter] = dead(client, keys)
+    assert letter[b"raw"] == POISON
+    assert letter[b"reason"] == b"the consumer failed on it: ZeroDivisionError: nobody thought of thirteen"
+    assert stats(client, keys) == {"applied": 20, "dead": 1}
+    assert validated.count(POISON) == 2
+    assert verify(client, keys).faults == []
+    [failed] = [record for record in caplog.records if getattr(record, "action", "") == "batch_failed"]
+    assert failed.exc_info is not None
+
+
+def test_a_bug_in_every_entry_is_survived(
+    client: redis.Redis,
+    keys: Keys,
+    publish: Publish,
+    consuming: Consuming,
+    caught_up: CaughtUp,
+    validated: list[bytes],
+) -> None:
+    """Among unnumbered ones, too; later events are applied again."""
+    publish([POISON] * 50)
+    client.xadd(keys.events, {"event": POISON})
+    publish([saved()])
+    with consuming():
+        caught_up()
+
+    assert stats(client, keys) == {"applied": 1, "dead": 51, "unnumbered": 1}
+    assert verify(client, keys).faults == []

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 import redis
-from etlog.verify import verify
+from etlog.verification import verify
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from etlog_producer.publish import Publisher

@@ -11,7 +11,9 @@ import redis
 from etlog_consumer import Consumer, Fleet, Target
 from etlog_consumer.fleet.fleet import Apply
 from etlog_consumer.metrics import LogMetrics, Metrics
-from etlog_events.keys import CONSUMERS, Keys
+from etlog_events.contract import VERSION
+from etlog_events.errors import NewerContract
+from etlog_events.keys import CONSUMERS, CONSUMERS_CONTRACT, Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from support.apis import add
@@ -29,7 +31,7 @@ def logs(client: redis.Redis) -> Iterator[list[str]]:
     yield [f"{prefix}-{number}" for number in range(7)]
     for key in client.scan_iter(match=f"etlog:{{{prefix}*", count=1000):
         client.delete(key)
-    client.delete(CONSUMERS)
+    client.delete(CONSUMERS, CONSUMERS_CONTRACT)
 
 
 @contextmanager
@@ -67,6 +69,7 @@ def test_processes_share_the_logs_and_take_over_from_one_that_leaves(
     with ExitStack() as started:
         one = started.enter_context(working(store_url, logs))
         wait_until(lambda: sizes(client, logs, one) == [7], what="one to have them all")
+        assert client.get(CONSUMERS_CONTRACT) == b"%d" % VERSION
         two = started.enter_context(working(store_url, logs))
         with working(store_url, logs) as three:
             wait_until(lambda: sizes(client, logs, one, two, three) == [2, 2, 3], what="fair shares")
@@ -138,9 +141,21 @@ def test_a_consumer_that_fails_ends_the_process(store_url: str, client: redis.Re
 
     def fail(log: str, name: str, stop: threading.Event) -> None:
         if log == logs[3]:
-            raise ValueError("a fault of our own")
+            raise ValueError("a bug in etlog")
         stop.wait()
 
-    with connect(store_url, part="consumer") as mine, pytest.raises(ValueError, match="a fault of our own"):
+    with connect(store_url, part="consumer") as mine, pytest.raises(ValueError, match="a bug in etlog"):
         Fleet(mine, logs, fail, Metrics()).run(threading.Event())
+    assert not client.exists(CONSUMERS)
+
+
+def test_a_process_ends_when_the_others_follow_a_newer_contract(
+    store_url: str, client: redis.Redis, logs: list[str]
+) -> None:
+    """It applies nothing, and does not count as alive."""
+    client.set(CONSUMERS_CONTRACT, VERSION + 1)
+
+    with connect(store_url, part="consumer") as mine, pytest.raises(NewerContract, match=f"contract {VERSION + 1},"):
+        Fleet(mine, logs, lambda *_: None, Metrics()).run(threading.Event())
+
     assert not client.exists(CONSUMERS)

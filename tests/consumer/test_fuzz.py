@@ -6,7 +6,7 @@ from typing import Any
 
 import psutil
 import pytest
-from etlog.verify import verify
+from etlog.verification import verify
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from support.consumers import consumer_process

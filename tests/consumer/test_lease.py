@@ -1,17 +1,12 @@
 """The lease: one consumer is active, another one takes over soon after it is gone."""
 
-import signal
-import time
 from collections.abc import Callable
 
 import pytest
 import redis
 from etlog_consumer.lease import DURATION, RENEW_AFTER, Lease
 from etlog_events.keys import Keys
-from support.consumers import Process, Publish, StartConsumer
-from support.samples import saved
 from support.servers import wait_until
-from support.stream import counters
 
 
 class Clock:
@@ -33,7 +28,7 @@ def clock() -> Clock:
 @pytest.fixture
 def lease(client: redis.Redis, keys: Keys, clock: Clock) -> Callable[[str], Lease]:
     """Leases on the test's log, by the name of the consumer."""
-    return lambda name: Lease(client, keys.lease, name, clock)
+    return lambda name: Lease(client, keys, name, clock)
 
 
 def test_the_first_one_holds_the_lease(client: redis.Redis, keys: Keys, lease: Callable[[str], Lease]) -> None:
@@ -142,79 +137,14 @@ def test_one_that_comes_back_under_its_name_need_not_wait(lease: Callable[[str],
     assert lease("a").hold()
 
 
-@pytest.mark.timed
-def test_a_standby_takes_over_at_once_after_a_clean_stop(
-    client: redis.Redis, keys: Keys, publish: Publish, start_consumer: StartConsumer
-) -> None:
-    """The one that stops releases the lease."""
-    active, _ = _active_and_standby(client, keys, start_consumer)
-
-    active.send_signal(signal.SIGTERM)
-    assert active.wait(10) == 0
-    stopped = time.monotonic()
-    publish([saved()])
-    wait_until(lambda: counters(client, keys), what="the standby to take over")
-
-    assert time.monotonic() - stopped < 1
-    assert client.get(keys.lease) == b"second"
-
-
-@pytest.mark.timed
-def test_a_standby_takes_over_from_a_killed_one_before_anyone_waits_long(
-    client: redis.Redis, keys: Keys, publish: Publish, start_consumer: StartConsumer
-) -> None:
-    """As soon as its lease has expired."""
-    active, _ = _active_and_standby(client, keys, start_consumer)
-
-    active.kill()
-    killed = time.monotonic()
-    publish([saved()])
-    wait_until(lambda: counters(client, keys), what="the standby to take over")
-
-    assert time.monotonic() - killed < 6
-    assert client.get(keys.lease) == b"second"
-
-
-def test_one_that_hung_does_no_harm_when_it_wakes(
-    client: redis.Redis, keys: Keys, publish: Publish, start_consumer: StartConsumer
-) -> None:
-    """Stopped in the middle of its work, it comes back to a log that another one has carried on."""
-    active, _ = _active_and_standby(client, keys, start_consumer)
-    publish([saved(size) for size in range(3000)])
-    active.send_signal(signal.SIGSTOP)
-    client.delete(keys.lease)
-    publish([saved(size) for size in range(3000)])
-    wait_until(lambda: counters(client, keys) == {"AllocationSetSaved": 6000}, what="the standby to take over")
-
-    active.send_signal(signal.SIGCONT)
-    publish([saved(size) for size in range(500)])
-
-    wait_until(lambda: counters(client, keys) == {"AllocationSetSaved": 6500}, what="all to be applied")
-    active.send_signal(signal.SIGTERM)
-    assert active.wait(10) == 0
-    assert counters(client, keys) == {"AllocationSetSaved": 6500}
-    assert client.get(keys.lease) == b"second"
-
-
-def _active_and_standby(client: redis.Redis, keys: Keys, start_consumer: StartConsumer) -> tuple[Process, Process]:
-    active = start_consumer("--name", "first")
-    wait_until(lambda: client.get(keys.lease) == b"first", what="the first consumer to become active")
-    others = _consumers(client)
-    standby = start_consumer("--name", "second")
-    wait_until(lambda: _consumers(client) > others, what="the second consumer to stand by")
-    return active, standby
-
-
-def _consumers(client: redis.Redis) -> int:
-    return sum(connection["name"] == "etlog-consumer" for connection in client.client_list())
-
-
 def test_a_lease_that_would_not_end_is_taken_over(client: redis.Redis, keys: Keys) -> None:
     """The store's clock was set back while somebody held it, or the key was set by hand."""
-    far, endless = keys.lease, keys.lease + ":2"
-    client.set(far, "gone", px=3_600_000)
-    client.set(endless, "gone")
-    waiting = {key: Lease(client, key, "next") for key in (far, endless)}
+    far, endless = keys, Keys(f"{keys.name}-2")
+    client.set(far.lease, "gone", px=3_600_000)
+    client.set(endless.lease, "gone")
+    waiting = {log: Lease(client, log, "next") for log in (far, endless)}
+    assert not any(lease.hold() for lease in waiting.values())
 
-    for key, lease in waiting.items():
-        wait_until(lease.hold, timeout=6, what=f"{key} to be taken over")
+    for log, lease in waiting.items():
+        wait_until(lease.hold, timeout=6, what=f"{log.lease} to be taken over")
+        lease.release()

@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import etlog_consumer
 import psutil
 import pytest
 import redis
-from etlog.verify import verify
-from etlog_consumer import Consumer, outage, progress
-from etlog_consumer.outage import FIRST_RETRY, LAST_RETRY, Outage
+from etlog.verification import verify
+from etlog_consumer import Consumer
+from etlog_consumer.recovery import Recovery
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from etlog_producer.publish import Publisher
@@ -298,7 +299,7 @@ def test_a_field_that_is_no_number_stops_nobody(server: Server, keys: Keys, capl
     assert lines(caplog, "store_away") == []
 
 
-def test_a_bug_of_ours_is_waited_out(
+def test_a_bug_in_etlog_is_waited_out(
     server: Server, keys: Keys, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever goes wrong, the process stays; the trace is logged once, however often it happens."""
@@ -310,8 +311,8 @@ def test_a_bug_of_ours_is_waited_out(
             raise failure
         return load(*_)
 
-    load = progress.load
-    monkeypatch.setattr(progress, "load", failing)
+    load = Recovery.load
+    monkeypatch.setattr(Recovery, "load", failing)
     with connect(server.url, part="test") as client, consumer_at(server.url, keys):
         Publisher(client, keys)("p", 1, EVENTS)
         wait_until(lambda: stats(client, keys).get("applied") == 100, what="the events to be applied")
@@ -322,23 +323,9 @@ def test_a_bug_of_ours_is_waited_out(
     assert len(lines(caplog, "store_away")) == 1
 
 
-def test_pauses_grow_with_jitter_and_begin_anew() -> None:
-    """From the first to the last, by a clock that nobody sets."""
-    now = [0.0]
-    away = Outage(lambda: now[0])
-
-    pauses = [away.failed(OSError("gone")) for _ in range(10)]
-
-    assert FIRST_RETRY / 2 <= pauses[0] <= FIRST_RETRY
-    assert all(LAST_RETRY / 2 <= pause <= LAST_RETRY for pause in pauses[-3:])
-    assert len(set(pauses[-3:])) == 3
-    away.worked()
-    assert away.failed(OSError("gone")) <= FIRST_RETRY
-
-
 def test_no_clock_that_somebody_sets_is_asked() -> None:
     """Lease, pauses and looks go by the monotonic clock; the lease's end is the store's affair."""
-    for module in Path(outage.__file__).parent.glob("*.py"):
+    for module in Path(etlog_consumer.__file__).parent.rglob("*.py"):
         text = module.read_text()
         assert "time.time" not in text
         assert "datetime" not in text

@@ -62,7 +62,8 @@ def test_a_consumer_killed_at_any_moment_leaves_exact_counters(
             kill(start_consumer("--name", "survivor"), within=0.4)
         assert producer.flush(10)
 
-    last = start_consumer("--name", "survivor")
+    last = start_consumer("--name", "last")
+    wait_until(lambda: client.get(keys.lease) == b"last", what="the last consumer to be at work")
     caught_up()
     last.terminate()
     assert last.wait(10) == 0

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from etlog_dev.sample import run
-from etlog_dev.sample.run import PARTS
+from etlog_dev.sample.run import PARTS, run
+from etlog_events.settings import Settings
 from support.servers import wait_until
 
 
@@ -32,7 +32,8 @@ def children() -> list[psutil.Process]:
 def running(data: Path, stop: threading.Event) -> Iterator["Future[int]"]:
     with ThreadPoolExecutor(1) as pool:
         try:
-            yield pool.submit(run, url="unix:///nowhere/valkey.sock", log="test", data=data, fail=False, stop=stop)
+            settings = Settings(redis_url="unix:///nowhere/valkey.sock", name="test", spool_dir=data / "spool")
+            yield pool.submit(run, settings, data=data, fail=False, stop=stop)
         finally:
             stop.set()
 

@@ -14,14 +14,13 @@ from typing import Any
 import httpx
 import pytest
 import redis
-from etlog import consume
 from etlog.__main__ import run
+from etlog.commands import consume
 from etlog_api import create_app
-from etlog_consumer import progress
 from etlog_consumer.fleet.membership import Membership
-from etlog_consumer.recovery import Housekeeping
+from etlog_consumer.recovery import Progress, Recovery
 from etlog_events import Settings
-from etlog_events.keys import GROUP, Keys
+from etlog_events.keys import CONSUMERS_CONTRACT, GROUP, Keys
 from etlog_events.store import connect
 from etlog_producer import Producer
 from etlog_producer.publish import Publisher
@@ -65,7 +64,7 @@ def consuming(guarded: GuardedServer, retain: int = 1000) -> Iterator[None]:
     """A consumer under its user."""
     url = guarded.url_of("etlog-consumer")
     with connect(url, part="consumer") as client:
-        consume._warn(client)
+        consume.warn(client)
     with consumer_thread(url, KEYS, retain=retain):
         yield
 
@@ -131,13 +130,13 @@ def test_the_whole_path_works_under_the_users(
     assert refused(root) == []
 
 
-def test_a_consumer_may_mend_what_others_broke(guarded: GuardedServer, root: Any) -> None:
+def test_a_consumer_may_repair_what_others_broke(guarded: GuardedServer, root: Any) -> None:
     """All that its scripts may ever have to do, they may do."""
     with connect(guarded.url_of("etlog-consumer"), part="consumer") as client:
 
         def look() -> list[str]:
-            found, mended = progress.load(client, KEYS)
-            return [*mended, *Housekeeping(client, KEYS).look(found).mended]
+            progress, recovery = Progress(), Recovery(client, KEYS)
+            return [*recovery.load(progress), *recovery.look(progress).repairs]
 
         assert look() == []  # the stream and its group are made
         Publisher(root, KEYS)("p", 1, [saved()] * 3)
@@ -230,6 +229,8 @@ ONE = {
         ["XADD", KEYS.events, "*", "event", ""],
         ["RPUSH", KEYS.events, ""],
         ["DEL", KEYS.producers],
+        ["DEL", CONSUMERS_CONTRACT],
+        ["EVAL", "return 1", "1", KEYS.cursor],
         ["CLIENT", "LIST"],
         ["SCAN", "0"],
     ],

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from etlog.verify import verify
+from etlog.verification import verify
 from etlog_api import create_app
-from etlog_consumer import outage as consumer_outage
-from etlog_events import Settings
+from etlog_events import Settings, backoff
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from etlog_producer import Producer
-from etlog_producer import outage as producer_outage
 from etlog_producer.publish import Publisher
 from support import apis
 from support.consumers import consumer_thread
@@ -76,8 +74,7 @@ def test_a_restored_log_is_whole_and_goes_on(
 ) -> None:
     """Every part goes on by itself, from the state of the backup: what was in flight is applied, a producer that runs
     sends its tail again, and what cannot be sent again is counted as lost."""
-    for outage in (consumer_outage, producer_outage):
-        monkeypatch.setattr(outage, "LAST_RETRY", 0.2)
+    monkeypatch.setattr(backoff, "LAST_RETRY", 0.2)
     store = Server("--appendonly", "yes", binary=redis_server() if server == "redis" else None)
     app = create_app(Settings(redis_url=store.url, name=KEYS.name))
     try:

@@ -1,23 +1,27 @@
 """The version of the contract: set by the first writer, and respected by every part that does not know it."""
 
+import importlib
 import logging
+import pkgutil
 import re
 import threading
 from collections.abc import Callable
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 import redis
-from etlog import spool
+from etlog import dead_letters
 from etlog.__main__ import run
+from etlog.commands import spool
 from etlog_api import create_app
 from etlog_consumer import Consumer, Target
-from etlog_consumer.progress import Progress
-from etlog_consumer.recovery import Housekeeping
-from etlog_events import NewerContract, Settings
+from etlog_consumer.recovery import Progress, Recovery
+from etlog_events import NewerContract, Settings, scripts
 from etlog_events.contract import VERSION
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.scripts import Script
 from etlog_events.store import connect
 from etlog_producer import Producer
 from etlog_producer.publish import Publisher
@@ -30,6 +34,10 @@ from support.stream import counters, numbers
 
 #: A version that no part knows.
 NEWER = VERSION + 1
+
+#: The packages of all parts, and those of their scripts that only read.
+PARTS = ("etlog_events", "etlog_producer", "etlog_consumer", "etlog_api", "etlog", "etlog_dev")
+READING = {"trim_points"}
 
 
 def sentence(keys: Keys, part: str) -> str:
@@ -55,12 +63,56 @@ def untouched(client: redis.Redis, keys: Keys) -> bool:
     return list(client.scan_iter(match=keys.events.replace("events", "*"), count=1000)) == [keys.contract.encode()]
 
 
-@pytest.mark.parametrize("script", ["publish", "apply", "mend", "tidy"])
-def test_a_script_knows_the_version_that_the_parts_know(script: str) -> None:
-    """It is a text of its own, which other programs load as well."""
-    text = files("etlog_producer" if script == "publish" else "etlog_consumer").joinpath(f"{script}.lua").read_text()
+def all_scripts() -> dict[str, Script]:
+    """Every script of every part, by its name: as the part loads it, or its file where no part does that."""
+    for name in PARTS:
+        for module in pkgutil.walk_packages(importlib.import_module(name).__path__, f"{name}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+    found = {}
+    for path in sorted(path for part in PARTS for path in Path(str(files(part))).rglob("*.lua")):
+        text = path.read_text()
+        if path.stem != "head":
+            found[path.stem] = Script(next((whole for whole in scripts._texts.values() if whole.endswith(text)), text))
+    return found
 
-    assert re.findall(r"^local CONTRACT = (\d+)$", text, re.MULTILINE) == [str(VERSION)]
+
+SCRIPTS = all_scripts()
+
+
+def writes(client: redis.Redis, script: Script) -> bool:
+    """Whether the store knows a command in the script's text as one that writes."""
+    commands = set(re.findall(r"'([A-Z]+)'", script.text))
+    [known] = scripts.run(client, ("COMMAND", "INFO", *commands))
+    return any(info and b"write" in info[2] for info in known)
+
+
+def test_every_folder_with_scripts_is_a_part_that_is_looked_at() -> None:
+    """A new part with scripts belongs into the list of this test."""
+    root = Path(__file__).parents[2]
+    parts = [path.parent for path in root.glob("*/pyproject.toml")]
+
+    assert {path.stem for part in parts for path in part.rglob("*.lua")} == {*SCRIPTS, "head"}
+
+
+@pytest.mark.usefixtures("newer")
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_that_writes_refuses_a_newer_contract(client: redis.Redis, keys: Keys, name: str) -> None:
+    """Before it writes anything; it holds the version that the parts know, in one place."""
+    script = SCRIPTS[name]
+    if not writes(client, script):
+        assert name in READING
+        return
+    signature = r"^-- EVALSHA <sha> (\d+)(?:\+n)? ([a-z_ ]+?)(?:  | \[)"
+    [(number, names)] = re.findall(signature, script.text, re.MULTILINE)
+    given = [keys.contract if key == "contract" else f"{keys.contract}:{key}" for key in names.split()[: int(number)]]
+    assert keys.contract in given
+
+    with pytest.raises(redis.ResponseError, match=f"^CONTRACT {NEWER} "):
+        script.run(client, given, ["1"] * 9)
+
+    assert untouched(client, keys)
+    assert re.findall(r"^local CONTRACT = (\d+)$", script.text, re.MULTILINE) == [str(VERSION)]
 
 
 def test_the_first_batch_that_is_published_sets_the_version(client: redis.Redis, keys: Keys) -> None:
@@ -157,6 +209,17 @@ def test_a_command_ends_with_one_sentence(
 
 
 @pytest.mark.usefixtures("newer")
+def test_a_letter_stays_when_the_contract_is_raised_meanwhile(client: redis.Redis, keys: Keys) -> None:
+    """A command that has begun is told by the script."""
+    client.xadd(keys.dead, {"raw": saved()})
+
+    with pytest.raises(NewerContract, match=re.escape(sentence(keys, "etlog"))):
+        dead_letters.drop(client, keys, dead_letters.Choice(all=True))
+
+    assert client.xlen(keys.dead) == 1
+
+
+@pytest.mark.usefixtures("newer")
 def test_nothing_is_taken_from_who_emits_by_hand(client: redis.Redis, keys: Keys) -> None:
     """The line or the file is still where it was, for a newer version of the command."""
     ended = commands.run("emit", "AssetSetTotaled", "--start", WINDOW[0], "--end", WINDOW[1])
@@ -175,7 +238,7 @@ def test_a_consumer_does_not_start(client: redis.Redis, keys: Keys) -> None:
 
 
 def test_a_consumer_at_work_ends_when_the_contract_is_raised(client: redis.Redis, keys: Keys) -> None:
-    """Before it applies another event, and with the lease given back."""
+    """Before it applies another event; its lease lapses, and a newer consumer goes on."""
     with commands.running("consume") as command:
         client.xadd(keys.events, {"event": saved()})
         wait_until(lambda: counters(client, keys), what="the consumer")  # and it will not look after the log so soon
@@ -185,7 +248,7 @@ def test_a_consumer_at_work_ends_when_the_contract_is_raised(client: redis.Redis
         assert command.wait() == 1
     assert command.shown.endswith(f"etlog: {sentence(keys, 'etlog-consumer')}\n")
     assert counters(client, keys) == {"AllocationSetSaved": 1}
-    assert not client.exists(keys.lease)
+    wait_until(lambda: not client.exists(keys.lease), what="the lease to lapse")
 
 
 @pytest.mark.usefixtures("newer")
@@ -208,7 +271,7 @@ def test_a_consumer_closes_no_account(client: redis.Redis, keys: Keys) -> None:
     client.hset(keys.producers, "p:published", 3)
 
     with pytest.raises(redis.ResponseError, match=f"CONTRACT {NEWER} "):
-        Housekeeping(client, keys).look(Progress(b"0-0", 0, {}))
+        Recovery(client, keys).look(Progress())
 
     assert client.hgetall(keys.producers) == {b"p:published": b"3"}
     assert not client.exists(keys.stats, keys.events)

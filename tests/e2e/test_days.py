@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import redis
 from etlog.__main__ import run
-from etlog.verify import verify
-from etlog_consumer import progress
-from etlog_consumer.recovery import Housekeeping
+from etlog.verification import verify
+from etlog_consumer.recovery import Progress, Recovery
 from etlog_events.keys import Keys
 from etlog_events.sequence import RETIRE_AFTER
 from etlog_producer import Producer
+from etlog_producer.publish import Publisher
 from etlog_producer.spool import recovery
 from support.consumers import CaughtUp, Consuming
 from support.samples import WINDOW, saved
@@ -53,7 +53,9 @@ def a_day_passes(client: redis.Redis, keys: Keys, consuming: Consuming, caught_u
         for field in found:
             if field.endswith(b":seen"):
                 client.hset(keys.producers, field, int((time() - RETIRE_AFTER - 3600) * 1000))
-        Housekeeping(client, keys).look(progress.load(client, keys)[0])
+        progress, looking = Progress(), Recovery(client, keys)
+        looking.load(progress)
+        looking.look(progress)
         assert not client.exists(keys.producers)
 
     return pass_by
@@ -100,21 +102,26 @@ def test_a_stage_that_was_killed_or_stopped_for_a_day_is_counted_once(
 
 
 def test_what_waited_in_the_spool_for_a_day_follows_on(
-    store_url: str, keys: Keys, a_day_passes: Callable[[], None], holds: Callable[[int], None]
+    store_url: str,
+    keys: Keys,
+    a_day_passes: Callable[[], None],
+    holds: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Behind what the same producer had delivered before: that is not lost."""
 
-    def away(*_: Any) -> Any:
+    def away(*_: Any, **__: Any) -> Any:
         raise redis.ConnectionError("away")
 
     producer = Producer(store_url, log=keys.name)
     for size in range(100):
         producer.emit("AllocationSetSaved", size=size, window=WINDOW)
     assert producer.flush(PATIENCE)
-    producer._sender._publish = away
-    for size in range(50):
-        producer.emit("AllocationSetSaved", size=size, window=WINDOW)
-    producer.close(0)
+    with monkeypatch.context() as outage:
+        outage.setattr(Publisher, "__call__", away)
+        for size in range(50):
+            producer.emit("AllocationSetSaved", size=size, window=WINDOW)
+        producer.close(0)
     assert producer.stats().spooled == 50
     a_day_passes()
 

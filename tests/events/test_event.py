@@ -202,23 +202,23 @@ def test_a_misused_call_names_the_fault(changed: dict[str, Any], fault: str) -> 
         (math.nan, "Out of range float values"),
         (-math.inf, "Out of range float values"),
         ({"deep": [1, {"er": math.nan}]}, "Out of range float values"),
-        ({1, 2}, "type set is not JSON"),
-        (object(), "type object is not JSON"),
-        (b"bytes", "type bytes is not JSON"),
-        (datetime(2022, 6, 3, tzinfo=UTC), "type datetime is not JSON"),
-        (datetime(2022, 6, 3).date(), "type date is not JSON"),
-        (timedelta(1), "type timedelta is not JSON"),
-        (Decimal(1), "type Decimal is not JSON"),
+        ({1, 2}, "holds a set$"),
+        (object(), "holds an object$"),
+        (b"bytes", "holds a bytes$"),
+        (datetime(2022, 6, 3, tzinfo=UTC), "holds a datetime$"),
+        (datetime(2022, 6, 3).date(), "holds a date$"),
+        (timedelta(1), "holds a timedelta$"),
+        (Decimal(1), "holds a Decimal$"),
         ({("a", "b"): 1}, "keys must be str"),
-        ("\ud800", "a text in it is not valid Unicode"),
-        ({"\udfff": 1}, "a text in it is not valid Unicode"),
+        ("\ud800", "holds text that is not valid Unicode"),
+        ({"\udfff": 1}, "holds text that is not valid Unicode"),
         pytest.param(10**5000, "digits", id="5000 digits"),
     ],
 )
 def test_metadata_that_are_no_json_are_refused(value: object, fault: str) -> None:
-    """They would break every reader. The message names the fault."""
-    with pytest.raises(InvalidEvent, match=f"^metadata is not JSON-serializable: .*{fault}"):
-        new(metadata={"value": value}).encode()
+    """They would break every reader. The message names the key and the fault."""
+    with pytest.raises(InvalidEvent, match=f"^metadata is not JSON-serializable: key 'value':? .*{fault}"):
+        new(metadata={"before": 1, "value": value}).encode()
 
 
 @pytest.mark.parametrize("value", [None, "null", 2**70])
@@ -247,7 +247,7 @@ def test_metadata_that_contain_themselves_are_refused() -> None:
     loop: list[Any] = []
     loop.append(loop)
 
-    with pytest.raises(InvalidEvent, match=r"^metadata is not JSON-serializable: Circular reference"):
+    with pytest.raises(InvalidEvent, match=r"^metadata is not JSON-serializable: key 'loop': Circular reference"):
         new(metadata={"loop": loop}).encode()
 
 
@@ -257,7 +257,9 @@ def test_metadata_nested_too_deeply_are_refused() -> None:
     for _ in range(5000):
         nested = [nested]
 
-    with pytest.raises(InvalidEvent, match=r"^metadata is not JSON-serializable: maximum recursion depth"):
+    with pytest.raises(
+        InvalidEvent, match=r"^metadata is not JSON-serializable: key 'nested': maximum recursion depth"
+    ):
         new(metadata={"nested": nested}).encode()
 
 

@@ -1,7 +1,8 @@
 """The names of the keys are read by people and by other programs: each is pinned here."""
 
 import pytest
-from etlog_events.keys import CONSUMERS, GROUP, Keys
+from etlog_events.keys import CONSUMERS, CONSUMERS_CONTRACT, GROUP, Keys
+from redis.crc import key_slot
 
 KEYS = Keys("default")
 
@@ -22,6 +23,7 @@ KEYS = Keys("default")
         (KEYS.lease, "etlog:{default}:lease"),
         (GROUP, "etlog"),
         (CONSUMERS, "etlog:consumers"),
+        (CONSUMERS_CONTRACT, "{etlog:consumers}:contract"),
     ],
 )
 def test_a_key_is_called_what_it_always_was(key: str, name: str) -> None:
@@ -50,3 +52,8 @@ def test_all_keys_of_a_log_share_a_hash_tag() -> None:
         keys.retired,
     ]
     assert all(name.startswith("etlog:{nightly}:") for name in [*names, keys.lease])
+
+
+def test_the_keys_of_the_fleet_share_a_slot() -> None:
+    """One script writes both."""
+    assert key_slot(CONSUMERS.encode()) == key_slot(CONSUMERS_CONTRACT.encode())

@@ -2,21 +2,26 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import redis
 from etlog_events.keys import Keys
+from etlog_events.store import connect
 from etlog_producer import Producer
+from etlog_producer.publish import Publisher
+from etlog_producer.spool import recovery
+from support.producers import RunStage
 from support.proxy import Proxy
-from support.servers import PATIENCE
+from support.servers import PATIENCE, Server, free_port, wait_until
 
 
 @pytest.fixture(autouse=True)
 def spool_dir(plain_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of the test's own for spool files."""
+    """The folder for spool files of this test alone."""
     folder = tmp_path / "spool"
     monkeypatch.setenv("ETLOG_SPOOL_DIR", str(folder))
     return folder
@@ -30,6 +35,12 @@ def producer(store_url: str, keys: Keys) -> Iterator[Producer]:
 
 
 @pytest.fixture
+def publish(client: redis.Redis, keys: Keys) -> Publisher:
+    """Publishes batches to the test's log."""
+    return Publisher(client, keys)
+
+
+@pytest.fixture
 def proxy(store_url: str) -> Iterator[Proxy]:
     """A proxy in front of the shared server."""
     port = urlsplit(store_url).port
@@ -38,13 +49,33 @@ def proxy(store_url: str) -> Iterator[Proxy]:
         yield proxy
 
 
-#: Runs the source of a stage as a process of its own; its arguments are the address of the store and the log.
-RunStage = Callable[[str], None]
+@pytest.fixture
+def replica(server: Server) -> Iterator[Server]:
+    """A replica of `server`, in step with it."""
+    with connect(server.url, part="test") as primary:
+        primary.config_set("repl-diskless-sync-delay", "0")
+    replica = Server("--appendonly", "yes", "--replicaof", "127.0.0.1", str(server.port))
+    with connect(replica.url, part="test") as client:
+        wait_until(lambda: client.info("replication")["master_link_status"] == "up", what="the replica to connect")
+    yield replica
+    replica.close()
+
+
+@pytest.fixture
+def dead_url() -> str:
+    """An address at which no one listens."""
+    return f"redis://127.0.0.1:{free_port()}/0"
+
+
+@pytest.fixture
+def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spool files are deleted soon after their delivery: the shared server does not forget."""
+    monkeypatch.setattr(recovery, "SETTLE", 0.05)
 
 
 @pytest.fixture
 def run_stage(tmp_path: Path, store_url: str, keys: Keys) -> RunStage:
-    """Runs a script to its end, which must be a good one, without a word on standard error."""
+    """Runs a script, which must succeed and print nothing to standard error."""
 
     def run(source: str) -> None:
         script = tmp_path / "stage.py"

@@ -1,7 +1,7 @@
 """Every event is accounted for, while four processes emit and the store fails: log + spool = accepted, none twice."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ import pytest
 import redis
 from etlog_events.keys import Keys
 from etlog_events.store import connect
-from etlog_producer.spool.segment import Reader
+from etlog_producer.spool.segment import SegmentReader
 from support.emitters import Emitter
 from support.proxy import Proxy
 from support.servers import Server, wait_until
@@ -76,7 +76,7 @@ def in_spool(folder: Path) -> set[str]:
     """The markers in the spool."""
     markers = set()
     for path in folder.rglob("*.spool"):
-        reader = Reader(path)
+        reader = SegmentReader(path)
         while line := reader.next():
             markers.add(marker(json.loads(line.event)["metadata"]))
         reader.close()
@@ -178,18 +178,6 @@ def test_a_network_that_swallows_replies_loses_and_doubles_nothing(server: Serve
     check(accepted, emitters, server.url, keys, spool_dir)
 
 
-@pytest.fixture
-def replica(server: Server) -> Iterator[Server]:
-    """A replica of `server`, in step with it."""
-    with connect(server.url, part="test") as primary:
-        primary.config_set("repl-diskless-sync-delay", "0")
-    replica = Server("--appendonly", "yes", "--replicaof", "127.0.0.1", str(server.port))
-    with connect(replica.url, part="test") as client:
-        wait_until(lambda: client.info("replication")["master_link_status"] == "up", what="the replica to connect")
-    yield replica
-    replica.close()
-
-
 def test_a_replica_promoted_without_the_last_writes_loses_and_doubles_nothing(
     server: Server, replica: Server, keys: Keys, spool_dir: Path
 ) -> None:
@@ -209,7 +197,7 @@ def test_a_replica_promoted_without_the_last_writes_loses_and_doubles_nothing(
 
 
 def test_a_store_that_stays_away_leaves_everything_in_the_spool(server: Server, keys: Keys, spool_dir: Path) -> None:
-    """And whoever comes later sends it, in four processes' names."""
+    """Later producers send it, under the ids of the four that are gone."""
     emitters = Emitters(server.url, keys.name, closing=0.2)
     emitters.go_on()
     server.kill()

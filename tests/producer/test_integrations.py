@@ -11,23 +11,15 @@ from typing import Any
 
 import pytest
 import redis
-from etlog_events.event import Event
 from etlog_events.keys import Keys
+from etlog_events.kinds import ACTIONS, Action
 from etlog_producer import Producer
 from etlog_producer.integrations.airflow import EtlogListener
 from etlog_producer.integrations.dagster import etlog_hooks
 from etlog_producer.integrations.decorator import stage
 from etlog_producer.integrations.outcome import Outcome
+from support.producers import published
 from support.samples import WINDOW
-from support.stream import entries
-
-
-def published(producer: Producer, client: redis.Redis, keys: Keys) -> list[tuple[str, dict[str, Any]]]:
-    """Kind and metadata of the events in the stream."""
-    assert producer.flush(10)
-    events = [Event.decode(entry.event) for entry in entries(client, keys)]
-    return [(event.kind, event.metadata) for event in events]
-
 
 SPAN = {"start": WINDOW[0], "end": WINDOW[1]}
 
@@ -43,6 +35,25 @@ def test_a_decorated_function_tells_of_its_success(producer: Producer, client: r
     assert load(*WINDOW) == ["a", "b"]
     assert load.__doc__ == "Load the set."
     assert published(producer, client, keys) == [("AssetSetLoaded", {"size": 2, "window": SPAN})]
+
+
+@pytest.mark.parametrize(
+    "action", [action for action in ACTIONS if not action.is_error], ids=lambda action: action.name
+)
+def test_a_decorated_function_may_end_in_any_action(
+    producer: Producer, client: redis.Redis, keys: Keys, action: Action
+) -> None:
+    """With the size where an event of it must carry one, and without it elsewhere."""
+
+    @stage(producer, "AssetSet", window=WINDOW, done=action.name)
+    def work() -> list[str]:
+        return ["a", "b"]
+
+    work()
+
+    [(kind, metadata)] = published(producer, client, keys)
+    assert kind == "AssetSet" + action.name
+    assert ("size" in metadata) == ("size" in action.needs)
 
 
 def test_a_decorated_function_tells_of_its_failure(producer: Producer, client: redis.Redis, keys: Keys) -> None:

@@ -5,6 +5,8 @@ import socket
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -12,8 +14,10 @@ import redis
 from etlog_events.errors import EtlogError, InvalidEvent, SettingsError
 from etlog_events.event import Event
 from etlog_events.keys import Keys
+from etlog_events.settings import Settings
 from etlog_events.store import connect
 from etlog_producer import Producer, ProducerClosed, sender
+from support.producers import spool_files
 from support.samples import WINDOW, saved
 from support.servers import Server, free_port, wait_until
 from support.stream import entries, numbers
@@ -124,7 +128,7 @@ def test_closing_twice_is_closing_once(producer: Producer) -> None:
 
 
 def test_an_event_made_before_is_published_as_it_is(producer: Producer, client: redis.Redis, keys: Keys) -> None:
-    """Whoever decodes events elsewhere passes them on."""
+    """The caller decoded it elsewhere and passes it on."""
     raw = saved(own={"a": 1})
     producer.publish(Event.decode(raw))
 
@@ -214,6 +218,39 @@ def test_the_settings_hold_where_nothing_is_given(
     assert client.xlen(keys.events) == 1
 
 
+def test_settings_that_are_given_hold_instead_of_the_environment(
+    store_url: str, client: redis.Redis, keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them: address, name, categories, and the folder of the spool."""
+    monkeypatch.setenv("ETLOG_REDIS_URL", "not an address")
+    monkeypatch.setenv("ETLOG_NAME", "not a name")
+    settings = Settings(
+        redis_url=store_url,
+        name=keys.name,
+        categories=MappingProxyType({"cloudcost": "CloudCostSet"}),
+        spool_dir=tmp_path / "given",
+    )
+
+    with Producer(settings=settings, durable=True) as producer:
+        producer.emit("CloudCostSetTotaled", window=WINDOW)
+        assert len(spool_files(tmp_path / "given" / keys.name)) == 1
+
+    assert client.xlen(keys.events) == 1
+
+
+def test_arguments_win_over_settings(
+    store_url: str, client: redis.Redis, keys: Keys, tmp_path: Path, dead_url: str
+) -> None:
+    """Address, name and the folder of the spool."""
+    settings = Settings(redis_url=dead_url, name="another", spool_dir=tmp_path / "another")
+
+    with Producer(store_url, log=keys.name, spool_dir=tmp_path / "given", durable=True, settings=settings) as producer:
+        producer.emit("AssetSetTotaled", window=WINDOW)
+        assert len(spool_files(tmp_path / "given" / keys.name)) == 1
+
+    assert client.xlen(keys.events) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -239,11 +276,14 @@ def test_a_wrong_argument_is_named(arguments: dict[str, Any], message: str) -> N
         ({"window": None}, "AssetSetSaved needs window"),
         ({"window": (datetime(2022, 6, 3), datetime(2022, 6, 4))}, "window: 2022-06-03T00:00:00 has no time zone"),
         ({"time": datetime(2022, 6, 3)}, "time: 2022-06-03T00:00:00 has no time zone"),
-        ({"ratio": float("nan")}, "metadata is not JSON-serializable: Out of range float"),
-        ({"parts": {1, 2}}, "metadata is not JSON-serializable: Object of type set"),
-        ({"part": object()}, "metadata is not JSON-serializable: Object of type object"),
-        ({"until": datetime(2022, 6, 3, tzinfo=UTC)}, "metadata is not JSON-serializable: Object of type datetime"),
-        ({"note": "\ud800"}, "metadata is not JSON-serializable: a text in it is not valid Unicode"),
+        ({"ratio": float("nan")}, "metadata is not JSON-serializable: key 'ratio': Out of range float"),
+        ({"parts": {1, 2}}, "metadata is not JSON-serializable: key 'parts' holds a set"),
+        ({"part": object()}, "metadata is not JSON-serializable: key 'part' holds an object"),
+        (
+            {"until": datetime(2022, 6, 3, tzinfo=UTC)},
+            "metadata is not JSON-serializable: key 'until' holds a datetime",
+        ),
+        ({"note": "\ud800"}, "metadata is not JSON-serializable: key 'note' holds text that is not valid Unicode"),
         ({"note": "x" * 70_000}, "the event is 70167 bytes long, the limit is 65536"),
     ],
 )

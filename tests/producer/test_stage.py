@@ -5,19 +5,13 @@ from typing import Any
 import pytest
 import redis
 from etlog_events.errors import InvalidEvent
-from etlog_events.event import MAX_BYTES, Event
+from etlog_events.event import MAX_BYTES
 from etlog_events.keys import Keys
 from etlog_producer import Producer
 from etlog_producer.stage import MAX_ERROR, describe
+from support.producers import published
 from support.samples import WINDOW
 from support.stream import entries
-
-
-def published(producer: Producer, client: redis.Redis, keys: Keys) -> list[tuple[str, dict[str, Any]]]:
-    """Kind and metadata of the events in the stream."""
-    assert producer.flush(10)
-    events = [Event.decode(entry.event) for entry in entries(client, keys)]
-    return [(event.kind, event.metadata) for event in events]
 
 
 def test_every_step_becomes_an_event(producer: Producer, client: redis.Redis, keys: Keys) -> None:
@@ -182,7 +176,9 @@ def test_an_error_is_described_by_its_class_and_text() -> None:
 
 def test_an_unknown_prefix_is_refused_at_once(producer: Producer) -> None:
     """Before the stage has done any work."""
-    with pytest.raises(InvalidEvent, match=r"^unknown prefix 'Allocation'; it is one of AllocationSet, AssetSet$"):
+    with pytest.raises(
+        InvalidEvent, match=r"^unknown prefix 'Allocation'; a prefix is one of AllocationSet, AssetSet$"
+    ):
         producer.stage("Allocation", window=WINDOW)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from etlog.__main__ import run
-from etlog.verify import verify
+from etlog.verification import verify
 from etlog_api.app import create_app
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings

@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import pytest
-from etlog.verify import verify
+from etlog.verification import verify
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from support.replicated import Replicated

@@ -1,1 +1,1 @@
-"""Commands that come in groups."""
+"""The commands: a module each, whose `app` holds its options and runs it."""

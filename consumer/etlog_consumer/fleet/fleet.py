@@ -1,14 +1,11 @@
 """The fleet: all processes that apply the same logs, each its share; this is one process of it.
 
-Each log of the share has a consumer in a thread, with a client of its own. Who is alive is agreed on in the store, and
-from that each process knows its share. The lease of a log still decides who applies it, so a process that has not seen
-yet that another came or went does no harm.
+Each log of the share has a consumer in a thread, with its own client. The store holds which processes are alive, and
+from that each knows its share. The lease of a log still decides who applies it, so a process that has not yet seen
+another one come or go does no harm.
 """
 
 import logging
-import os
-import secrets
-import socket
 import threading
 from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,11 +14,14 @@ from time import monotonic
 from typing import Any
 
 import redis
+from etlog_events import contract
+from etlog_events.backoff import Backoff
+from etlog_events.keys import CONSUMERS
+from etlog_events.process import new_id
 
 from etlog_consumer.fleet.assignment import shares
 from etlog_consumer.fleet.membership import Membership
 from etlog_consumer.metrics import Metrics
-from etlog_consumer.outage import Outage
 
 logger = logging.getLogger("etlog.consumer")
 
@@ -31,7 +31,7 @@ LOOK = 0.25
 #: Seconds in which the share stays what it was after the store forgot this process: the others have to come back, too.
 SETTLE = 2.0
 
-#: Runs the consumer of a log, with a client of its own: `(log, name of the process, stop)`.
+#: Runs the consumer of a log, with its own client: `(log, name of the process, stop)`.
 Apply = Callable[[str, str, threading.Event], None]
 
 
@@ -47,7 +47,7 @@ class Fleet:
     """One process of those that apply `logs`; `client` is its own, for the membership."""
 
     def __init__(self, client: Any, logs: Sequence[str], apply: Apply, metrics: Metrics) -> None:
-        self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+        self.name = new_id()
         self._client = client
         self._logs = logs
         self._apply = apply
@@ -59,13 +59,14 @@ class Fleet:
     def run(self, stop: threading.Event) -> None:
         """Apply this process's share of the logs until `stop` is set.
 
-        Raises what a consumer raises that fails with an error that it does not expect; the others are stopped first.
+        Raises what one of its consumers raises, with the others stopped first, and `NewerContract` where the processes
+        follow a newer contract than this one knows.
         """
-        outage = Outage()
+        away = Backoff(logger, failing="Cannot share the logs, will keep trying", recovered="The store answers again")
         with ThreadPoolExecutor(len(self._logs), thread_name_prefix="etlog-log") as pool:
             try:
                 while not stop.is_set():
-                    self._look(pool, outage)
+                    self._look(pool, away)
                     stop.wait(LOOK)
             finally:
                 self._end()
@@ -75,15 +76,18 @@ class Fleet:
         """The logs that have a consumer here, which is told to go on."""
         return {log for log, work in self._at_work.items() if not work.stop.is_set()}
 
-    def _look(self, pool: ThreadPoolExecutor, outage: Outage) -> None:
+    def _look(self, pool: ThreadPoolExecutor, away: Backoff) -> None:
         self._reap()
         try:
             members, forgotten = self._membership.renew()
         except (redis.RedisError, OSError) as e:
+            newer = contract.refusal(e, CONSUMERS, "etlog-consumer")
+            if newer is not None:
+                raise newer from e
             self._client.connection_pool.disconnect()
-            outage.failed(e)
+            away.failed(e)  # and at the next look again: the logs are applied meanwhile
             return
-        outage.worked()
+        away.succeeded()
         self._metrics.progressed("the share of logs")
         if forgotten:
             self._settles = monotonic() + SETTLE

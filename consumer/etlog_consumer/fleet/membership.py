@@ -2,25 +2,25 @@
 
 from collections.abc import Iterable
 from hashlib import blake2b
-from importlib.resources import files
 from typing import Any
 
-from etlog_events.keys import CONSUMERS
+from etlog_events.keys import CONSUMERS, CONSUMERS_CONTRACT
+from etlog_events.scripts import Script
 
 from etlog_consumer.lease import DURATION
 
-SCRIPT = files(__package__).joinpath("membership.lua").read_text()
+SCRIPT = Script.load("etlog_consumer:head.lua", "etlog_consumer.fleet:membership.lua")
 
 
 class Membership:
-    """That of the process `name` among those that apply `logs`.
+    """The membership of the process `name` among those that apply `logs`.
 
-    Processes with other settings share among themselves: while settings change, every log has somebody for sure, and
+    Processes with other settings share among themselves: while settings change, every log has a process for sure, and
     the lease decides between two.
     """
 
     def __init__(self, client: Any, name: str, logs: Iterable[str]) -> None:
-        self._script = client.register_script(SCRIPT)
+        self._client = client
         self._group = blake2b(",".join(sorted(logs)).encode(), digest_size=4).hexdigest()
         self._began = False
         self.name = f"{name}/{self._group}"
@@ -31,11 +31,14 @@ class Membership:
         Returns the present members, this one among them, and whether it was forgotten meanwhile, as all are when the
         store is away for long or is emptied.
         """
-        came, *names = self._script(keys=[CONSUMERS], args=[self.name, int(DURATION * 1000)])
+        came, *names = self._tell(DURATION)
         forgotten = bool(came) and self._began
         self._began = True
         return [name for name in map(bytes.decode, names) if name.endswith(f"/{self._group}")], forgotten
 
     def leave(self) -> None:
         """Let the others take over at once."""
-        self._script(keys=[CONSUMERS], args=[self.name, 0])
+        self._tell(0)
+
+    def _tell(self, seconds: float) -> Any:
+        return SCRIPT.run(self._client, (CONSUMERS_CONTRACT, CONSUMERS), [self.name, int(seconds * 1000)])

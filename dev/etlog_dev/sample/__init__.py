@@ -1,13 +1,9 @@
-"""The sample ETL: it meters the machine that it runs on, and what its stages do becomes events.
+"""The sample ETL: it meters the machine that it runs on, and its stages publish events.
 
-    meter ──▶ set of 10 s ──▶ set of the minute        one process a category: allocation, asset
+    meter ──▶ set of 10 s ──▶ set of the minute        one process per category: allocation, asset
                   └──────┬──────────┘
-                    reconciler ──▶ reconciled sets      a process of its own
+                    reconciler ──▶ reconciled sets      another process
 
-Assets are the machine's cores, memory and disks; allocations are its processes, and the files on its disks. Sets lie
-as JSON in a folder a category and resolution, `allocation/10s/2026-01-01T10-00-00Z.json`.
+Assets are the machine's cores, memory and disks; allocations are its processes, and the files on its disks. Sets are
+JSON files, in one folder per category and resolution: `allocation/10s/2026-01-01T10-00-00Z.json`.
 """
-
-from etlog_dev.sample.run import run
-
-__all__ = ["run"]

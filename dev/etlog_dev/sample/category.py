@@ -1,4 +1,4 @@
-"""The work of one category: readings become sets of ten seconds, and those become sets of a minute."""
+"""The work of one category: readings become sets of ten seconds, which become sets of a minute."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,12 +18,12 @@ from etlog_dev.sample.sets import RecordSet, Shelf, aggregate, merge
 
 logger = logging.getLogger("etlog.sample")
 
-#: Is told of each set of ten seconds that was saved, before it is loaded again.
+#: Called with the file of each saved set of ten seconds, before it is loaded again.
 OnSaved = Callable[[Path], None]
 
 
 class NothingRead(EtlogError):
-    """Raised when a set is to be built and nothing was metered for it."""
+    """Raised when nothing was metered for a set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class Reading:
 
 
 def build(window: Window, readings: Sequence[Reading], prices: Prices, *, stretch: bool) -> RecordSet:
-    """The set of `window` from what was read in it; with `stretch`, as if it had been read for the whole window.
+    """The set of `window` from the readings in it; with `stretch`, as if they covered the whole window.
 
-    Raises `NothingRead` if no reading lies in it.
+    Raises `NothingRead` if there is none.
     """
     hours = [window.hours_shared(reading.start, reading.end) for reading in readings]
     if not any(hours):
-        raise NothingRead("the meter gave no reading in this window")
+        raise NothingRead("no meter reading in this window")
     factor = window.hours / sum(hours) if stretch else 1.0
     records = merge(
         prices.record(name, level, shared * factor)
@@ -56,8 +56,7 @@ def build(window: Window, readings: Sequence[Reading], prices: Prices, *, stretc
 class Category:
     """The stages of the category `name`, `allocation` or `asset`, with its sets under the folder `data`.
 
-    An asset costs for the whole window, also for the time before the first reading; an allocation costs for what
-    was seen of it.
+    An asset costs money for the whole window, even before the first reading; an allocation only while it is seen.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class Category:
         self._read_at: datetime | None = None
 
     def tick(self, now: datetime) -> None:
-        """Read the meter; when the window of the last reading has ended, work on its set. A failure is not raised."""
+        """Read the meter; when the window of the last reading is over, build its set. Does not raise a failure."""
         start, self._read_at = self._read_at, now
         window = TEN_SECONDS.window(start or now)
         with self._going_on(window):
@@ -100,7 +99,7 @@ class Category:
             self._readings = [reading for reading in self._readings if reading.end > window.end]
 
     def _set_of(self, window: Window) -> RecordSet:
-        """Build the set of `window` and save it; return what is found on the disk."""
+        """Build the set of `window` and save it. Returns the set as loaded from the disk."""
         with self._producer.stage(self._prefix, window=window) as stage:
             built = build(window, self._readings, self._prices, stretch=self._name == "asset")
             path = self._sets.save(built)
@@ -132,7 +131,7 @@ class Category:
 
     @contextmanager
     def _going_on(self, window: Window) -> Iterator[None]:
-        """What fails inside is an event already, and must not keep the next window from its turn."""
+        """A failure in the block is already an event, and must not stop the work on the next window."""
         try:
             yield
         except Exception as e:

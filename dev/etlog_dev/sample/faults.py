@@ -1,4 +1,4 @@
-"""Faults for a show: set files are really damaged, so that the stages really fail."""
+"""Faults for a demonstration: set files are really damaged, so stages really fail."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -15,34 +15,34 @@ Fault = Callable[[Path], None]
 
 
 def truncate(path: Path) -> None:
-    """Cut the file in half, as a full disk or a crash does: it cannot be loaded."""
+    """Cut the file in half, as a full disk or a crash would: it cannot be loaded."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def drop(path: Path) -> None:
-    """Remove the file: it is missing from its minute, and for the reconciler."""
+    """Remove the file: neither its minute nor the reconciler finds it."""
     path.unlink()
 
 
 def overprice(path: Path) -> None:
-    """Add a dollar to each record, as a wrong price list does: allocations cost more than there is to pay for."""
+    """Add a dollar to each record, as a wrong price list would: allocations cost more than the assets."""
     content = orjson.loads(path.read_bytes())
     for record in content["records"]:
         record["cost"] += 1.0
     path.write_bytes(orjson.dumps(content))
 
 
-#: Windows until the faults repeat.
+#: Windows after which the faults repeat.
 CYCLE = 12
 
-#: Category -> number of the window in the cycle -> fault: one in every third window, the first within 20 s.
+#: Category -> number of the window in the cycle -> fault. Every third window has one, the first within 20 s.
 FAULTS: Mapping[str, Mapping[int, Fault]] = MappingProxyType(
     {"allocation": {1: truncate, 7: overprice}, "asset": {4: truncate, 10: drop}}
 )
 
 
 class Faults:
-    """Is told of each saved set of `category`, and damages some."""
+    """Called with the file of each saved set of `category`; damages some."""
 
     def __init__(self, category: str) -> None:
         self._faults = FAULTS[category]

@@ -1,4 +1,4 @@
-"""The meters, which read from the operating system what the machine has and what uses it."""
+"""The meters: they ask the operating system what the machine has, and what uses it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ import psutil
 #: Bytes.
 _GIB = 1 << 30
 
-#: File systems of mounted images: always full, on a disk that is counted already.
+#: File systems of mounted images: always full, and on a disk that is already counted.
 _IMAGES = frozenset({"squashfs", "iso9660", "erofs"})
 
-#: The allocation of the disk space that files take up, which belongs to no process.
+#: The allocation of the disk space of files, which belongs to no process.
 FILES = "__files__"
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How much of each resource an asset offers, or an allocation holds, over some time."""
+    """How much of each resource an asset offers or an allocation holds."""
 
     cores: float = 0.0
     memory_gib: float = 0.0
     disk_gib: float = 0.0
 
 
-#: Reads the levels since its last call, by the name of the asset or allocation.
+#: Returns the levels since its last call, by the name of the asset or allocation.
 Meter = Callable[[], Mapping[str, Level]]
 
 
@@ -39,9 +39,9 @@ def read_assets() -> dict[str, Level]:
 
 
 class AllocationMeter:
-    """Reads the processes: the cores that each kept busy since the last reading, and the memory that it holds.
+    """Reads the processes: how many cores each kept busy since the last reading, and how much memory it holds.
 
-    Cores are 0 in the first reading. Processes that cannot be looked at are left out.
+    Cores are 0 in the first reading. Processes that may not be read are left out.
     """
 
     def __init__(self) -> None:
@@ -58,12 +58,12 @@ class AllocationMeter:
                 with process.oneshot():
                     cpu, memory, name = process.cpu_times(), process.memory_info().rss, process.name()
             except psutil.Error:
-                if process.pid in before:  # or its whole past would count as busy when it can be read again
+                if process.pid in before:  # or its whole past would count once it can be read again
                     self._cpu_seconds[process.pid] = before[process.pid]
                 continue
             self._cpu_seconds[process.pid] = cpu.user + cpu.system
             busy = max(self._cpu_seconds[process.pid] - before.get(process.pid, 0.0), 0.0) if before else 0.0
-            if busy or memory:  # a thread of the kernel that did nothing is no allocation
+            if busy or memory:  # an idle kernel thread is not an allocation
                 printable = name.encode("utf-8", "replace").decode()
                 levels[f"{printable}/{process.pid}"] = Level(cores=busy / elapsed, memory_gib=memory / _GIB)
         levels = _within_memory(levels)
@@ -72,7 +72,7 @@ class AllocationMeter:
 
 
 def _within_memory(levels: dict[str, Level]) -> dict[str, Level]:
-    """`levels` without what is counted twice: memory that several processes share counts in each of them."""
+    """`levels` without double counting: memory that processes share counts in each of them."""
     memory = psutil.virtual_memory()
     in_use = (memory.total - memory.available) / _GIB
     held = sum(level.memory_gib for level in levels.values())
@@ -82,7 +82,7 @@ def _within_memory(levels: dict[str, Level]) -> dict[str, Level]:
 
 
 def _disks() -> dict[str, Any]:
-    """Total and used bytes of each disk, by where it is mounted first."""
+    """Total and used bytes of each disk, by its first mount point."""
     devices: set[str] = set()
     disks: dict[str, Any] = {}
     for partition in psutil.disk_partitions():

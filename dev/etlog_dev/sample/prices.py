@@ -8,14 +8,14 @@ from etlog_dev.sample.sets import Record
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """US dollars. The defaults are OpenCost's for a machine of which no price is known."""
+    """Prices in US dollars. The defaults are OpenCost's for a machine without known prices."""
 
     core_hour: float = 0.031611
     memory_gib_hour: float = 0.004237
     disk_gib_hour: float = 0.00005479452
 
     def record(self, name: str, level: Level, hours: float) -> Record:
-        """The record of what is called `name` and stood at `level` for so many hours."""
+        """The record of the asset or allocation `name` that was at `level` for `hours`."""
         core_hours, memory_gib_hours, disk_gib_hours = (
             level.cores * hours,
             level.memory_gib * hours,

@@ -1,4 +1,4 @@
-"""The reconciler: what the allocations took is compared with what the assets offered; the rest was idle."""
+"""The reconciler: it compares what allocations used with what assets offered; the rest was idle."""
 
 import logging
 from dataclasses import dataclass
@@ -14,34 +14,34 @@ from etlog_dev.sample.sets import Record, RecordSet, Shelf
 
 logger = logging.getLogger("etlog.sample")
 
-#: The record of what no allocation took, named as in Kubecost.
+#: The record of what no allocation used, named as in Kubecost.
 IDLE = "__idle__"
 
-#: Share of the assets' cost by which allocations may exceed it: the system counts CPU time in steps of 10 ms.
+#: Fraction by which allocations may cost more than the assets: the system counts CPU time in steps of 10 ms.
 TOLERANCE = 0.02
 
-#: From the end of a window until its sets are looked for. They are saved within milliseconds on a machine with time.
+#: Time from the end of a window until its sets are expected. Unless the machine is busy, it takes milliseconds.
 SETTLE = timedelta(seconds=4)
 
-#: Between two ticks; if it takes longer the machine was asleep, and so were those that save the sets.
+#: Longest time between two ticks. After a longer one the machine was asleep, and no sets were saved.
 PAUSE = timedelta(seconds=10)
 
 
 class NotReconcilable(EtlogError):
-    """Raised when two sets that are there contradict each other."""
+    """Raised when two sets contradict each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconciledAsset(Record):
-    """An asset and the share of it that allocations took, from 0 to 1."""
+    """An asset and the fraction of it that allocations used, from 0 to 1."""
 
     used: float
 
 
 def reconcile(allocations: RecordSet, assets: RecordSet) -> tuple[RecordSet, RecordSet]:
-    """The allocations with what was idle, so that they cost what the assets cost; the assets with the share used.
+    """The allocations plus the idle rest, so that they cost as much as the assets; and the assets with their use.
 
-    Raises `NotReconcilable` when the sets cover different times, or allocations cost more than there is.
+    Raises `NotReconcilable` when the sets cover different times, or the allocations cost more than the assets.
     """
     if list(allocations.parts) != list(assets.parts):
         odd = sorted(set(allocations.parts) ^ set(assets.parts))
@@ -49,9 +49,7 @@ def reconcile(allocations: RecordSet, assets: RecordSet) -> tuple[RecordSet, Rec
     taken, offered = allocations.total(), assets.total()
     idle_cost = offered.cost - taken.cost
     if idle_cost < -TOLERANCE * offered.cost:
-        raise NotReconcilable(
-            f"the allocations cost ${taken.cost:.6f}, more than the ${offered.cost:.6f} that the assets cost"
-        )
+        raise NotReconcilable(f"the allocations cost ${taken.cost:.6f}, but the assets only ${offered.cost:.6f}")
     cores, memory, disk = (max(there - used, 0.0) for there, used in zip(offered.amounts, taken.amounts, strict=True))
     idle = Record(name=IDLE, core_hours=cores, memory_gib_hours=memory, disk_gib_hours=disk, cost=max(idle_cost, 0.0))
     shares = [
@@ -88,7 +86,7 @@ class Reconciler:
         self._begun: datetime | None = None
 
     def tick(self, now: datetime) -> None:
-        """Reconcile the windows that ended `SETTLE` ago, and their minute when it is full. A failure is not raised."""
+        """Reconcile the windows that ended `SETTLE` ago, and their minute when it is full. Does not raise a failure."""
         if self._ticked_at is None or not timedelta(0) <= now - self._ticked_at <= PAUSE:
             self._next, self._begun = TEN_SECONDS.window(now).start, None
         self._ticked_at = now
@@ -101,8 +99,7 @@ class Reconciler:
                 self._reconcile(MINUTE, minute)
 
     def _is_due(self, window: Window) -> bool:
-        """Whether there should be two sets of `window`: the categories start in their own time, so not before there
-        have been two, and not if neither has one."""
+        """Whether `window` should have two sets: not before both categories have started, and not if it has none."""
         found = [self._found[category, TEN_SECONDS].path(window).exists() for category in CATEGORIES]
         if all(found) and self._begun is None:
             self._begun = window.start
@@ -123,7 +120,7 @@ class Reconciler:
             )
 
     def _reconcile_or_raise(self, resolution: Resolution, window: Window) -> None:
-        """Reconcile two sets and keep both results. A failure is one of both categories, and raised."""
+        """Reconcile two sets and save both results. A failure becomes an event of both categories, and is raised."""
         with (
             self._producer.stage(CATEGORIES["allocation"], window=window) as allocation,
             self._producer.stage(CATEGORIES["asset"], window=window) as asset,

@@ -14,6 +14,7 @@ from pathlib import Path
 from time import monotonic
 
 from etlog_events.errors import EtlogError
+from etlog_events.settings import Settings
 from etlog_producer import Producer
 
 from etlog_dev.sample.category import Category
@@ -29,21 +30,22 @@ PARTS = ("allocation", "asset", "reconciler")
 #: Seconds between looks at the processes.
 WATCH = 0.1
 
-#: Seconds in which a process that was told to stop delivers its last events.
+#: Seconds for a stopped process to deliver its last events.
 FLUSH_TIMEOUT = 1.0
 
-#: Seconds until a process that was told to stop is killed. It may first have to wait for a store that is away.
+#: Seconds until a process that does not stop is killed. It may be waiting for an unreachable store.
 STOP_TIMEOUT = 2.5
 
 
-def run(*, url: str, log: str, data: Path, fail: bool, stop: threading.Event) -> int:
-    """Run the sample ETL until `stop` is set; its sets lie under the folder `data`, `fail` injects faults.
+def run(settings: Settings, *, data: Path, fail: bool, stop: threading.Event) -> int:
+    """Run the sample ETL until `stop` is set, with its sets in the folder `data`; `fail` injects faults.
 
     Returns 0, or 1 when a process ended by itself, after stopping the others.
     """
+    publish_to = (settings.redis_url, settings.name, settings.spool_dir)
     context = multiprocessing.get_context("spawn")
     processes: list[BaseProcess] = [
-        context.Process(target=work, args=(part, url, log, data, fail), name=part, daemon=True) for part in PARTS
+        context.Process(target=work, args=(part, *publish_to, data, fail), name=part, daemon=True) for part in PARTS
     ]
     started: list[BaseProcess] = []
     try:
@@ -66,12 +68,12 @@ def run(*, url: str, log: str, data: Path, fail: bool, stop: threading.Event) ->
         _stop(started)
 
 
-def work(part: str, url: str, log: str, data: Path, fail: bool) -> None:
+def work(part: str, url: str, log: str, spool_dir: Path, data: Path, fail: bool) -> None:
     """The whole life of one process: it ticks until it gets SIGTERM or its parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent decides
     wait = _wait_for_stop()
     try:
-        producer = Producer(url, log=log)
+        producer = Producer(url, log=log, spool_dir=spool_dir)
     except EtlogError as e:
         logger.error("The sample's %s process cannot start: %s", part, e)
         raise SystemExit(1) from e
@@ -90,7 +92,7 @@ def _work_of(part: str, data: Path, producer: Producer, fail: bool) -> Callable[
 
 
 def _wait_for_stop() -> Callable[[float], bool]:
-    """A wait for so many seconds, which SIGTERM and the parent's end cut short; it returns whether either came.
+    """A function that waits for some seconds; SIGTERM or the end of the parent cuts that short, and it returns True.
 
     The signal only writes to a pipe: a handler that sets a `threading.Event` can deadlock with a wait for it.
     """
@@ -110,15 +112,15 @@ def _stop(processes: list[BaseProcess]) -> None:
     for process in processes:
         process.join(max(deadline - monotonic(), 0.0))
         if process.exitcode is None:
-            logger.warning("The sample's %s process does not stop; it is killed", process.name)
+            logger.warning("The sample's %s process does not stop, so it is killed", process.name)
             process.kill()
             process.join()
 
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Processes started inside are deaf to Ctrl-C from their first instant, before they can say so themselves."""
-    resource_tracker.ensure_running()  # its own start, inside that of the first process, would unblock the signal
+    """Processes started in the block ignore Ctrl-C from their first instant, before they can arrange that."""
+    resource_tracker.ensure_running()  # if the first process started it, that would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,4 +1,4 @@
-"""When things happen: windows aligned to the clock, and the ticks of a process."""
+"""The schedule: windows aligned to the clock, and the ticks of a process."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ _HOUR = timedelta(hours=1)
 
 
 class Window(NamedTuple):
-    """The span of time of a set, start included, end excluded; both are aware datetimes in UTC."""
+    """The window of a set, from `start` up to but not including `end`; both are aware datetimes in UTC."""
 
     start: datetime
     end: datetime
@@ -27,7 +27,7 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """A length of windows; `name` is also that of the folder of their sets."""
+    """A length of windows; `name` is also the name of their folder."""
 
     name: str
     length: timedelta
@@ -38,13 +38,13 @@ class Resolution:
         return Window(start, start + self.length)
 
 
-#: Short enough that someone who has just started the sample sees something soon.
+#: Short enough to show something soon after the start.
 TEN_SECONDS = Resolution("10s", timedelta(seconds=10))
 
-#: What sets of ten seconds are rolled up to.
+#: Sets of ten seconds are rolled up into these.
 MINUTE = Resolution("1m", timedelta(minutes=1))
 
-#: Between two readings of the meter. Reading every process of a busy desktop takes some ten milliseconds.
+#: Time between two meter readings. To read every process of a busy desktop takes about ten milliseconds.
 TICK = Resolution("2s", timedelta(seconds=2))
 
 
@@ -56,9 +56,9 @@ def now() -> datetime:
 def ticks(
     wait: Callable[[float], bool], clock: Callable[[], datetime] = now, every: Resolution = TICK
 ) -> Iterator[datetime]:
-    """The present moment at once, then again at each boundary of `every`; boundaries that were missed are left out.
+    """The present moment at once, then again at each boundary of `every`; missed boundaries are skipped.
 
-    `wait` waits for so many seconds, or less when there is to be no further tick, and returns whether that is so.
+    `wait` waits for that many seconds and returns False, or returns True as soon as there is to be no further tick.
     """
     moment = clock()
     while True:

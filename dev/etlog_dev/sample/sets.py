@@ -1,4 +1,4 @@
-"""Sets of records, and the folders in which they lie as JSON."""
+"""Sets of records, and the folders that hold them as JSON."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ KEEP = timedelta(hours=1)
 
 
 class SetUnreadable(EtlogError):
-    """Raised when there is no set in the file where it should be."""
+    """Raised when a file that should hold a set does not."""
 
 
 class SetOverlap(EtlogError, ValueError):
@@ -26,7 +26,7 @@ class SetOverlap(EtlogError, ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What one asset offered or one allocation took in the window of its set, and its cost in US dollars."""
+    """What one asset offered or one allocation used in the window of its set, and its cost in US dollars."""
 
     name: str
     core_hours: float
@@ -42,7 +42,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class RecordSet:
-    """The records of one category in one window; `parts` holds the starts of the 10 s windows that are in it."""
+    """The records of one category in one window; `parts` holds the starts of the 10 s windows in it."""
 
     start: datetime
     end: datetime
@@ -51,7 +51,7 @@ class RecordSet:
 
     @property
     def window(self) -> Window:
-        """The window of the set, of which `parts` may be less."""
+        """The window of the set; `parts` may cover less of it."""
         return Window(self.start, self.end)
 
     def total(self) -> Record:
@@ -60,7 +60,7 @@ class RecordSet:
 
 
 def merge(records: Iterable[Record]) -> list[Record]:
-    """One record a name, the costliest first."""
+    """One record per name, the most expensive first."""
     by_name: dict[str, list[Record]] = {}
     for record in records:
         by_name.setdefault(record.name, []).append(record)
@@ -69,11 +69,11 @@ def merge(records: Iterable[Record]) -> list[Record]:
 
 
 def aggregate(window: Window, sets: Iterable[RecordSet]) -> RecordSet:
-    """The set of `window` from sets of windows in it. Raises `SetOverlap` if a part is in two of them."""
+    """The set of `window`, made of sets of windows in it. Raises `SetOverlap` if two of them share a part."""
     sets = list(sets)
     parts = sorted(part for each in sets for part in each.parts)
     if len(set(parts)) < len(parts):
-        raise SetOverlap("a window of 10 s would count twice")
+        raise SetOverlap("a 10 s window would count twice")
     return RecordSet(window.start, window.end, parts, merge(record for each in sets for record in each.records))
 
 
@@ -88,18 +88,18 @@ def _sum(name: str, records: Sequence[Record]) -> Record:
 
 
 class Shelf:
-    """The folder of one category's sets of one resolution: one file a window, named after its start."""
+    """The folder of one category's sets of one resolution: one file per window, named after its start."""
 
     def __init__(self, data: Path, category: str, resolution: Resolution) -> None:
         self._data = data
         self._folder = data / category / resolution.name
 
     def path(self, window: Window) -> Path:
-        """The file of the set of `window`, whether it is there or not."""
+        """The file for the set of `window`, whether it exists or not."""
         return self._folder / f"{window.start:%Y-%m-%dT%H-%M-%SZ}.json"
 
     def save(self, records: RecordSet) -> Path:
-        """Write the set as a whole: no reader ever sees a part of it. Returns its file; raises `OSError`."""
+        """Write the set atomically, so that no reader sees a part of it. Returns its file; raises `OSError`."""
         path = self.path(records.window)
         self._folder.mkdir(parents=True, exist_ok=True)
         written = path.with_suffix(".tmp")
@@ -108,21 +108,21 @@ class Shelf:
         return path
 
     def load(self, window: Window) -> RecordSet:
-        """The set of `window`. Raises `SetUnreadable`, naming the file in the data folder and what is wrong with it."""
+        """The set of `window`. Raises `SetUnreadable`, which names the file and what is wrong with it."""
         path = self.path(window)
         name = path.relative_to(self._data)
         try:
             return _decode(path.read_bytes())
         except OSError as e:
-            raise SetUnreadable(f"{name} cannot be read: {e.strerror}") from e
+            raise SetUnreadable(f"cannot read {name}: {e.strerror}") from e
         except (msgspec.MsgspecError, UnicodeDecodeError) as e:
-            raise SetUnreadable(f"{name} holds no set: {e}") from e
+            raise SetUnreadable(f"{name} does not hold a set: {e}") from e
 
     def prune(self, now: datetime) -> None:
-        """Remove what is older than `KEEP`. Raises `OSError`."""
+        """Remove sets older than `KEEP`. Raises `OSError`."""
         oldest = self.path(Window(now - KEEP, now)).name
         for path in self._folder.glob("*.json"):
-            if path.name < oldest:  # names sort as times do
+            if path.name < oldest:  # names sort like times
                 path.unlink(missing_ok=True)
 
 

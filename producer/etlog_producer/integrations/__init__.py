@@ -1,1 +1,1 @@
-"""Ways into etlog for code that somebody else calls. Each module imports its host only when it is used."""
+"""Publishing from code that a scheduler calls. Each module imports its scheduler only when it is used."""

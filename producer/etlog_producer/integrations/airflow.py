@@ -1,11 +1,11 @@
 """An Airflow listener: the success and the failure of task instances become events.
 
-    # in a plugin of yours
+    # in your plugin
     class EtlogPlugin(AirflowPlugin):
         name = "etlog"
         listeners = [EtlogListener(producer, mapping)]
 
-A task's process ends soon after its last event: the listener waits for delivery a moment, then it is in the spool.
+A task's process ends soon after its last event: the listener waits a moment for its delivery, then it is in the spool.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from etlog_producer.producer import Producer
 #: Seconds that the end of a task may wait for the store.
 FLUSH_TIMEOUT = 2.0
 
-#: `mapping(task_instance, error)`: the event of a task instance, None for one that is no business of the log. `error`
-#: is None after a success.
+#: `mapping(task_instance, error)`: the event of a task instance, None if it does not belong in the log. `error` is
+#: None after a success.
 Mapping = Callable[[Any, object], Outcome | None]
 
 

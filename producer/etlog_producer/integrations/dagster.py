@@ -14,8 +14,8 @@ from etlog_producer.producer import Producer
 def etlog_hooks(producer: Producer, mapping: Callable[[Any, bool], Outcome | None]) -> tuple[Any, Any]:
     """A success hook and a failure hook.
 
-    `mapping(context, succeeded)` gets Dagster's `HookContext` and returns what happened, None for an op that is no
-    business of the log. An error of the mapping is logged and fails nothing.
+    `mapping(context, succeeded)` gets Dagster's `HookContext` and returns what happened, None for an op that does not
+    belong in the log. An error of the mapping is logged and fails nothing.
     """
     import dagster  # type: ignore[import-not-found]  # noqa: PLC0415
 

@@ -5,6 +5,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from etlog_events.event import WindowPair
+from etlog_events.kinds import ACTIONS
 
 from etlog_producer.producer import Producer
 
@@ -13,6 +14,8 @@ R = TypeVar("R")
 
 #: Where a value comes from: itself, or worked out from the arguments of the call.
 WindowOf = WindowPair | Callable[..., WindowPair] | None
+
+_WITH_SIZE = frozenset(action.name for action in ACTIONS if "size" in action.needs)
 
 
 def stage(
@@ -35,13 +38,9 @@ def stage(
             span = window(*args, **kwargs) if callable(window) else window
             with producer.stage(prefix, window=span):
                 result = function(*args, **kwargs)
-                producer.emit(prefix + done, window=span, size=size(result) if _has_size(done) else None)
+                producer.emit(prefix + done, window=span, size=size(result) if done in _WITH_SIZE else None)
                 return result
 
         return call
 
     return decorate
-
-
-def _has_size(done: str) -> bool:
-    return done in {"Loaded", "Saved", "Aggregated"}

@@ -1,4 +1,4 @@
-"""What a host's task did, as a user's mapping says it: the arguments of `emit`."""
+"""What a scheduler's task did, as a user's mapping says it: the arguments of `emit`."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -24,9 +24,9 @@ class Outcome:
 
 
 def report(producer: Producer, mapped: Callable[[], Outcome | None], *, wait: float = 0.0) -> None:
-    """Emit what `mapped` returns, and wait so many seconds for its delivery.
+    """Emit what `mapped` returns, and wait up to `wait` seconds for its delivery.
 
-    Whatever goes wrong is logged: the host's task must not suffer from it.
+    Whatever goes wrong is logged: the scheduler's task must not suffer from it.
     """
     try:
         outcome = mapped()
@@ -41,4 +41,4 @@ def report(producer: Producer, mapped: Callable[[], Outcome | None], *, wait: fl
             if wait:
                 producer.flush(wait)
     except Exception as e:
-        logger.error("An event of a task was not emitted: %s", e, extra={"action": "mapping_failed"})
+        logger.error("Cannot emit the event of a task: %s", e, extra={"action": "mapping_failed"})

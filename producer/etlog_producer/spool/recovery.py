@@ -1,24 +1,21 @@
-"""Spool files whose producer is gone: whoever finds them sends them, under their own id and numbers."""
+"""Spool files whose producer is gone: the process that finds them sends them, under their own id and numbers."""
 
 import fcntl
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from time import monotonic, time
 
 from etlog_events.sequence import SENT_WITHIN
 
-from etlog_producer.publish import Published
-from etlog_producer.spool.segment import Line, Reader, SpoolFile
-from etlog_producer.spool.writer import Folder
+from etlog_producer.publish import Publisher
+from etlog_producer.spool.segment import Line, SegmentReader, SpoolFile
+from etlog_producer.spool.writer import SpoolFolder
 from etlog_producer.unacked import BATCH_BYTES, BATCH_EVENTS
 
 logger = logging.getLogger("etlog.producer")
-
-#: Sends a batch: (producer, number of the first event, events, skip) -> answer of the store.
-PublishAs = Callable[[str, int, Sequence[bytes], bool], Published]
 
 #: Seconds from the last batch to the deletion of a file. A store that syncs every second has it on disk by then.
 SETTLE = 2.0
@@ -39,7 +36,7 @@ class Orphan:
         self.broken: dict[tuple[Path, bytes], None] = {}
         self._locks = list(locks)
         self._held: int | None = None  # the store's number, once it was asked
-        self._readers: list[Reader] = []
+        self._readers: list[SegmentReader] = []
         self._unread: Line | None = None
         self._batch: list[bytes] = []
         self._first = 0
@@ -49,7 +46,7 @@ class Orphan:
 
     @classmethod
     def adopt(cls, producer: str, files: Sequence[SpoolFile]) -> "Orphan | None":
-        """Lock the files. None if their owner lives, or another process is at them."""
+        """Lock the files. None if their owner lives, or another process has locked them."""
         locks: list[int] = []
         try:
             for file in files:
@@ -63,17 +60,17 @@ class Orphan:
             return None
         return cls(producer, files, locks)
 
-    def step(self, publish: PublishAs) -> float | None:
+    def step(self, publish: Publisher) -> float | None:
         """Do one thing: send a batch, or look whether the store kept all. May be called again after any error.
 
         Returns the seconds until the next thing is to be done, None when the files are delivered and gone.
         """
         if self._held is None:
-            self._rewind(publish(self.producer, 1, [], False).held)
+            self._rewind(publish(self.producer, 1, []).held)
         if not self._batch:
             self._next_batch()
         if self._batch:
-            answer = publish(self.producer, self._first, self._batch, self._skip)
+            answer = publish(self.producer, self._first, self._batch, skip=self._skip)
             if answer.gap:
                 self._fill_gap(answer.held)
                 return 0.0
@@ -86,7 +83,7 @@ class Orphan:
         wait = self._sent_at + SETTLE - monotonic()
         if wait > 0:
             return wait
-        answer = publish(self.producer, self._last + 1, [], False)
+        answer = publish(self.producer, self._last + 1, [])
         if answer.gap:
             self._rewind(answer.held)
             return 0.0
@@ -96,12 +93,12 @@ class Orphan:
     def _rewind(self, held: int) -> None:
         """Read again from the number after `held`."""
         self._close_readers()
-        self._readers = [Reader(path) for path in self.paths]
+        self._readers = [SegmentReader(path) for path in self.paths]
         self._unread, self._batch = None, []
         self._held = self._last = held
 
     def _fill_gap(self, held: int) -> None:
-        """The store wants an earlier number: it forgot some, or it stands in no file."""
+        """The store requires an earlier number: it forgot some, or that one is in no file."""
         if held != self._last:
             self._rewind(held)
             self._next_batch()
@@ -148,14 +145,14 @@ class Orphan:
         if (path, text[:200]) not in self.broken:
             self.broken[path, text[:200]] = None
             logger.error(
-                "A broken line in spool file %s is passed over: %r",
+                "Skipped a broken line in spool file %s: %r",
                 path,
                 text[:80],
                 extra={"action": "spool_line_broken", "path": str(path)},
             )
 
     def _delete(self) -> None:
-        """The store has all of it. A file with a broken line is set aside, for somebody may still read it."""
+        """The store has all of it. A file with a broken line is set aside, so that someone can look at it."""
         logger.info(
             "Delivered %d events of producer %s from the spool",
             self.sent,
@@ -183,8 +180,8 @@ class Orphan:
             self.release()
         for path, old in zip(self.paths, self.set_aside_as, strict=True):
             logger.warning(
-                "Spool file %s is older than %d days and is not sent, for the store may have its events already and "
-                "not remember; it is set aside as %s",
+                "Spool file %s is older than %d days and was not sent, because the store may already hold its events "
+                "and no longer know it; set aside as %s",
                 path.name,
                 SENT_WITHIN // 86400,
                 old,
@@ -205,7 +202,7 @@ class Orphan:
 class Recovery:
     """All orphaned files of a folder, one thing at a time."""
 
-    def __init__(self, folder: Folder, publish: PublishAs, *, any_store: bool = False) -> None:
+    def __init__(self, folder: SpoolFolder, publish: Publisher, *, any_store: bool = False) -> None:
         self._folder = folder
         self._publish = publish
         self._any_store = any_store
@@ -213,13 +210,13 @@ class Recovery:
         self.done: list[Orphan] = []
 
     def look(self) -> None:
-        """Adopt what is there and belongs to our store."""
+        """Adopt what is there and belongs to this store."""
         at_work = {orphan.producer for orphan in self._adopted}
         for producer, group in groupby(self._folder.files(), key=lambda file: file.producer):
             if len(self._adopted) >= AT_ONCE:
                 return
             files = list(group)
-            if producer not in at_work and self._is_ours(files[0].path):
+            if producer not in at_work and self._is_for_this_store(files[0].path):
                 orphan = Orphan.adopt(producer, files)
                 if orphan is not None and orphan.age > SENT_WITHIN:
                     orphan.set_aside()
@@ -227,9 +224,9 @@ class Recovery:
                 elif orphan is not None:
                     self._adopted.append(orphan)
 
-    def _is_ours(self, path: Path) -> bool:
+    def _is_for_this_store(self, path: Path) -> bool:
         try:
-            reader = Reader(path)
+            reader = SegmentReader(path)
         except OSError:
             return False
         reader.close()

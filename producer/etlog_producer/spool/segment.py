@@ -1,12 +1,12 @@
-"""One spool file: a header, then a line an event. Anyone can read it with `less`.
+"""One spool file: a header, then one event per line. Anyone can read it with `less`.
 
     {"log":"default","producer":"host-17-9f8e7d6c","store":"redis://127.0.0.1:6379/0"}
     701 {"kind":"AllocationSetSaved",…}
     702 {"kind":"AllocationSetTotaled",…}
     # delivered 701
 
-Its name is `<producer>.<first number>.spool`. Its owner holds a lock on it (`flock`) as long as it lives, so that
-whoever gets the lock knows that the owner is gone.
+Its name is `<producer>.<first number>.spool`. Its owner holds a lock on it (`flock`) as long as it lives, so that a
+process that gets the lock knows that the owner is gone.
 """
 
 import fcntl
@@ -33,13 +33,13 @@ class SpoolFile:
 
     @classmethod
     def named(cls, path: Path) -> "SpoolFile | None":
-        """The file at `path`, None if it has not the name of one."""
+        """The file at `path`, None if its name is not that of a spool file."""
         match = _NAME.fullmatch(path.name)
         return cls(path, match["producer"], int(match["first"])) if match else None
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class SegmentHeader:
     """Where the events of a file belong; `store` is an address without secrets."""
 
     log: str
@@ -51,8 +51,8 @@ class Header:
         return orjson.dumps({"log": self.log, "producer": self.producer, "store": self.store}) + b"\n"
 
     @classmethod
-    def read(cls, file: BinaryIO) -> "Header | None":
-        """The header at the start of `file`, None if that is none."""
+    def read(cls, file: BinaryIO) -> "SegmentHeader | None":
+        """The header at the start of `file`, None if there is none."""
         try:
             fields = orjson.loads(file.readline(4096))
             return cls(str(fields["log"]), str(fields["producer"]), str(fields["store"]))
@@ -71,12 +71,12 @@ class Line:
 class Segment:
     """A file that its owner writes: consecutive numbers from `first` to `last`."""
 
-    def __init__(self, folder: Path, header: Header, first: int) -> None:
-        """Make the file, readable for nobody else. Raises `OSError`."""
+    def __init__(self, folder: Path, header: SegmentHeader, first: int) -> None:
+        """Make the file, readable by this user alone. Raises `OSError`."""
         self.path = folder / f"{header.producer}.{first:020d}.spool"
         self.first = first
         self.last = first - 1
-        # Under another name until it is locked: a file that stands unlocked looks as if its owner were dead.
+        # Under another name until it is locked: an unlocked file looks as if its owner were dead.
         unlocked = folder / f".{self.path.name}.new"
         self._fd = os.open(unlocked, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC, 0o600)
         try:
@@ -102,7 +102,7 @@ class Segment:
         self.last += len(events)
 
     def mark(self, delivered: int) -> None:
-        """Note that the store has everything up to `delivered`, for people: what counts is what the store says."""
+        """Note for people that the store has everything up to `delivered`: what counts is what the store says."""
         self._write(b"%b%d\n" % (_DELIVERED, delivered))
 
     def _write(self, text: bytes) -> None:
@@ -113,7 +113,7 @@ class Segment:
         self.bytes += written
 
     def release(self) -> None:
-        """Let go of the file and its lock: from now on it is anybody's."""
+        """Let go of the file and its lock: anyone may send what is in it."""
         os.close(self._fd)
 
     def delete(self) -> None:
@@ -122,13 +122,13 @@ class Segment:
         os.close(self._fd)
 
 
-class Reader:
+class SegmentReader:
     """Reads a file from the line after its header, in the order of the numbers."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("rb")
-        self.header = Header.read(self._file)
+        self.header = SegmentHeader.read(self._file)
         self._before = 0
 
     def next(self) -> Line | None:
@@ -145,7 +145,7 @@ class Reader:
         return None
 
     def close(self) -> None:
-        """Close the file; a lock that somebody else holds on it stays."""
+        """Close the file; a lock that another process holds on it stays."""
         self._file.close()
 
 

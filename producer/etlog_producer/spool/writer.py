@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from etlog_producer.spool.segment import Header, Line, Reader, Segment, SpoolFile
+from etlog_producer.spool.segment import Line, Segment, SegmentHeader, SegmentReader, SpoolFile
 
 #: Bytes of one file. A file goes as a whole, so a full spool gets room in steps of this size.
 SEGMENT_BYTES = 32 * 1024 * 1024
@@ -18,7 +18,7 @@ MAX_BYTES = 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class SpoolFolder:
     """The folder that holds the spool files of one log; `store` is the address they belong to, without secrets."""
 
     path: Path
@@ -26,7 +26,7 @@ class Folder:
     store: str
 
     def make(self) -> None:
-        """Make the folder, closed to everyone else. Raises `OSError`."""
+        """Make the folder, readable by this user alone. Raises `OSError`."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = self.path.stat()
         if found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) & 0o077:
@@ -45,16 +45,16 @@ class Folder:
         return sum(_size(file.path) for file in self.files())
 
 
-class Spool:
+class SpoolWriter:
     """The files of one producer. Every method is called under the lock of its `Inbox`."""
 
-    def __init__(self, folder: Folder, producer: str, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, folder: SpoolFolder, producer: str, max_bytes: int = MAX_BYTES) -> None:
         self._folder = folder
-        self._header = Header(folder.log, producer, folder.store)
+        self._header = SegmentHeader(folder.log, producer, folder.store)
         self._max_bytes = max_bytes
         self._segments: deque[Segment] = deque()
         self._others = 0  # bytes of other producers' files, when last looked at
-        self._reading: Reader | None = None
+        self._reading: SegmentReader | None = None
         self._ahead: Line | None = None  # read, but after a hole
 
     @property
@@ -63,13 +63,13 @@ class Spool:
         return sorted(segment.path for segment in self._segments)
 
     def append(self, first: int, events: Sequence[bytes], *, bounded: bool = True) -> None:
-        """Write events numbered from `first`. Raises `OSError`, of the kind `ENOSPC` where the bound is reached."""
+        """Write events numbered from `first`. Raises `OSError`, of the kind `ENOSPC` when the limit is reached."""
         segment = self._segments[-1] if self._segments else None
         if segment is None or segment.last + 1 != first or segment.bytes >= SEGMENT_BYTES:
             segment = self._open(first, bounded)
         size = sum(map(len, events)) + 20 * len(events)
         if bounded and self._others + sum(s.bytes for s in self._segments) + size > self._max_bytes:
-            raise OSError(errno.ENOSPC, f"the spool has reached its bound of {self._max_bytes} bytes")
+            raise OSError(errno.ENOSPC, f"the spool has reached its limit of {self._max_bytes} bytes")
         segment.append(events)
 
     def holds(self, number: int) -> bool:
@@ -112,7 +112,7 @@ class Spool:
                 return None
             if reading is not None:
                 reading.close()
-            self._reading = Reader(after.path)
+            self._reading = SegmentReader(after.path)
 
     def release(self, delivered: int) -> bool:
         """Delete the files with nothing beyond `delivered`, which the store surely has. Tells whether any went."""
@@ -137,7 +137,7 @@ class Spool:
             self._segments[-1].mark(delivered)
 
     def close(self) -> None:
-        """Let go of the files; those that stand now are anybody's. Also what a forked child must do."""
+        """Let go of the files; anyone may send what is still in them. A forked child must do so too."""
         if self._reading is not None:
             self._reading.close()
             self._reading = None
@@ -149,7 +149,7 @@ class Spool:
         own = sum(segment.bytes for segment in self._segments)
         self._others = self._folder.bytes() - own
         if bounded and self._others + own >= self._max_bytes:
-            raise OSError(errno.ENOSPC, f"the spool has reached its bound of {self._max_bytes} bytes")
+            raise OSError(errno.ENOSPC, f"the spool has reached its limit of {self._max_bytes} bytes")
         segment = Segment(self._folder.path, self._header, first)
         self._segments.append(segment)
         return segment

@@ -1,0 +1,341 @@
+"""A file of events: delivered line by line, each event once, whatever interrupts it."""
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from time import time
+from typing import Any
+
+import pytest
+import redis
+from etlog import event_file
+from etlog.__main__ import run
+from etlog.errors import CommandFailed
+from etlog.event_file import emit_file
+from etlog_events.keys import Keys
+from etlog_events.sequence import SENT_WITHIN
+from etlog_events.settings import Settings
+from support import commands
+from support.proxy import Proxy
+from support.samples import saved
+from support.servers import PATIENCE, Server, wait_until
+
+pytestmark = pytest.mark.usefixtures("own_log")
+
+
+def line(number: int) -> str:
+    """An event as a line."""
+    return saved(number).decode() + "\n"
+
+
+def stored(client: Any, keys: Keys) -> Iterator[str]:
+    """The events in the stream, as lines."""
+    last = b"-"
+    while entries := client.xrange(keys.events, min=last, count=10_000):
+        for _, fields in entries:
+            yield fields[b"event"].decode() + "\n"
+        last = b"(" + entries[-1][0]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The file of a test."""
+    return tmp_path / "events.ndjson"
+
+
+@pytest.fixture
+def settings(store_url: str, keys: Keys, tmp_path: Path) -> Settings:
+    """The test's own log."""
+    return Settings(redis_url=store_url, name=keys.name, spool_dir=tmp_path / "spool")
+
+
+def test_every_line_is_an_event(client: redis.Redis, keys: Keys, settings: Settings, file: Path) -> None:
+    """Blank lines are not events, the last line need not end, and both kinds of line ends are understood."""
+    file.write_bytes(f"\n{line(1)[:-1]}\r\n   \n{line(2)}\n{line(3)[:-1]}".encode())
+
+    assert emit_file(str(file), settings).events == 3
+    assert list(stored(client, keys)) == [line(1), line(2), line(3)]
+
+
+def test_nothing_is_left_of_a_run_that_was_not_interrupted(
+    client: redis.Redis, keys: Keys, settings: Settings, file: Path
+) -> None:
+    """The place in the file is forgotten."""
+    file.write_text("".join(map(line, range(12_000))))
+
+    assert emit_file(str(file), settings).events == 12_000
+
+    assert list(stored(client, keys)) == list(map(line, range(12_000)))
+    assert not list(settings.spool_dir.rglob("*.place"))
+
+
+def test_a_dash_is_standard_input(client: redis.Redis, keys: Keys) -> None:
+    """So events can come out of a pipe."""
+    ended = commands.run("emit", "--file", "-", input=line(1) + line(2))
+
+    assert (ended.returncode, ended.stdout) == (0, f"2 events delivered to log {keys.name}\n")
+    assert list(stored(client, keys)) == [line(1), line(2)]
+
+
+def test_a_standard_input_that_is_closed_is_one_sentence() -> None:
+    """As a service may have it."""
+    shell = ["sh", "-c", '"$0" -m etlog emit --file - <&- >&-', sys.executable]
+
+    ended = subprocess.run(shell, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (2, "etlog: --file: standard input is closed\n")
+
+
+def test_a_terminal_shows_progress(file: Path) -> None:
+    """It is gone at the end, and what is left is the result."""
+    file.write_text("".join(map(line, range(10))))
+
+    with commands.running("emit", "--file", str(file), columns=80) as command:
+        assert command.wait() == 0
+
+    assert "emitting" in command.printed
+    assert "10 events delivered" in command.shown
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ("{", "not JSON"),
+        ("[]", ""),
+        ('"text"', ""),
+        (line(3).replace("AllocationSetSaved", "AllocationSetShaken"), "AllocationSetShaken"),
+        (line(3).replace('"size":3', '"size":-3'), "size"),
+        (line(3).replace("T10:", "T12:"), "window"),
+        ("x" * 3_000_000, "bytes long"),
+        ("\x00\x1b[31m", ""),
+    ],
+)
+def test_an_invalid_line_is_named_and_the_events_before_it_are_delivered(
+    bad: str, reason: str, client: redis.Redis, keys: Keys, settings: Settings, file: Path
+) -> None:
+    """The number counts all lines, blank ones too, as an editor does."""
+    file.write_text(f"{line(1)}\n{line(2)}{bad.rstrip()}\n{line(4)}")
+
+    with pytest.raises(CommandFailed) as failed:
+        emit_file(str(file), settings)
+
+    message = str(failed.value)
+    assert message.startswith("line 4: ")
+    assert message.endswith("; the 2 events before it are delivered")
+    assert reason in message
+    assert len(message.splitlines()) == 1
+    assert len(message) < 500
+    assert failed.value.code == 2
+    assert list(stored(client, keys)) == [line(1), line(2)]
+
+
+#: `etlog`, which leaves its peak of memory in KiB in the file that is named first. What `wait4` tells of a process
+#: begins with the memory of the one that it was forked from.
+MEASURED = """
+import re, sys
+from pathlib import Path
+from etlog.__main__ import run
+code = run(sys.argv[2:])
+Path(sys.argv[1]).write_text(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+sys.exit(code)
+"""
+
+
+def test_a_large_file_is_delivered_whole_in_bounded_memory(client: redis.Redis, keys: Keys, tmp_path: Path) -> None:
+    """Three times what a producer lets wait, while no consumer takes anything away."""
+    count = 300_000
+    with gzip.open(tmp_path / "events.gz", "wt", compresslevel=1) as file:
+        file.writelines(line(number) for number in range(count))
+
+    with (
+        subprocess.Popen(["gzip", "-dc", str(tmp_path / "events.gz")], stdout=subprocess.PIPE) as lines,
+        (tmp_path / "out").open("w+") as out,
+    ):
+        command = [sys.executable, "-c", MEASURED, str(tmp_path / "peak"), "emit", "--file", "-"]
+        ended = subprocess.run(command, stdin=lines.stdout, stdout=out, stderr=out, check=False)
+        out.seek(0)
+
+        assert (ended.returncode, out.read()) == (0, f"{count} events delivered to log {keys.name}\n")
+    assert all(text == line(number) for number, text in enumerate(stored(client, keys)))
+    assert client.xlen(keys.events) == count
+    assert int((tmp_path / "peak").read_text()) < 200 * 1024  # KiB
+
+
+def test_a_slow_store_is_waited_for(
+    keys: Keys, settings: Settings, file: Path, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    """It takes longer than the patience with a store that accepts nothing, and nothing is given up."""
+    monkeypatch.setattr(event_file, "PATIENCE", 1)
+    file.write_text("".join(map(line, range(5000))))
+
+    with closing(Proxy(server.port)) as proxy:
+        proxy.delay_replies(0.1)
+
+        assert emit_file(str(file), replace(settings, redis_url=proxy.url)).events == 5000
+
+    with redis.Redis.from_url(server.url) as slow:
+        assert list(stored(slow, keys)) == [line(number) for number in range(5000)]
+
+
+def test_a_store_that_goes_away_for_good_is_given_up(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    """With exit code 1, and with what is certain to have arrived."""
+    monkeypatch.setattr(event_file, "PATIENCE", 1)
+    monkeypatch.setattr(event_file, "ROUND", 10)
+
+    def lines() -> Iterator[bytes]:
+        for number in range(15):
+            yield line(number).encode()
+        server.kill()
+        for number in range(15, 30):
+            yield line(number).encode()
+
+    monkeypatch.setattr(event_file, "_open", lambda _: Pipe(lines()))
+
+    with pytest.raises(CommandFailed, match=r"no longer accepts events: .*; 10 events are delivered") as failed:
+        emit_file("-", replace(settings, redis_url=server.url))
+
+    assert failed.value.code == 1
+
+
+def test_a_store_that_is_restarted_meanwhile_gets_everything(
+    keys: Keys, settings: Settings, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    """Each event once."""
+    monkeypatch.setattr(event_file, "ROUND", 10)
+
+    def lines() -> Iterator[bytes]:
+        for number in range(15):
+            yield line(number).encode()
+        with redis.Redis.from_url(server.url) as client:
+            client.shutdown(nosave=True)
+        server.kill()
+        server.start()
+        for number in range(15, 30):
+            yield line(number).encode()
+
+    monkeypatch.setattr(event_file, "_open", lambda _: Pipe(lines()))
+
+    assert emit_file("-", replace(settings, redis_url=server.url)).events == 30
+    with redis.Redis.from_url(server.url) as client:
+        assert list(stored(client, keys)) == [line(number) for number in range(30)]
+
+
+def test_a_run_that_was_interrupted_goes_on_without_doubling(
+    client: redis.Redis, keys: Keys, settings: Settings, file: Path
+) -> None:
+    """Twice, by Ctrl-C."""
+    file.write_text("".join(map(line, range(60_000))))
+    command = [sys.executable, "-m", "etlog", "emit", "--file", str(file)]
+    for resume in ([], ["--resume"]):
+        before = int(client.xlen(keys.events))
+        process = subprocess.Popen([*command, *resume], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        wait_until(lambda: int(client.xlen(keys.events)) > before + 9000, what="some events")  # noqa: B023
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 130
+
+    assert run(["emit", "--file", str(file), "--resume"]) == 0
+
+    assert list(stored(client, keys)) == list(map(line, range(60_000)))
+    assert not list(settings.spool_dir.rglob("*.*"))
+
+
+def test_a_file_that_changed_is_not_resumed(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its lines would not be those that were left out."""
+    file.write_text(line(0) + "{}\n")
+    assert run(["emit", "--file", str(file)]) != 0
+    file.write_text(line(5))
+
+    assert run(["emit", "--file", str(file), "--resume"]) == 2
+
+    assert "has changed in a part that was already emitted" in capsys.readouterr().err
+
+
+def test_a_file_with_a_skipped_line_that_was_corrected_is_not_resumed(
+    client: redis.Redis, keys: Keys, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever it stands: every event after it would go out under the number of the one before."""
+    lines = [*map(line, range(7_000)), "{}\n", *map(line, range(7_001, 60_000))]
+    file.write_text("".join(lines))
+    emit = [sys.executable, "-m", "etlog", "emit", "--file", str(file), "--on-error", "skip"]
+    process = subprocess.Popen(emit, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_until(lambda: int(client.xlen(keys.events)) > 9_000, what="some events")
+    process.kill()
+    process.wait(PATIENCE)
+    lines[7_000] = line(7_000)
+    file.write_text("".join(lines))
+
+    assert run(["emit", "--file", str(file), "--resume"]) == 2
+
+    assert "has changed in a part that was already emitted" in capsys.readouterr().err
+
+
+def test_a_line_that_stopped_a_run_may_be_corrected(client: redis.Redis, keys: Keys, file: Path) -> None:
+    """Nothing from there on was emitted; what is before it is not doubled."""
+    lines = [*map(line, range(6_000)), "{}\n", *map(line, range(6_001, 6_100))]
+    file.write_text("".join(lines))
+    assert run(["emit", "--file", str(file)]) == 2
+    lines[6_000] = line(6_000)
+    file.write_text("".join(lines))
+
+    assert run(["emit", "--file", str(file), "--resume"]) == 0
+
+    assert list(stored(client, keys)) == list(map(line, range(6_100)))
+
+
+def test_a_place_that_is_too_old_is_not_resumed(
+    client: redis.Redis, keys: Keys, settings: Settings, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The store may have forgotten the numbers, and would take everything again."""
+    file.write_text(line(0) + "{}\n")
+    assert run(["emit", "--file", str(file)]) == 2
+    [place] = settings.spool_dir.rglob("*.place")
+    old = time() - SENT_WITHIN - 60
+    os.utime(place, (old, old))
+
+    assert run(["emit", "--file", str(file), "--resume"]) == 1
+
+    assert "was interrupted more than 60 days ago" in capsys.readouterr().err
+    assert list(stored(client, keys)) == [line(0)]
+
+
+def test_a_named_pipe_is_emitted_whole(client: redis.Redis, keys: Keys, settings: Settings, tmp_path: Path) -> None:
+    """It can be read only once, from its first byte."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("".join(map(line, range(100))),))
+    writer.start()
+
+    assert emit_file(str(pipe), settings).events == 100
+
+    writer.join()
+    assert list(stored(client, keys)) == list(map(line, range(100)))
+
+
+class Pipe:
+    """Lines that come while something happens, as a file."""
+
+    def __init__(self, lines: Iterator[bytes]) -> None:
+        self._lines = lines
+        self._end, other = os.pipe()
+        os.close(other)
+
+    def readline(self, _: int) -> bytes:
+        return next(self._lines, b"")
+
+    def fileno(self) -> int:
+        return self._end
+
+    def __enter__(self) -> "Pipe":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._end)

@@ -1,0 +1,205 @@
+"""What a producer still has to deliver: numbered without a gap, sent again after a loss, and accounted for."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from etlog_events.errors import StoreError
+from etlog_events.keys import Keys
+from etlog_events.store import connect
+from etlog_producer import Producer, unacked
+from etlog_producer.delivery import Batch, Delivery
+from etlog_producer.publish import Published
+from etlog_producer.spool.writer import SpoolFolder
+from support.producers import emit, numbered, spooled
+from support.servers import Server, wait_until
+from support.stream import entries, numbers
+
+
+def test_a_store_that_lost_its_tail_gets_it_again(
+    producer: Producer, client: redis.Redis, keys: Keys, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A replica was promoted without the last events: stream and number are set back."""
+    caplog.set_level(logging.INFO, "etlog.producer")
+    emit(producer, *range(10))
+    assert producer.flush(10)
+    for entry in entries(client, keys)[4:]:
+        client.xdel(keys.events, entry.id)
+    client.hset(keys.producers, f"{producer.id}:published", 4)
+
+    emit(producer, 10)
+
+    assert producer.flush(10)
+    assert numbered(client, keys) == [(size + 1, size) for size in range(11)]
+    assert "The store lost events 5 to 10; sending them again" in caplog.messages
+
+
+def test_a_store_that_lost_everything_gets_it_again(producer: Producer, client: redis.Redis, keys: Keys) -> None:
+    """As long as it is still kept."""
+    emit(producer, *range(1200))
+    assert producer.flush(10)
+    client.delete(keys.events, keys.producers)
+
+    emit(producer, 1200)
+
+    assert producer.flush(10)
+    assert numbers(client, keys) == list(range(1, 1202))
+
+
+def test_what_is_no_longer_kept_is_skipped(
+    producer: Producer,
+    client: redis.Redis,
+    keys: Keys,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The rest follows under its own numbers, so that the hole shows, and the producer says which events it is."""
+    monkeypatch.setattr(unacked, "KEEP_EVENTS", 3)
+    emit(producer, *range(10))
+    assert producer.flush(10)
+    client.delete(keys.events, keys.producers)
+
+    emit(producer, 10)
+
+    assert producer.flush(10)
+    assert numbers(client, keys) == [8, 9, 10, 11]
+    [lost] = [record for record in caplog.records if record.__dict__.get("action") == "events_lost"]
+    assert (lost.__dict__["first"], lost.__dict__["last"]) == (1, 7)
+
+
+def test_a_flush_after_a_loss_waits_for_what_is_sent_again(producer: Producer, client: redis.Redis, keys: Keys) -> None:
+    """The numbers before the loss do not count."""
+    emit(producer, *range(100))
+    assert producer.flush(10)
+    client.delete(keys.events, keys.producers)
+    emit(producer, 100)
+
+    assert producer.flush(10)
+    assert client.xlen(keys.events) == 101
+
+
+def test_an_idle_producer_gives_the_store_its_tail_again(server: Server, keys: Keys) -> None:
+    """It notices by itself that the store lost its last second: no one has to emit anything."""
+    with Producer(server.url, log=keys.name) as producer, connect(server.url, part="test") as client:
+        emit(producer, *range(10))
+        assert producer.flush(10)
+        client.flushall()
+
+        wait_until(lambda: client.xlen(keys.events) == 10, what="the tail to come back")
+        assert numbers(client, keys) == list(range(1, 11))
+
+
+def test_a_producer_that_was_idle_for_long_begins_anew(
+    producer: Producer, client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store may forget its number in the end; then the next event must not look like a loss."""
+    monkeypatch.setattr(unacked, "KEEP_SECONDS", 0.0)
+    emit(producer, 1, 2)
+    assert producer.flush(10)
+    before = producer.id
+    wait_until(lambda: not producer._sender._delivery.can_resend, what="the tail to be let go")
+    monkeypatch.setattr("etlog_producer.delivery.RENEWED_AFTER", 0.0)
+    emit(producer, 3)
+
+    assert producer.flush(10)
+    assert producer.id != before
+    assert [(entry.producer, entry.seq) for entry in entries(client, keys)] == [
+        (before, 1),
+        (before, 2),
+        (producer.id, 1),
+    ]
+    stats = producer.stats()
+    assert (stats.emitted, stats.delivered, stats.waiting) == (3, 3, 0)
+
+
+@pytest.fixture
+def make(dead_url: str, spool_dir: Path) -> Callable[..., Delivery]:
+    """Makes the delivery of a producer whose store a test stands in for."""
+
+    def make(**options: Any) -> Delivery:
+        folder = SpoolFolder(spool_dir / "absent", "absent", dead_url)
+        defaults: dict[str, Any] = {"spool_bytes": 1_000_000, "durable": False, "when_full": "drop_newest"}
+        delivery = Delivery(folder, **defaults | options)
+        delivery.inbox.changed.acquire()  # as the sender's thread does for each call
+        return delivery
+
+    return make
+
+
+def test_a_batch_is_given_out_until_it_is_answered(make: Callable[..., Delivery]) -> None:
+    """An attempt that failed is repeated with the same events, under the same numbers."""
+    delivery = make(batch_events=2)
+    for event in (b"{}", b"[]", b"3"):
+        delivery.inbox.put(event)
+
+    batch = delivery.next_batch()
+    assert batch == delivery.next_batch() == Batch(delivery.id, 1, [b"{}", b"[]"], skip=False)
+    delivery.note(batch, Published(held=2, gap=False))
+
+    assert delivery.next_batch() == Batch(delivery.id, 3, [b"3"], skip=False)
+
+
+def test_the_accounts_add_up_at_every_step(make: Callable[..., Delivery]) -> None:
+    """Accepted is delivered, waiting, in the spool, or lost."""
+    delivery = make(batch_events=2)
+
+    def accounts() -> tuple[int, int, int, int, int]:
+        found = delivery.stats(0, None)
+        assert found.emitted == found.delivered + found.waiting + found.spooled + found.lost
+        return found.emitted, found.delivered, found.waiting, found.spooled, found.lost
+
+    for _ in range(5):
+        delivery.inbox.put(b"{}")
+    assert accounts() == (5, 0, 5, 0, 0)
+    delivery.note(delivery.next_batch(), Published(held=2, gap=False))
+    assert accounts() == (5, 2, 3, 0, 0)
+    batch = delivery.next_batch()
+    delivery.note(batch, Published(held=1, gap=True))
+    assert accounts() == (5, 1, 4, 0, 0)
+    assert delivery.end()[1] == 0
+    assert accounts() == (5, 1, 0, 4, 0)
+
+
+def test_an_answer_that_cannot_be_right_is_refused(make: Callable[..., Delivery]) -> None:
+    """The store took the batch and says that it holds less: the batch stays, and is sent again."""
+    delivery = make(resume=("gone-1-abc", 6))
+    delivery.inbox.put(b"{}")
+    batch = delivery.next_batch()
+
+    with pytest.raises(StoreError, match=r"^the store says that it holds 6 after a batch that begins with 7$"):
+        delivery.note(batch, Published(held=6, gap=False))
+
+    assert delivery.next_batch() == batch == Batch("gone-1-abc", 7, [b"{}"], skip=False)
+
+
+def test_a_gap_that_cannot_be_filled_is_skipped_once(make: Callable[..., Delivery]) -> None:
+    """What is no longer there must not hold up what follows."""
+    delivery = make(resume=("gone-1-abc", 6))
+    delivery.inbox.put(b"{}")
+    batch = delivery.next_batch()
+
+    delivery.note(batch, Published(held=4, gap=True))
+    again = delivery.next_batch()
+    delivery.note(again, Published(held=7, gap=False))
+
+    assert again == replace(batch, skip=True)
+    assert delivery.next_batch() == Batch("gone-1-abc", 8, [], skip=False)
+    assert delivery.stats(0, None).lost == 2
+
+
+def test_an_answer_after_the_end_changes_nothing(make: Callable[..., Delivery]) -> None:
+    """The events are in the spool by then, and the process that sends them asks the store itself."""
+    delivery = make()
+    delivery.inbox.put(b"{}")
+    batch = delivery.next_batch()
+    [path], _ = delivery.end()
+    before = delivery.stats(0, None)
+
+    delivery.note(batch, Published(held=1, gap=False))
+
+    assert delivery.stats(0, None) == before
+    assert spooled(path) == [1]
