@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from etlog_events import timestamps
+from etlog_events.kinds import ACTIONS
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
@@ -23,7 +24,11 @@ ENDLESS = 1_000_000
 #: Columns of time, kind, size and window while the log is followed: what will come is not known yet.
 FOLLOWED, FOLLOWED_WIDE = (19, 27, 8, 25), (30, 27, 8, 44)
 
-_STYLES = {"Error": "bold red", "Saved": "green", "Loaded": "cyan", "Reconciled": "blue"}
+#: The colour of each action; an empty one is the terminal's own.
+_STYLES = {
+    **{"Loaded": "cyan", "Saved": "green", "Aggregated": "", "Totaled": "", "Reconciled": "blue"},
+    **{action.name: "bold red" for action in ACTIONS if action.is_error},
+}
 
 
 def show(body: bytes, *, as_json: bool) -> None:
