@@ -2,7 +2,7 @@
 
 import { $, copy, make, say } from "./dom.js";
 import { isError } from "./kinds.js";
-import { clock, count, plural, shortDay, windowName } from "./times.js";
+import { clock, plural, shortDay, windowName } from "./times.js";
 
 const OVERSCAN = 6;
 
@@ -159,9 +159,5 @@ export class List {
   toTop() {
     this.node.scrollTop = 0;
     this.render();
-  }
-
-  get position() {
-    return `${count(this.items.length)}`;
   }
 }
