@@ -2,18 +2,17 @@
 
 import logging
 import os
-import threading
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import redis
-from etlog_consumer import Consumer, Target
+from etlog_consumer import consumer
 from etlog_events.keys import Keys
-from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
+from support.consumers import CaughtUp, Consuming, consumer_thread
 from support.servers import Server, wait_until
 
 
@@ -79,31 +78,20 @@ def keys(client: redis.Redis) -> Iterator[Keys]:
         client.delete(key)
 
 
-Consuming = Callable[..., AbstractContextManager[Consumer]]
+@pytest.fixture(autouse=True)
+def stop_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer in a thread sees a stop within milliseconds, even when its log is idle."""
+    monkeypatch.setattr(consumer, "BLOCK_MS", 20)
 
 
 @pytest.fixture
 def consuming(store_url: str, keys: Keys) -> Consuming:
     """`with consuming(cap=…):` runs a consumer on the test's log in a thread."""
-
-    @contextmanager
-    def run(cap: int = 1000, retain: int = 100_000) -> Iterator[Consumer]:
-        with connect(store_url, part="consumer") as client:
-            consumer = Consumer(client, Target(keys, KUBECOST_KINDS, cap), retain=retain)
-            stop = threading.Event()
-            thread = threading.Thread(target=consumer.run, args=(stop,))
-            thread.start()
-            try:
-                yield consumer
-            finally:
-                stop.set()
-                thread.join()
-
-    return run
+    return partial(consumer_thread, store_url, keys)
 
 
 @pytest.fixture
-def caught_up(client: redis.Redis, keys: Keys) -> Callable[[], None]:
+def caught_up(client: redis.Redis, keys: Keys) -> CaughtUp:
     """Waits until everything in the stream is applied."""
 
     def wait() -> None:

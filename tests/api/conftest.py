@@ -1,23 +1,18 @@
 """The API on the test's log, and what fills that."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, tzinfo
 from typing import Any
 
 import pytest
 import redis
 from etlog_api.app import create_app
-from etlog_consumer import Consumer, consumer
+from etlog_consumer import Consumer
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
 from support.apis import Api, Fill, Serving, add, serve
-
-
-@pytest.fixture(autouse=True)
-def stop_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A consumer in a thread sees a stop within milliseconds, even when its log is idle."""
-    monkeypatch.setattr(consumer, "BLOCK_MS", 20)
+from support.consumers import CaughtUp, Consuming
 
 
 @pytest.fixture
@@ -44,8 +39,8 @@ def api(serving: Serving) -> Iterator[Api]:
 def fill(
     client: redis.Redis,
     keys: Keys,
-    consuming: Callable[..., AbstractContextManager[Consumer]],
-    caught_up: Callable[[], None],
+    consuming: Consuming,
+    caught_up: CaughtUp,
 ) -> Iterator[Fill]:
     """Appends events, and has them applied."""
     with ExitStack() as started:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import ExitStack, closing
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,18 +12,16 @@ import pytest
 import redis
 from etlog_api.live import hub, stream, subscriber
 from etlog_api.routes import log
-from etlog_consumer import Consumer, batch
+from etlog_consumer import batch
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
 from etlog_events.validation import validator
 from etlog_producer import Producer
 from support.apis import Api, Fill, Serving, Tail, add, tail
-from support.processes import consumer_process
+from support.consumers import Consuming, consumer_process
 from support.samples import DOCUMENTED, WINDOW, saved
 from support.servers import Server, free_port, wait_until
 from support.stream import entries
-
-Consuming = Callable[..., AbstractContextManager[Consumer]]
 
 
 def sizes(client: Tail) -> list[int]:

@@ -6,7 +6,7 @@ import zipfile
 import httpx
 from etlog_events.keys import Keys
 from etlog_events.store import connect
-from support.apis import apply, replicas
+from support.apis import api_process, apply
 from support.samples import saved
 from support.servers import Server
 
@@ -42,7 +42,8 @@ def test_no_secret_comes_out(server: Server, keys: Keys) -> None:
     with connect(server.url, part="test") as admin:
         admin.execute_command("ACL", "SETUSER", USER, "on", f">{PASSWORD}", "~*", "+@all")
         url = server.url.replace("redis://", f"redis://{USER}:{PASSWORD}@")
-        with replicas(1, url, keys.name, api_token=",".join(TOKENS), log_level="DEBUG", log_format="json") as [replica]:
+        settings = {"api_token": ",".join(TOKENS), "log_level": "DEBUG", "log_format": "json"}
+        with api_process(url, name=keys.name, **settings) as replica:
             found = everything(replica.url, TOKENS[0])
             assert any(b'"code":200,"data":{"allocation":[{' in each for each in found)
 
@@ -57,7 +58,7 @@ def test_no_secret_comes_out(server: Server, keys: Keys) -> None:
             assert any(b"Connection refused" in each or b"Connect call failed" in each for each in found)
 
             replica.stop()
-            found.append(replica.printed.encode())
+            found.append(replica.command.printed.encode())
     assert b"The store is away" in found[-1]
     for each in found:
         assert not any(secret in each for secret in SECRETS)

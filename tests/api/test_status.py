@@ -5,23 +5,20 @@ import math
 import time
 import zipfile
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import orjson
 import pytest
 import redis
 from etlog_api import status as statuses
-from etlog_consumer import Consumer
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from prometheus_client.parser import text_string_to_metric_families
 from support.apis import Api, Fill, Serving, add, tail
+from support.consumers import Consuming
 from support.samples import DOCUMENTED, saved
 from support.servers import Server, wait_until
-
-Consuming = Callable[..., AbstractContextManager[Consumer]]
 
 
 def metrics(api: Api) -> dict[str, float]:

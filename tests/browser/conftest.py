@@ -1,11 +1,7 @@
 """A browser, and the page of a log on a real store: what every test of the page may use."""
 
 import os
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,13 +10,13 @@ from typing import Any
 import httpx
 import pytest
 import redis
-from etlog_consumer import Consumer, Target
 from etlog_events.event import Event
 from etlog_events.keys import Keys
-from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from support.servers import Server, free_port, wait_until
+from support.apis import ApiProcess, api_process
+from support.consumers import consumer_thread
+from support.servers import Server, wait_until
 
 CHROMIUM = os.environ.get("ETLOG_TEST_CHROMIUM", "/usr/bin/chromium")
 
@@ -41,37 +37,6 @@ HOUR = timedelta(hours=1)
 NewPage = Callable[..., Page]
 
 
-class Api:
-    """`etlog serve` in a process of its own, which can be stopped and started again on its port."""
-
-    def __init__(self, store: str, *options: str, **environment: str) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._command = [sys.executable, "-m", "etlog", "serve", "--port", str(self.port), *options]
-        self._environment = {**os.environ, "ETLOG_REDIS_URL": store, "ETLOG_LOG_LEVEL": "ERROR", **environment}
-        self.start()
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        self._process = subprocess.Popen(self._command, env=self._environment)
-        try:
-            wait_until(self._answers, what="the API to start")
-        except AssertionError:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """End it at once."""
-        self._process.kill()
-        self._process.wait()
-
-    def _answers(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/healthz", timeout=1).status_code == 200
-        except httpx.HTTPError:
-            return False
-
-
 @dataclass(frozen=True, slots=True)
 class Log:
     """The log that the page shows, and the ways to fill it."""
@@ -79,7 +44,7 @@ class Log:
     store: Server
     client: redis.Redis
     keys: Keys
-    api: Api
+    api: ApiProcess
 
     def emit(self, kind: str, start: datetime | None = None, length: timedelta = HOUR, **more: Any) -> None:
         """Publish an event of the set that begins at `start`, as any client may."""
@@ -139,34 +104,19 @@ def page_store() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def page_api(page_store: Server) -> Iterator[Api]:
+def page_api(page_store: Server) -> Iterator[ApiProcess]:
     """The API on that store."""
-    api = Api(page_store.url)
-    yield api
-    api.stop()
-
-
-@contextmanager
-def consumed(store: Server, keys: Keys) -> Iterator[None]:
-    """Runs a consumer in a thread."""
-    consumer = Consumer(connect(store.url, part="consumer"), Target(keys, KUBECOST_KINDS, 1000), retain=100_000)
-    stop = threading.Event()
-    thread = threading.Thread(target=consumer.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    with api_process(page_store.url) as api:
+        yield api
 
 
 @pytest.fixture
-def log(page_store: Server, page_api: Api) -> Iterator[Log]:
+def log(page_store: Server, page_api: ApiProcess) -> Iterator[Log]:
     """An empty log with a consumer at work."""
     keys = Keys("default")
     with connect(page_store.url, part="test") as client:
         client.flushdb()
-        with consumed(page_store, keys):
+        with consumer_thread(page_store.url, keys):
             yield Log(page_store, client, keys, page_api)
 
 
@@ -201,7 +151,7 @@ def page(new_page: NewPage, log: Log) -> Page:
 
 
 @pytest.fixture(scope="module")
-def blank(browser: Browser, page_api: Api) -> Iterator[Page]:
+def blank(browser: Browser, page_api: ApiProcess) -> Iterator[Page]:
     """A page from which modules can be imported."""
     with browser.new_context() as context:
         page = context.new_page()

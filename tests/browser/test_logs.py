@@ -6,22 +6,21 @@ import pytest
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from playwright.sync_api import expect
-from support.apis import apply
+from support.apis import ApiProcess, api_process, apply
 from support.samples import saved
 from support.servers import Server
 
-from browser.conftest import Api, NewPage
+from browser.conftest import NewPage
 
 ALL, TENANT = "the-token-for-all-logs", "the-token-for-one-log"
 
 
 @pytest.fixture(scope="module")
-def many(page_store: Server) -> Iterator[Api]:
+def many(page_store: Server) -> Iterator[ApiProcess]:
     """The API of three logs."""
     tokens = f"{ALL},{TENANT}:hourly"
-    api = Api(page_store.url, ETLOG_NAMES="nightly,hourly,empty", ETLOG_API_TOKEN=tokens)
-    yield api
-    api.stop()
+    with api_process(page_store.url, names="nightly,hourly,empty", api_token=tokens) as api:
+        yield api
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +32,7 @@ def filled(page_store: Server) -> None:
     apply(page_store.url, Keys("hourly"), [saved(2), saved(3)])
 
 
-def test_another_log_is_picked_and_a_link_leads_to_it(new_page: NewPage, many: Api, page_store: Server) -> None:
+def test_another_log_is_picked_and_a_link_leads_to_it(new_page: NewPage, many: ApiProcess, page_store: Server) -> None:
     """With its events, its live tail, its status and its queries; and back again."""
     page = new_page(f"{many.url}/?kind=Saved")
     page.locator("#token").fill(ALL)
@@ -61,7 +60,7 @@ def test_another_log_is_picked_and_a_link_leads_to_it(new_page: NewPage, many: A
     expect(page.locator("#shown")).to_have_text("1 of 1 event")
 
 
-def test_one_with_a_token_for_one_log_sees_that_one(new_page: NewPage, many: Api) -> None:
+def test_one_with_a_token_for_one_log_sees_that_one(new_page: NewPage, many: ApiProcess) -> None:
     """And no picker; a link to another says that it is not here."""
     page = new_page(many.url)
     page.locator("#token").fill(TENANT)

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Page, expect
+from support.apis import ApiProcess, api_process
 from support.servers import Server
 
-from browser.conftest import Api, Log, NewPage
+from browser.conftest import Log, NewPage
 
 HOUR = timedelta(hours=1)
 
@@ -19,8 +20,7 @@ def show_count(page: Page, number: int) -> None:
 
 def test_the_api_goes_and_comes_back(new_page: NewPage, log: Log, page_store: Server) -> None:
     """The page says so, keeps what it has, and shows what came meanwhile, each event once."""
-    api = Api(page_store.url)
-    try:
+    with api_process(page_store.url) as api:
         log.fill(3)
         page = new_page(api.url)
         expect(page.locator("#m-live .value")).to_have_text("live")
@@ -38,8 +38,6 @@ def test_the_api_goes_and_comes_back(new_page: NewPage, log: Log, page_store: Se
         log.fill(1, prefix="AssetSet")
         show_count(page, 12)
         assert page.locator("#counts tr[data-kind=AssetSetSaved] .number").inner_text() == "3"
-    finally:
-        api.stop()
 
 
 def test_the_store_goes_and_comes_back(page: Page, log: Log) -> None:
@@ -99,8 +97,7 @@ def test_a_resync_reads_the_log_anew(new_page: NewPage, log: Log) -> None:
 def test_the_token_is_asked_for_once_and_kept_for_the_session(new_page: NewPage, log: Log, page_store: Server) -> None:
     """A wrong one is named as such; nothing outlives the tab."""
     log.fill(2)
-    api = Api(page_store.url, ETLOG_API_TOKEN="correct-horse-battery-staple")
-    try:
+    with api_process(page_store.url, api_token="correct-horse-battery-staple") as api:
         page = new_page(api.url)
         expect(page.locator("#ask-token")).to_be_visible()
         page.locator("#token").fill("wrong")
@@ -116,12 +113,10 @@ def test_the_token_is_asked_for_once_and_kept_for_the_session(new_page: NewPage,
         show_count(page, 4)
         expect(page.locator("#ask-token")).to_be_hidden()
         assert page.evaluate("[localStorage.length, document.cookie, location.search]") == [0, "", ""]
-    finally:
-        api.stop()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_contrast_passes_wcag_aa(new_page: NewPage, page_api: Api, scheme: str) -> None:
+def test_contrast_passes_wcag_aa(new_page: NewPage, page_api: ApiProcess, scheme: str) -> None:
     """Computed from the variables of the style: text 4.5, signs and borders that carry meaning 3."""
     page = new_page(page_api.url, color_scheme=scheme)
     names = "page panel text quiet link focus done done-text recovered recovered-text failed on-failed failed-text"

@@ -9,9 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 from playwright.sync_api import expect
+from support.apis import ApiProcess, api_process
 from support.servers import Server
 
-from browser.conftest import Api, Log, NewPage
+from browser.conftest import Log, NewPage
 
 PREFIX = "/etl"
 
@@ -64,15 +65,14 @@ def _without_host(headers: object) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def prefixed(page_store: Server) -> Iterator[Api]:
+def prefixed(page_store: Server) -> Iterator[ApiProcess]:
     """The API that is told of its prefix, and wants a token."""
-    api = Api(page_store.url, "--root-path", PREFIX, ETLOG_API_TOKEN="open-sesame-open-sesame")
-    yield api
-    api.stop()
+    with api_process(page_store.url, "--root-path", PREFIX, api_token="open-sesame-open-sesame") as api:
+        yield api
 
 
 @pytest.mark.parametrize("strip", [True, False])
-def test_the_page_works_under_a_prefix(new_page: NewPage, log: Log, prefixed: Api, strip: bool) -> None:
+def test_the_page_works_under_a_prefix(new_page: NewPage, log: Log, prefixed: ApiProcess, strip: bool) -> None:
     """With its files, the log, and the stream; and the token is asked for as anywhere else."""
     log.fill(2)
     with proxied(prefixed.port, strip=strip) as url:
@@ -89,7 +89,7 @@ def test_the_page_works_under_a_prefix(new_page: NewPage, log: Log, prefixed: Ap
         page.close()
 
 
-def test_the_prefix_without_its_slash_leads_to_the_page(prefixed: Api) -> None:
+def test_the_prefix_without_its_slash_leads_to_the_page(prefixed: ApiProcess) -> None:
     """Relative links need the slash."""
     with proxied(prefixed.port, strip=False) as url:
         answer = httpx.get(f"{url}{PREFIX}")
@@ -97,7 +97,7 @@ def test_the_prefix_without_its_slash_leads_to_the_page(prefixed: Api) -> None:
         assert str(answer.next_request and answer.next_request.url) == f"{url}{PREFIX}/"
 
 
-def test_without_a_proxy_it_answers_at_the_root(prefixed: Api) -> None:
+def test_without_a_proxy_it_answers_at_the_root(prefixed: ApiProcess) -> None:
     """For health checks from within."""
     assert httpx.get(f"{prefixed.url}/healthz").status_code == 200
     assert httpx.get(f"{prefixed.url}{PREFIX}/healthz").status_code == 200

@@ -5,9 +5,10 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Page
+from support.apis import api_process
 from support.servers import Server
 
-from browser.conftest import Api, run
+from browser.conftest import run
 
 HOUR = 3_600_000
 
@@ -141,11 +142,8 @@ def test_the_page_keeps_as_many_events_as_the_lists(blank: Page, cap: int, held:
 
 def test_the_page_is_told_the_cap_of_the_lists(page_store: Server) -> None:
     """With the other settings that it needs."""
-    api = Api(page_store.url, ETLOG_CAP="5000")
-    try:
+    with api_process(page_store.url, cap="5000") as api:
         assert httpx.get(f"{api.url}/static/page.json").json()["cap"] == 5000
-    finally:
-        api.stop()
 
 
 def test_the_address_keeps_the_view(blank: Page) -> None:

@@ -1,7 +1,6 @@
 """`etlog dead`: refused entries are looked at, mended, put back or dropped, each in one step."""
 
 import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,14 @@ import pytest
 import redis
 from etlog.__main__ import run
 from etlog.verify import verify
-from etlog_consumer import Consumer, Target
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
-from etlog_events.store import connect
 from etlog_producer.publish import Publisher
+from support.consumers import Consuming, consumer_thread
 from support.samples import saved
 from support.servers import wait_until
 from support.stream import counters, dead, entries, listed, stats
 
-Consuming = Callable[..., Any]
 Dead = Callable[..., int]
 
 
@@ -103,13 +100,8 @@ def test_all_of_a_new_category_are_put_back(
 
     assert etlog_dead("requeue", "--reason", "unknown kind") == 0
 
-    stop = threading.Event()
-    consumer = Consumer(connect(store_url, part="consumer"), Target(keys, kinds, 100), retain=10)
-    thread = threading.Thread(target=consumer.run, args=(stop,))
-    thread.start()
-    wait_until(lambda: "CloudCostSetSaved" in counters(client, keys), what="the letter to be applied")
-    stop.set()
-    thread.join()
+    with consumer_thread(store_url, keys, kinds=kinds):
+        wait_until(lambda: "CloudCostSetSaved" in counters(client, keys), what="the letter to be applied")
     assert len(listed(client, keys, "cloudcost")) == 1
     assert len(listed(client, keys, "allocation")) == 2
     assert len(dead(client, keys)) == 2

@@ -5,19 +5,19 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import orjson
 import pytest
 import redis
-from conftest import Consuming
 from etlog_api import create_app
 from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
 from support import commands
-from support.apis import apply, serve
+from support.apis import api_process, apply, serve
+from support.consumers import Consuming
 from support.samples import saved
 from support.servers import PATIENCE, free_port, wait_until
 
@@ -25,22 +25,8 @@ from support.servers import PATIENCE, free_port, wait_until
 @pytest.fixture
 def api(store_url: str, keys: Keys) -> Iterator[str]:
     """The address of an API of the test's own log."""
-    with serving(store_url, keys, free_port()) as url:
-        yield url
-
-
-@contextmanager
-def serving(store_url: str, keys: Keys, port: int) -> Iterator[str]:
-    """An API of the test's own log on `port`; gives its address."""
-    command = [sys.executable, "-m", "etlog", "serve", "--port", str(port), "--redis-url", store_url]
-    process = subprocess.Popen([*command, "--log", keys.name], stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    wait_until(lambda: etlog("status", "--url", url).returncode == 0, what="the API to answer")
-    try:
-        yield url
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
+    with api_process(store_url, name=keys.name) as api:
+        yield api.url
 
 
 def etlog(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -78,7 +64,7 @@ def test_what_comes_while_the_api_is_away_is_shown_after_it(
     store_url: str, client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None], tmp_path: Path
 ) -> None:
     """Also when nothing that passes the filter had come before: where it stood is known from the connection alone."""
-    output, port = tmp_path / "followed", free_port()
+    output = tmp_path / "followed"
 
     def emit(error: str) -> None:
         client.xadd(keys.events, {"event": Event.new("AssetSetComputeError", error=error).encode()})
@@ -89,16 +75,18 @@ def test_what_comes_while_the_api_is_away_is_shown_after_it(
 
     with consuming(), ExitStack() as stack:
         emit("before")
-        with serving(store_url, keys, port) as url, output.open("wb") as file:
-            command = [sys.executable, "-m", "etlog", "log", "--follow", "--kind", "Error", "--json", "--url", url]
-            following = stack.enter_context(subprocess.Popen(command, stdout=file))
-            stack.callback(following.kill)
-            wait_until(lambda: shown() == ["before"], what="what was there")
+        api = stack.enter_context(api_process(store_url, name=keys.name))
+        file = stack.enter_context(output.open("wb"))
+        command = [sys.executable, "-m", "etlog", "log", "--follow", "--kind", "Error", "--json", "--url", api.url]
+        following = stack.enter_context(subprocess.Popen(command, stdout=file))
+        stack.callback(following.kill)
+        wait_until(lambda: shown() == ["before"], what="what was there")
+        api.stop()
         emit("meanwhile")
-        with serving(store_url, keys, port):
-            wait_until(lambda: len(shown()) == 2, what="what came while the API was away")
-            emit("after")
-            wait_until(lambda: len(shown()) == 3, what="what came after it")
+        api.start()
+        wait_until(lambda: len(shown()) == 2, what="what came while the API was away")
+        emit("after")
+        wait_until(lambda: len(shown()) == 3, what="what came after it")
 
     assert shown() == ["before", "meanwhile", "after"]
 

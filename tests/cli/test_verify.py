@@ -11,11 +11,11 @@ from etlog.__main__ import run
 from etlog.verify import verify
 from etlog_events.keys import Keys
 from etlog_producer.publish import Publisher
+from support.consumers import Consuming
 from support.samples import saved
 from support.stream import entries
 
 EVENTS = [saved(size) for size in range(10)]
-Consuming = Callable[..., Any]
 Verify = Callable[..., int]
 
 

@@ -1,53 +1,24 @@
-"""Consumers in threads and as processes, and a way into the stream past the producer."""
+"""Consumers as processes, and a way into the stream past the producer."""
 
-import subprocess
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 
 import pytest
 import redis
-from etlog_consumer import Consumer, consumer
 from etlog_events.keys import Keys
 from etlog_producer.publish import Publisher
-from support.processes import consumer_process
-
-
-@pytest.fixture(autouse=True)
-def stop_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A consumer in a thread sees a stop within milliseconds, even when its log is idle."""
-    monkeypatch.setattr(consumer, "BLOCK_MS", 20)
+from support.consumers import Publish, StartConsumer, consumer_process
 
 
 @pytest.fixture
-def running() -> Callable[..., AbstractContextManager[None]]:
-    """`with running(consumer, …):` runs consumers in threads."""
-
-    @contextmanager
-    def run(*consumers: Consumer) -> Iterator[None]:
-        stop = threading.Event()
-        threads = [threading.Thread(target=each.run, args=(stop,)) for each in consumers]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
-
-    return run
-
-
-@pytest.fixture
-def start_consumer(store_url: str, keys: Keys) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
+def start_consumer(store_url: str, keys: Keys) -> Iterator[StartConsumer]:
     """Starts a consumer on the test's log as a process of its own; none outlives the test."""
     with ExitStack() as started:
         yield lambda *options: started.enter_context(consumer_process(store_url, keys.name, *options))
 
 
 @pytest.fixture
-def publish(client: redis.Redis, keys: Keys) -> Callable[[Sequence[bytes]], None]:
+def publish(client: redis.Redis, keys: Keys) -> Publish:
     """Appends texts as the producer `p` would, numbered on from its last; they need not be events."""
     publisher = Publisher(client, keys)
     sent = 0

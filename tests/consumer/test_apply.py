@@ -1,6 +1,6 @@
 """The script that applies a batch: effects and progress together, or nothing at all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,14 +11,13 @@ from etlog_consumer.batch import Batch, collect
 from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
+from support.consumers import Publish
 from support.samples import saved
 from support.servers import Server
 from support.stream import counters, dead, entries, group, listed, raw_entries, stats
 
 EVENTS = [saved(size) for size in range(10)]
 START = b"0-0"
-
-Publish = Callable[[Sequence[bytes]], None]
 
 
 @pytest.fixture

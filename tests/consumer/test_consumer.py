@@ -4,8 +4,6 @@ import json
 import logging
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,14 +14,10 @@ from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS, Kinds
 from etlog_events.store import connect
 from etlog_producer import Producer
+from support.consumers import CaughtUp, Consuming, Publish, consumer_thread, running
 from support.samples import DOCUMENTED, WINDOW, saved
 from support.servers import Server, wait_until
 from support.stream import counters, dead, entries, group, listed, newest, stats
-
-Consuming = Callable[..., AbstractContextManager[Consumer]]
-Publish = Callable[[Sequence[bytes]], None]
-CaughtUp = Callable[[], None]
-Running = Callable[..., AbstractContextManager[None]]
 
 
 def test_the_documented_events_become_the_documented_lists(
@@ -84,17 +78,14 @@ def test_a_consumer_goes_on_where_the_last_one_stopped(
 
 
 def test_a_further_category_has_a_list_of_its_own(
-    client: redis.Redis, keys: Keys, store_url: str, running: Running, caught_up: CaughtUp
+    client: redis.Redis, keys: Keys, store_url: str, caught_up: CaughtUp
 ) -> None:
     """As the settings name it."""
     kinds = Kinds({**CATEGORIES, "cloudcost": "CloudCostSet"})
     event = saved().replace(b"AllocationSet", b"CloudCostSet")
     client.xadd(keys.events, {"event": event})
 
-    with (
-        connect(store_url, part="consumer") as consumers_client,
-        running(Consumer(consumers_client, Target(keys, kinds, 10), retain=10)),
-    ):
+    with consumer_thread(store_url, keys, kinds=kinds, cap=10, retain=10):
         caught_up()
 
     assert listed(client, keys, "cloudcost") == [event]
@@ -422,7 +413,7 @@ def test_a_stream_of_another_type_stops_the_log_until_it_is_mended(
 
 
 def test_two_active_consumers_apply_each_event_once(
-    client: redis.Redis, keys: Keys, publish: Publish, store_url: str, running: Running, caught_up: CaughtUp
+    client: redis.Redis, keys: Keys, publish: Publish, store_url: str, caught_up: CaughtUp
 ) -> None:
     """Under one name both hold the lease: the fenced cursor alone keeps them from applying anything twice."""
     target = Target(keys, KUBECOST_KINDS, 1000)
@@ -439,14 +430,11 @@ def test_two_active_consumers_apply_each_event_once(
     assert listed(client, keys, "allocation") == [saved(size) for size in range(5000, 6000)]
 
 
-def test_a_restarted_store_is_waited_for(
-    server: Server, keys: Keys, running: Running, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_restarted_store_is_waited_for(server: Server, keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
     """Its cache of scripts is empty then; each absence and each return is logged once."""
     caplog.set_level(logging.WARNING, "etlog.consumer")
     with (
-        connect(server.url, part="consumer") as consumers_client,
-        running(Consumer(consumers_client, Target(keys, KUBECOST_KINDS, 1000), retain=100_000)),
+        consumer_thread(server.url, keys),
         connect(server.url, part="test") as client,
         Producer(server.url, log=keys.name) as producer,
     ):

@@ -1,10 +1,9 @@
 """Failover under load: one consumer is active, another takes over, and every event is counted once."""
 
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -13,12 +12,10 @@ from etlog.verify import verify
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from etlog_producer.publish import Publisher
+from support.consumers import Process, StartConsumer
 from support.samples import saved
 from support.servers import wait_until
 from support.stream import listed, stats
-
-Process = subprocess.Popen[bytes]
-StartConsumer = Callable[..., Process]
 
 #: Events in one call of the load, about a hundred calls a second.
 BATCH = [saved(size) for size in range(20)]

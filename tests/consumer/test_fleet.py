@@ -15,6 +15,7 @@ from etlog_events.keys import CONSUMERS, Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from support.apis import add
+from support.consumers import running
 from support.samples import saved
 from support.servers import wait_until
 
@@ -42,14 +43,9 @@ def working(url: str, logs: Sequence[str], apply: Apply | None = None) -> Iterat
             Consumer(mine, target, retain=1000, name=name, metrics=LogMetrics(metrics, log)).run(stop)
 
     with connect(url, part="consumer") as client:
-        one, stop = Fleet(client, logs, apply or consume, metrics), threading.Event()
-        thread = threading.Thread(target=one.run, args=(stop,))
-        thread.start()
-        try:
+        one = Fleet(client, logs, apply or consume, metrics)
+        with running(one):
             yield one
-        finally:
-            stop.set()
-            thread.join()
 
 
 def holders(client: redis.Redis, logs: Sequence[str]) -> list[object]:

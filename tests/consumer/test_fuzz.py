@@ -1,10 +1,7 @@
 """A hundred thousand hostile entries between good ones."""
 
 import random
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -12,11 +9,11 @@ import pytest
 from etlog.verify import verify
 from etlog_events.keys import Keys
 from etlog_events.store import connect
+from support.consumers import consumer_process
 from support.samples import WINDOW, saved, text
 from support.servers import Server, wait_until
 from support.stream import listed, stats
 
-SCRIPT = Path(__file__).parent / "run_consumer.py"
 HOSTILE = 100_000
 LARGEST = 16 * 1024 * 1024
 
@@ -87,13 +84,8 @@ def hostile(chance: random.Random) -> dict[bytes, bytes]:
 @pytest.fixture
 def process(server: Server, keys: Keys) -> Iterator[psutil.Process]:
     """A consumer as a process of its own, whose memory can be measured."""
-    started = subprocess.Popen(
-        [sys.executable, str(SCRIPT), server.url, keys.name, "--cap", "100000", "--retain", "1000"],
-        stderr=subprocess.DEVNULL,
-    )
-    yield psutil.Process(started.pid)
-    started.kill()
-    started.wait()
+    with consumer_process(server.url, keys.name, "--cap", "100000", "--retain", "1000") as process:
+        yield psutil.Process(process.pid)
 
 
 def test_nothing_stops_and_nothing_grows(server: Server, keys: Keys, process: psutil.Process) -> None:

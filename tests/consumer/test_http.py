@@ -1,10 +1,6 @@
 """The consumer's port: what it has done, and whether it gets on."""
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -13,25 +9,22 @@ from etlog_consumer.http import served
 from etlog_consumer.metrics import STUCK_AFTER, LogMetrics, Metrics
 from etlog_events.keys import Keys
 from prometheus_client.parser import text_string_to_metric_families
+from support import commands
+from support.consumers import Publish
 from support.samples import saved
 from support.servers import free_port, wait_until
-
-Publish = Callable[[Sequence[bytes]], None]
 
 
 @pytest.fixture
 def address(store_url: str, keys: Keys) -> Iterator[str]:
     """The port of a consumer that runs by `etlog consume`."""
     port = free_port()
-    settings = {"ETLOG_REDIS_URL": store_url, "ETLOG_NAME": keys.name, "ETLOG_METRICS_PORT": str(port)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "etlog", "consume"], env=os.environ | settings, stderr=subprocess.DEVNULL
-    )
     address = f"http://127.0.0.1:{port}"
-    wait_until(lambda: _is_open(address), what="the port to be open")
-    yield address
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    with commands.running("consume", redis_url=store_url, name=keys.name, metrics_port=str(port)) as consumer:
+        wait_until(lambda: _is_open(address), what="the port to be open")
+        yield address
+        consumer.stop()
+        assert consumer.wait() == 0
 
 
 def test_a_consumer_tells_what_it_has_done(address: str, publish: Publish, client: redis.Redis, keys: Keys) -> None:

@@ -1,20 +1,17 @@
 """The lease: one consumer is active, another one takes over soon after it is gone."""
 
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 import redis
 from etlog_consumer.lease import DURATION, RENEW_AFTER, Lease
 from etlog_events.keys import Keys
+from support.consumers import Process, Publish, StartConsumer
 from support.samples import saved
 from support.servers import wait_until
 from support.stream import counters
-
-StartConsumer = Callable[..., "subprocess.Popen[bytes]"]
-Publish = Callable[[Sequence[bytes]], None]
 
 
 class Clock:
@@ -199,9 +196,7 @@ def test_one_that_hung_does_no_harm_when_it_wakes(
     assert client.get(keys.lease) == b"second"
 
 
-def _active_and_standby(
-    client: redis.Redis, keys: Keys, start_consumer: StartConsumer
-) -> tuple["subprocess.Popen[bytes]", "subprocess.Popen[bytes]"]:
+def _active_and_standby(client: redis.Redis, keys: Keys, start_consumer: StartConsumer) -> tuple[Process, Process]:
     active = start_consumer("--name", "first")
     wait_until(lambda: client.get(keys.lease) == b"first", what="the first consumer to become active")
     others = _consumers(client)

@@ -1,27 +1,24 @@
 """What others did to the log's keys: it is recognized, named in one log line, counted, and work goes on."""
 
 import logging
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import time
 from typing import Any
 
 import pytest
 import redis
 from etlog.verify import verify
-from etlog_consumer import Consumer, Target, progress, recovery
+from etlog_consumer import progress, recovery
 from etlog_consumer.recovery import Findings, Housekeeping
 from etlog_events.keys import GROUP, Keys
-from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.sequence import RETIRE_AFTER
 from etlog_events.store import connect
 from etlog_producer.publish import Publisher
+from support.consumers import CaughtUp, Consuming, Publish, consumer_thread
 from support.samples import saved
 from support.servers import Server, wait_until
 from support.stream import counters, entries, group, listed, stats
 
-Publish = Callable[[Sequence[bytes]], None]
-Consuming = Callable[..., Any]
 EVENTS = [saved(size) for size in range(10)]
 
 
@@ -103,13 +100,7 @@ def test_an_emptied_store_is_a_new_log(
     with connect(server.url, part="test") as client:
         publish = Publisher(client, keys)
         publish("p", 1, EVENTS)
-        consumer = Consumer(
-            connect(server.url, part="consumer"), Target(keys, KUBECOST_KINDS, 100), retain=10, name="first"
-        )
-        stop = threading.Event()
-        thread = threading.Thread(target=consumer.run, args=(stop,))
-        thread.start()
-        try:
+        with consumer_thread(server.url, keys, cap=100, retain=10, name="first"):
             wait_until(lambda: stats(client, keys).get("applied") == 10, what="all to be applied")
             client.flushall()
             if while_idle:
@@ -117,9 +108,6 @@ def test_an_emptied_store_is_a_new_log(
             assert publish("p", 11, EVENTS[:3]).gap
             publish("p", 11, EVENTS[:3], skip=True)
             wait_until(lambda: stats(client, keys).get("applied") == 3, what="the log to go on")
-        finally:
-            stop.set()
-            thread.join()
 
         assert stats(client, keys) == {"applied": 3, "lost": 10}
         assert listed(client, keys, "allocation") == EVENTS[:3]
@@ -132,7 +120,7 @@ def test_a_deleted_stream_goes_on(
     keys: Keys,
     publish: Publish,
     consuming: Consuming,
-    caught_up: Callable[[], None],
+    caught_up: CaughtUp,
     logged: Callable[[str], list[str]],
 ) -> None:
     """With ids after the cursor, and what was not applied is lost."""
@@ -160,7 +148,7 @@ def test_a_destroyed_group_is_made_again(
     keys: Keys,
     publish: Publish,
     consuming: Consuming,
-    caught_up: Callable[[], None],
+    caught_up: CaughtUp,
     logged: Callable[[str], list[str]],
 ) -> None:
     """Idle or at work."""
@@ -184,7 +172,7 @@ def test_a_cursor_ahead_of_the_stream_goes_back_and_doubles_nothing(
     keys: Keys,
     publish: Publish,
     consuming: Consuming,
-    caught_up: Callable[[], None],
+    caught_up: CaughtUp,
     logged: Callable[[str], list[str]],
     mirror: str,
 ) -> None:
@@ -221,7 +209,7 @@ def test_a_deleted_cursor_is_taken_from_its_mirror(
     keys: Keys,
     publish: Publish,
     consuming: Consuming,
-    caught_up: Callable[[], None],
+    caught_up: CaughtUp,
     logged: Callable[[str], list[str]],
 ) -> None:
     """Entries without a number are not applied again, either."""
@@ -241,7 +229,7 @@ def test_the_records_of_idle_producers_retire_and_stay_in_the_sums(
     client: redis.Redis,
     keys: Keys,
     consuming: Consuming,
-    caught_up: Callable[[], None],
+    caught_up: CaughtUp,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Only when all that was published is applied; much later their numbers are forgotten, but not the sums."""
@@ -280,7 +268,7 @@ def test_the_records_of_idle_producers_retire_and_stay_in_the_sums(
 
 @pytest.mark.parametrize("by_hand", [False, True], ids=["by the script", "numbered by hand"])
 def test_a_producer_goes_on_where_it_was_before_it_retired(
-    client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None], by_hand: bool
+    client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: CaughtUp, by_hand: bool
 ) -> None:
     """What it sends again is a duplicate, what follows on is no loss, and its record is whole again."""
     publish = Publisher(client, keys)
@@ -307,7 +295,7 @@ def test_a_producer_goes_on_where_it_was_before_it_retired(
 
 
 def test_a_producer_that_is_not_idle_keeps_its_record(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: Callable[[], None]
+    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
 ) -> None:
     """It may publish at any time."""
     publish(EVENTS)

@@ -3,10 +3,8 @@
 import logging
 import shutil
 import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,12 @@ import psutil
 import pytest
 import redis
 from etlog.verify import verify
-from etlog_consumer import Consumer, Target, outage, progress
+from etlog_consumer import Consumer, outage, progress
 from etlog_consumer.outage import FIRST_RETRY, LAST_RETRY, Outage
 from etlog_events.keys import Keys
-from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from etlog_producer.publish import Publisher
+from support.consumers import consumer_process, consumer_thread
 from support.guarded import redis_server
 from support.proxy import Proxy
 from support.samples import saved
@@ -28,7 +26,6 @@ from support.servers import Server, wait_until
 from support.stream import counters, stats
 
 EVENTS = [saved(size) for size in range(100)]
-SCRIPT = Path(__file__).parent / "run_consumer.py"
 
 #: Seconds over which the use of the processor is measured.
 MEASURED = 4.0
@@ -40,20 +37,9 @@ def logs(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "etlog.consumer")
 
 
-@contextmanager
-def consumer_at(url: str, keys: Keys, retain: int = 10) -> Iterator[None]:
-    """A consumer in a thread."""
-    client = connect(url, part="consumer", answer_timeout=1.5)
-    consumer = Consumer(client, Target(keys, KUBECOST_KINDS, 100), retain=retain)
-    stop = threading.Event()
-    thread = threading.Thread(target=consumer.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        client.close()
+def consumer_at(url: str, keys: Keys, retain: int = 10) -> AbstractContextManager[Consumer]:
+    """A consumer in a thread, which soon gives up on an answer."""
+    return consumer_thread(url, keys, cap=100, retain=retain, answer_timeout=1.5)
 
 
 def lines(caplog: pytest.LogCaptureFixture, action: str) -> list[str]:
@@ -252,8 +238,7 @@ def test_waiting_costs_next_to_nothing(server: Server, keys: Keys, state: str) -
     with connect(server.url, part="test") as client:
         if state == "standing by":
             client.set(keys.lease, "another")
-        process = subprocess.Popen([sys.executable, str(SCRIPT), server.url, keys.name], stderr=subprocess.DEVNULL)
-        try:
+        with consumer_process(server.url, keys.name) as process:
             wait_until(
                 lambda: any(c["name"] == "etlog-consumer" for c in client.client_list()), what="the consumer to start"
             )
@@ -270,9 +255,6 @@ def test_waiting_costs_next_to_nothing(server: Server, keys: Keys, state: str) -
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(MEASURED)
             used = sum(measured.cpu_times()[:2]) - before
-        finally:
-            process.kill()
-            process.wait()
     assert before > 0  # it is measured at all
     assert used / MEASURED < 0.02
 

@@ -1,7 +1,7 @@
 """A bug of ours that one event brings to light does not stop the log."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,10 +11,10 @@ from etlog_consumer import batch
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
 from etlog_events.validation import validator
+from support.consumers import CaughtUp, Consuming, Publish
 from support.samples import saved
 from support.stream import dead, listed, stats
 
-Publish = Callable[[Sequence[bytes]], None]
 POISON = saved(13, marker="poison")
 
 
@@ -40,8 +40,8 @@ def test_the_entry_becomes_a_dead_letter_and_the_rest_is_applied(
     client: redis.Redis,
     keys: Keys,
     publish: Publish,
-    consuming: Callable[..., Any],
-    caught_up: Callable[[], None],
+    consuming: Consuming,
+    caught_up: CaughtUp,
     validated: list[bytes],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -67,8 +67,8 @@ def test_a_poison_in_every_entry_is_survived(
     client: redis.Redis,
     keys: Keys,
     publish: Publish,
-    consuming: Callable[..., Any],
-    caught_up: Callable[[], None],
+    consuming: Consuming,
+    caught_up: CaughtUp,
     validated: list[bytes],
 ) -> None:
     """Among unnumbered ones, too; later events are applied again."""

@@ -1,19 +1,13 @@
 """Retention: applied entries leave the stream in time, and none before it is applied."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-
 import pytest
 import redis
-from etlog_consumer import Consumer
 from etlog_consumer.retention import STEP, WALK, Retention
 from etlog_events.keys import Keys
+from support.consumers import CaughtUp, Consuming, Publish
 from support.samples import saved
 from support.servers import wait_until
 from support.stream import counters, group, raw_entries
-
-Consuming = Callable[..., AbstractContextManager[Consumer]]
-Publish = Callable[[Sequence[bytes]], None]
 
 #: Entries that may stay beyond those that are to be retained: those up to the next mark, a node of the stream.
 SLACK = STEP
@@ -25,7 +19,7 @@ def ids(first: int, last: int) -> list[bytes]:
 
 
 def test_a_long_stream_is_trimmed_while_it_is_applied(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: Callable[[], None]
+    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
 ) -> None:
     """To what is retained, and not much more."""
     with consuming(retain=500):
@@ -37,7 +31,7 @@ def test_a_long_stream_is_trimmed_while_it_is_applied(
 
 
 def test_a_backlog_is_trimmed_once_it_is_applied(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: Callable[[], None]
+    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
 ) -> None:
     """The stream keeps every entry as long as no consumer runs, however few are to be retained."""
     with consuming(retain=500):
@@ -54,7 +48,7 @@ def test_a_backlog_is_trimmed_once_it_is_applied(
 
 
 def test_restarts_do_not_keep_the_stream_from_being_trimmed(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: Callable[[], None]
+    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
 ) -> None:
     """A consumer that starts anew finds the entries that were applied before it."""
     for run in range(1, 6):
@@ -67,7 +61,7 @@ def test_restarts_do_not_keep_the_stream_from_being_trimmed(
 
 
 def test_unapplied_entries_never_go(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: Callable[[], None]
+    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
 ) -> None:
     """With nothing to be retained, the consumer stops in between, and all that came later is still there."""
     with consuming(retain=0):
@@ -88,7 +82,7 @@ def test_unapplied_entries_never_go(
 
 
 def test_nothing_goes_before_there_is_enough(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: Callable[[], None]
+    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
 ) -> None:
     """Less than what is to be retained stays as it is."""
     with consuming(retain=5000):
@@ -99,7 +93,7 @@ def test_nothing_goes_before_there_is_enough(
 
 
 def test_the_lag_stays_right_while_the_stream_is_trimmed(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: Callable[[], None]
+    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
 ) -> None:
     """What was trimmed counts as read."""
     with consuming(retain=100):

@@ -3,13 +3,13 @@
 import random
 import subprocess
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 
 import redis
 from etlog_events.keys import Keys
 from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS
 from etlog_producer import Producer
+from support.consumers import CaughtUp, Process, StartConsumer
 from support.samples import WINDOW
 from support.servers import wait_until
 from support.stream import counters, group, listed, newest, stats
@@ -25,8 +25,8 @@ def test_a_consumer_killed_at_any_moment_leaves_exact_counters(
     client: redis.Redis,
     keys: Keys,
     store_url: str,
-    start_consumer: Callable[..., "subprocess.Popen[bytes]"],
-    caught_up: Callable[[], None],
+    start_consumer: StartConsumer,
+    caught_up: CaughtUp,
 ) -> None:
     """Between any two commands, while more than 20,000 events arrive: each is counted once, in stream order."""
     chance = random.Random(20220603)
@@ -40,7 +40,7 @@ def test_a_consumer_killed_at_any_moment_leaves_exact_counters(
                 producer.emit(kind, size=emitted.total(), window=WINDOW, error="e")
                 emitted[kind] += 1
 
-        def kill(consumer: "subprocess.Popen[bytes]", within: float) -> None:
+        def kill(consumer: Process, within: float) -> None:
             with suppress(subprocess.TimeoutExpired):
                 consumer.wait(chance.uniform(0, within))
             assert consumer.poll() is None

@@ -1,20 +1,15 @@
 """Retention: applied entries leave the stream in time, and none before it is applied."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import pytest
 import redis
 from etlog_consumer.retention import Retention
 from etlog_events.keys import Keys
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.consumers import CaughtUp, Consuming, Publish
 from support.samples import saved
 from support.servers import wait_until
 from support.stream import entries, numbers, stats
-
-Publish = Callable[[Sequence[bytes]], None]
-Consuming = Callable[..., Any]
 
 #: Entries in one node of a stream, by the store's default.
 NODE = 100
@@ -26,7 +21,7 @@ def test_the_stream_stays_as_long_as_it_should(
     keys: Keys,
     publish: Publish,
     consuming: Consuming,
-    caught_up: Callable[[], None],
+    caught_up: CaughtUp,
     retain: int,
 ) -> None:
     """All that is retained is there, and at most a node more."""
@@ -40,7 +35,7 @@ def test_the_stream_stays_as_long_as_it_should(
 
 
 def test_an_entry_that_is_not_applied_stays(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: Callable[[], None]
+    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
 ) -> None:
     """However long no consumer was there, and however little is retained."""
     publish([saved(size) for size in range(500)])
@@ -57,7 +52,7 @@ def test_an_entry_that_is_not_applied_stays(
 
 
 def test_a_consumer_that_comes_anew_goes_on_trimming(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: Callable[[], None]
+    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
 ) -> None:
     """It finds the marks again, and may be told to retain less than the one before."""
     publish([saved(size) for size in range(6000)])
@@ -74,7 +69,7 @@ def test_a_consumer_that_comes_anew_goes_on_trimming(
 
 
 def test_a_log_to_which_nothing_comes_is_trimmed_as_well(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: Callable[[], None]
+    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
 ) -> None:
     """A consumer that is told to retain less need not wait for the next event."""
     publish([saved(size) for size in range(3000)])

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,12 @@ import pytest
 import redis
 import yaml
 from etlog_api.app import create_app
-from etlog_consumer import Consumer, Target
 from etlog_consumer.http import served
 from etlog_consumer.metrics import LogMetrics, Metrics
 from etlog_events.keys import Keys
-from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.settings import Settings
-from etlog_events.store import connect
 from support.apis import add, serve
+from support.consumers import consumer_thread
 from support.samples import saved
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
@@ -44,25 +41,16 @@ def questions() -> list[str]:
 @pytest.fixture
 def told(store_url: str, client: redis.Redis, keys: Keys, caught_up: Callable[[], None]) -> Iterator[str]:
     """What an API and a consumer at work print for Prometheus."""
-    metrics, stop = Metrics(), threading.Event()
+    metrics = Metrics()
     with (
-        connect(store_url, part="consumer") as mine,
         served(metrics, "127.0.0.1", 0) as port,
         serve(create_app(Settings(redis_url=store_url, name=keys.name))) as api,
+        consumer_thread(store_url, keys, metrics=LogMetrics(metrics, keys.name)),
     ):
-        consumer = Consumer(
-            mine, Target(keys, KUBECOST_KINDS, 1000), retain=1000, metrics=LogMetrics(metrics, keys.name)
-        )
-        thread = threading.Thread(target=consumer.run, args=(stop,))
-        thread.start()
-        try:
-            add(client, keys, [saved()])
-            caught_up()
-            api.get()
-            yield api.get("/metrics").text + httpx.get(f"http://127.0.0.1:{port}/metrics").text
-        finally:
-            stop.set()
-            thread.join()
+        add(client, keys, [saved()])
+        caught_up()
+        api.get()
+        yield api.get("/metrics").text + httpx.get(f"http://127.0.0.1:{port}/metrics").text
 
 
 def test_what_is_asked_for_exists(told: str) -> None:

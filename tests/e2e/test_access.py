@@ -5,7 +5,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,16 +17,16 @@ import redis
 from etlog import consume
 from etlog.__main__ import run
 from etlog_api import create_app
-from etlog_consumer import Consumer, Target, consumer, progress
+from etlog_consumer import progress
 from etlog_consumer.fleet.membership import Membership
 from etlog_consumer.recovery import Housekeeping
 from etlog_events import Settings
 from etlog_events.keys import GROUP, Keys
-from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from etlog_producer import Producer
 from etlog_producer.publish import Publisher
 from support import apis
+from support.consumers import consumer_thread
 from support.guarded import PASSWORDS, REDIS, GuardedServer, redis_server
 from support.samples import WINDOW, saved
 from support.servers import wait_until
@@ -56,12 +55,6 @@ def root(guarded: GuardedServer) -> Iterator[Any]:
         yield client
 
 
-@pytest.fixture(autouse=True)
-def stop_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A consumer in a thread sees a stop within milliseconds, even when its log is idle."""
-    monkeypatch.setattr(consumer, "BLOCK_MS", 20)
-
-
 def refused(root: Any) -> list[tuple[str, str]]:
     """Who was refused what, by the server's own account."""
     return [(entry["username"], entry["object"]) for entry in root.acl_log()]
@@ -70,17 +63,11 @@ def refused(root: Any) -> list[tuple[str, str]]:
 @contextmanager
 def consuming(guarded: GuardedServer, retain: int = 1000) -> Iterator[None]:
     """A consumer under its user."""
-    with connect(guarded.url_of("etlog-consumer"), part="consumer") as client:
+    url = guarded.url_of("etlog-consumer")
+    with connect(url, part="consumer") as client:
         consume._warn(client)
-        working = Consumer(client, Target(KEYS, KUBECOST_KINDS, 1000), retain=retain)
-        stop = threading.Event()
-        thread = threading.Thread(target=working.run, args=(stop,))
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+    with consumer_thread(url, KEYS, retain=retain):
+        yield
 
 
 def applied(root: Any, number: int) -> None:

@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,16 +11,15 @@ from typing import Any
 import pytest
 from etlog.verify import verify
 from etlog_api import create_app
-from etlog_consumer import Consumer, Target, consumer
 from etlog_consumer import outage as consumer_outage
 from etlog_events import Settings
 from etlog_events.keys import Keys
-from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from etlog_producer import Producer
 from etlog_producer import outage as producer_outage
 from etlog_producer.publish import Publisher
 from support import apis
+from support.consumers import consumer_thread
 from support.guarded import redis_server
 from support.samples import WINDOW, saved
 from support.servers import Server, wait_until
@@ -58,21 +56,6 @@ def from_copy(store: Server, client: Any) -> Iterator[None]:
     shutil.move(store.folder / "kept", store.folder / "appendonlydir")
 
 
-@contextmanager
-def consuming(url: str) -> Iterator[None]:
-    """A consumer at work."""
-    with connect(url, part="consumer") as client:
-        stop = threading.Event()
-        working = Consumer(client, Target(KEYS, KUBECOST_KINDS, 1000), retain=1000)
-        thread = threading.Thread(target=working.run, args=(stop,))
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-
-
 def emit(producer: Producer, number: int) -> None:
     """Publish so many events."""
     for size in range(number):
@@ -93,21 +76,20 @@ def test_a_restored_log_is_whole_and_goes_on(
 ) -> None:
     """Every part goes on by itself, from the state of the backup: what was in flight is applied, a producer that runs
     sends its tail again, and what cannot be sent again is counted as lost."""
-    monkeypatch.setattr(consumer, "BLOCK_MS", 20)
     for outage in (consumer_outage, producer_outage):
         monkeypatch.setattr(outage, "LAST_RETRY", 0.2)
     store = Server("--appendonly", "yes", binary=redis_server() if server == "redis" else None)
     app = create_app(Settings(redis_url=store.url, name=KEYS.name))
     try:
         with connect(store.url, part="test") as client, Producer(store.url, log=KEYS.name) as producer:
-            with consuming(store.url):
+            with consumer_thread(store.url, KEYS):
                 emit(producer, 30)
                 wait_until(lambda: applied(client) == 30, what="the events to be applied")
             emit(producer, 5)
             Publisher(client, KEYS)("another", 1, [saved()] * 2)
             with apis.serve(app) as api, ExitStack() as work:
                 with back_up(store, client):
-                    work.enter_context(consuming(store.url))
+                    work.enter_context(consumer_thread(store.url, KEYS))
                     emit(producer, 7)
                     Publisher(client, KEYS)("another", 3, [saved()] * 2)
                     wait_until(lambda: applied(client) == 46, what="the events to be applied")

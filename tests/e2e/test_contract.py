@@ -4,7 +4,6 @@ import logging
 import re
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from importlib.resources import files
 
 import pytest
@@ -12,7 +11,7 @@ import redis
 from etlog import spool
 from etlog.__main__ import run
 from etlog_api import create_app
-from etlog_consumer import Consumer, Target, consumer
+from etlog_consumer import Consumer, Target
 from etlog_consumer.progress import Progress
 from etlog_consumer.recovery import Housekeeping
 from etlog_events import NewerContract, Settings
@@ -24,6 +23,7 @@ from etlog_producer import Producer
 from etlog_producer.publish import Publisher
 from etlog_producer.spool import recovery
 from support import apis, commands
+from support.consumers import Consuming
 from support.samples import WINDOW, saved
 from support.servers import wait_until
 from support.stream import counters, numbers
@@ -31,18 +31,10 @@ from support.stream import counters, numbers
 #: A version that no part knows.
 NEWER = VERSION + 1
 
-Consuming = Callable[[], AbstractContextManager[Consumer]]
-
 
 def sentence(keys: Keys, part: str) -> str:
     """What a part says of a log that follows a newer contract."""
     return f"log {keys.name} follows contract {NEWER}, and this {part} knows none above {VERSION}; upgrade it"
-
-
-@pytest.fixture(autouse=True)
-def stop_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A consumer in a thread sees a stop within milliseconds, even when its log is idle."""
-    monkeypatch.setattr(consumer, "BLOCK_MS", 20)
 
 
 @pytest.fixture(autouse=True)

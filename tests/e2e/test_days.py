@@ -18,11 +18,10 @@ from etlog_events.keys import Keys
 from etlog_events.sequence import RETIRE_AFTER
 from etlog_producer import Producer
 from etlog_producer.spool import recovery
+from support.consumers import CaughtUp, Consuming
 from support.samples import WINDOW, saved
 from support.servers import PATIENCE, wait_until
 from support.stream import counters
-
-Consuming = Callable[..., Any]
 
 #: Delivers 100 events and tells so; the arguments are the address of the store, the log, and the producer's options.
 STAGE = f"""
@@ -44,9 +43,7 @@ def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def a_day_passes(
-    client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None]
-) -> Callable[[], None]:
+def a_day_passes(client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: CaughtUp) -> Callable[[], None]:
     """All is applied, and then nothing comes for long."""
 
     def pass_by() -> None:
@@ -63,9 +60,7 @@ def a_day_passes(
 
 
 @pytest.fixture
-def holds(
-    client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None]
-) -> Callable[[int], None]:
+def holds(client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: CaughtUp) -> Callable[[int], None]:
     """Whether so many events were applied, and none is lost."""
 
     def check(events: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import redis
 from etlog_events.keys import Keys
 from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS
-from support.processes import consumer_process
+from support.consumers import consumer_process
 from support.servers import PATIENCE, wait_until
 from support.stream import counters, dead, entries, group, listed, newest, stats
 

@@ -10,8 +10,8 @@ import pytest
 import redis
 from etlog_events.keys import Keys
 from etlog_producer import Producer
-from support.apis import Replica, apply, replicas, tail
-from support.processes import consumer_process
+from support.apis import ApiProcess, api_process, apply, tail
+from support.consumers import consumer_process
 from support.samples import DOCUMENTED, WINDOW, saved
 from support.servers import Server, wait_until
 from support.stream import entries
@@ -19,7 +19,7 @@ from support.stream import entries
 QUERIES = ["", "?kind=AssetSet", "?window=2022-06-03T16:58:41Z,&limit=2", "?kind=nothing", "?window=7y"]
 
 
-def answers(replica: Replica) -> list[tuple[int, bytes, str | None]]:
+def answers(replica: ApiProcess) -> list[tuple[int, bytes, str | None]]:
     """Status, raw body and tag of the answers to several queries in every coding."""
     found = []
     with httpx.Client() as client:
@@ -33,7 +33,7 @@ def answers(replica: Replica) -> list[tuple[int, bytes, str | None]]:
 def test_replicas_answer_alike(store_url: str, client: redis.Redis, keys: Keys) -> None:
     """Byte for byte, in every coding, with the same tag; one that comes later, too."""
     apply(store_url, keys, [event for events in DOCUMENTED.values() for event in events] * 5)
-    with replicas(2, store_url, keys.name) as [first, second]:
+    with api_process(store_url, name=keys.name) as first, api_process(store_url, name=keys.name) as second:
         before = answers(first)
         assert answers(second) == before
         assert {code for code, _, _ in before} == {200, 400}
@@ -42,7 +42,7 @@ def test_replicas_answer_alike(store_url: str, client: redis.Redis, keys: Keys) 
         tag = httpx.get(first.log).headers["ETag"]
         assert httpx.get(second.log, headers={"If-None-Match": tag}).status_code == 304
         assert answers(first) == answers(second) != before
-        with replicas(1, store_url, keys.name) as [third]:
+        with api_process(store_url, name=keys.name) as third:
             assert answers(third) == answers(first)
 
 
@@ -62,7 +62,11 @@ def test_a_client_that_comes_and_goes_misses_nothing(
                 if size % 50 == 0:
                     done.wait(0.02)
 
-    with replicas(2, store_url, keys.name) as pair, consumer_process(store_url, keys.name):
+    with (
+        api_process(store_url, name=keys.name) as one,
+        api_process(store_url, name=keys.name) as other,
+        consumer_process(store_url, keys.name),
+    ):
         apply(store_url, keys, [saved(3000)])
         last, visits = client.get(keys.cursor) or b"", 0
         emitting = threading.Thread(target=emit)
@@ -70,7 +74,7 @@ def test_a_client_that_comes_and_goes_misses_nothing(
         try:
             while len(got) < 3000:
                 visits, wanted = visits + 1, min(chance.randrange(1, 200), 3000 - len(got))
-                with tail(chance.choice(pair).url, last=last) as following:
+                with tail(chance.choice((one, other)).url, last=last) as following:
                     following.wait(wanted)
                 assert following.resyncs == []
                 got += following.data[:wanted]
@@ -88,7 +92,7 @@ def test_a_client_that_comes_and_goes_misses_nothing(
 def test_a_replica_stops_at_once(store_url: str, keys: Keys) -> None:
     """With clients of the live log attached, which see a proper end."""
     apply(store_url, keys, [saved()])
-    with replicas(1, store_url, keys.name) as [replica], ExitStack() as stack:
+    with api_process(store_url, name=keys.name) as replica, ExitStack() as stack:
         clients = [stack.enter_context(tail(replica.url)) for _ in range(20)]
         assert httpx.get(replica.log).status_code == 200
 
@@ -96,16 +100,16 @@ def test_a_replica_stops_at_once(store_url: str, keys: Keys) -> None:
 
         wait_until(lambda: all(each.ended for each in clients))
         assert all(each.response.isclosed() for each in clients)
-        assert replica.process.returncode == 0
-        assert "Traceback" not in replica.printed
-        assert "ERROR" not in replica.printed
+        assert replica.command.process.returncode == 0
+        assert "Traceback" not in replica.command.printed
+        assert "ERROR" not in replica.command.printed
 
 
 @pytest.mark.timed
 def test_a_replica_keeps_its_promise_while_the_store_is_silent(server: Server, keys: Keys) -> None:
     """Ten requests at once, each within 2 seconds; and all is well within 2 seconds of the store's return."""
     apply(server.url, keys, [saved()])
-    with replicas(1, server.url, keys.name) as [replica], httpx.Client() as client, ThreadPoolExecutor(10) as pool:
+    with api_process(server.url, name=keys.name) as replica, httpx.Client() as client, ThreadPoolExecutor(10) as pool:
         assert "warning" not in client.get(replica.log).json()
         server.stop()
         for _ in range(2):
@@ -114,4 +118,4 @@ def test_a_replica_keeps_its_promise_while_the_store_is_silent(server: Server, k
                 assert answer.json()["warning"].startswith("the store cannot be reached since")
         server.resume()
         wait_until(lambda: "warning" not in client.get(replica.log).json(), timeout=2)
-        assert "Traceback" not in replica.printed
+        assert "Traceback" not in replica.command.printed

@@ -3,7 +3,6 @@
 import asyncio
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -13,14 +12,13 @@ import pytest
 from etlog.__main__ import run
 from etlog_api import create_app
 from etlog_api.log.connection import StoreClients
-from etlog_consumer import Consumer, Target, consumer
 from etlog_events import Settings, StoreError
 from etlog_events.keys import Keys
-from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect, translated
 from etlog_producer import Producer
 from support import apis, commands
 from support.certificates import Authority, Signed
+from support.consumers import consumer_thread
 from support.guarded import TlsServer
 from support.samples import WINDOW
 from support.servers import free_port, wait_until
@@ -53,30 +51,19 @@ def server(authority: Authority) -> Iterator[TlsServer]:
     server.close()
 
 
-@pytest.fixture(autouse=True)
-def stop_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A consumer in a thread sees a stop within milliseconds, even when its log is idle."""
-    monkeypatch.setattr(consumer, "BLOCK_MS", 20)
-
-
 def test_every_part_reaches_the_store_by_tls(server: TlsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files of authority, certificate and key stand in its address."""
-    stop = threading.Event()
-    with connect(server.url, part="consumer") as client, Producer(server.url, log=LOG) as producer:
-        work = threading.Thread(
-            target=Consumer(client, Target(Keys(LOG), KUBECOST_KINDS, 1000), retain=1000).run, args=(stop,)
-        )
-        work.start()
-        try:
-            with apis.serve(create_app(Settings(redis_url=server.url, name=LOG))) as api, apis.tail(api.url) as live:
-                producer.emit("AssetSetTotaled", window=WINDOW)
-                assert producer.flush(10)
-                wait_until(lambda: api.log()["data"]["counters"] == {"AssetSetTotaled": 1}, what="the event")
-                live.wait(1)
-                assert api.get("/readyz").status_code == 200
-        finally:
-            stop.set()
-            work.join()
+    with (
+        consumer_thread(server.url, Keys(LOG)),
+        Producer(server.url, log=LOG) as producer,
+        apis.serve(create_app(Settings(redis_url=server.url, name=LOG))) as api,
+        apis.tail(api.url) as live,
+    ):
+        producer.emit("AssetSetTotaled", window=WINDOW)
+        assert producer.flush(10)
+        wait_until(lambda: api.log()["data"]["counters"] == {"AssetSetTotaled": 1}, what="the event")
+        live.wait(1)
+        assert api.get("/readyz").status_code == 200
 
     monkeypatch.setenv("ETLOG_REDIS_URL", server.url)
     monkeypatch.setenv("ETLOG_NAME", LOG)

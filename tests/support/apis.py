@@ -1,14 +1,8 @@
 """The API for the tests: in a thread of this process, or as processes of its own; and ways to fill its log."""
 
 import asyncio
-import os
-import signal
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -18,11 +12,11 @@ from urllib.parse import urlencode, urlsplit
 
 import httpx
 import uvicorn
-from etlog_consumer import Consumer, Target
 from etlog_events.keys import Keys
-from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from fastapi import FastAPI
+from support.commands import Command
+from support.consumers import consumer_thread
 from support.servers import PATIENCE, free_port, wait_until
 
 
@@ -150,78 +144,59 @@ def add(client: Any, keys: Keys, texts: Sequence[bytes], **fields: str) -> None:
 
 def apply(url: str, keys: Keys, texts: Sequence[bytes]) -> None:
     """Append events to a log of the store at `url`, and apply them."""
-    with connect(url, part="test") as client, connect(url, part="consumer") as mine:
+    with connect(url, part="test") as client:
         add(client, keys, texts)
-        consumer, stop = Consumer(mine, Target(keys, KUBECOST_KINDS, 1000), retain=1000), threading.Event()
-        thread = threading.Thread(target=consumer.run, args=(stop,))
-        thread.start()
-        try:
-            last = client.xrevrange(keys.events, count=1)[0][0]
+        last = client.xrevrange(keys.events, count=1)[0][0]
+        with consumer_thread(url, keys):
             wait_until(lambda: client.get(keys.cursor) == last, what="the events to be applied")
-        finally:
-            stop.set()
-            thread.join()
 
 
-class Replica:
-    """`etlog serve` on a port of its own; `settings` are those of its environment, without `ETLOG_`."""
+class ApiProcess:
+    """`etlog serve` on a port of its own, at which it can be stopped and started again.
 
-    def __init__(self, store_url: str, log: str, **settings: str) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}"
-        self._printed = tempfile.TemporaryFile()  # noqa: SIM115
-        given = {"ETLOG_REDIS_URL": store_url, "ETLOG_NAME": log}
-        given |= {f"ETLOG_{name.upper()}": value for name, value in settings.items()}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "etlog", "serve", "--host", "127.0.0.1", "--port", self.url.rpartition(":")[2]],
-            env={**os.environ, **given},
-            stdout=self._printed,
-            stderr=subprocess.STDOUT,
-        )
+    `options` are those of the command, `settings` those of its environment, without `ETLOG_`.
+    """
 
-    @property
-    def log(self) -> str:
-        """The address of the log."""
-        return f"{self.url}/model/etl/log"
+    def __init__(self, store_url: str, *options: str, **settings: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = f"{self.url}/model/etl/log"
+        self._arguments = ("serve", "--host", "127.0.0.1", "--port", str(self.port), *options)
+        self._settings: dict[str, Any] = {"redis_url": store_url, **settings}
+        self.start()
 
-    @property
-    def printed(self) -> str:
-        """What it has printed so far."""
-        self._printed.seek(0)
-        return self._printed.read().decode()
+    def start(self) -> None:
+        """Start it; `wait` waits until it serves."""
+        self.command = Command(*self._arguments, **self._settings)
 
     def wait(self) -> None:
         """Wait until it serves."""
-        wait_until(self._serves, what="the replica to serve")
+        wait_until(self._serves, what="the API to serve")
 
     def stop(self) -> float:
         """SIGTERM. Returns the seconds until it has ended."""
-        began = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(PATIENCE)
-        return time.monotonic() - began
+        took = self.command.stop()
+        self.command.close()
+        return took
 
     def close(self) -> None:
         """End it, however it stands."""
-        self.process.kill()
-        self.process.wait()
-        self._printed.close()
+        self.command.close()
 
     def _serves(self) -> bool:
-        assert self.process.poll() is None, f"the replica ended:\n{self.printed}"
+        assert self.command.process.poll() is None, f"the API ended:\n{self.command.printed}"
         try:
-            return httpx.get(f"{self.url}/healthz").status_code == 200
+            return httpx.get(f"{self.url}/healthz", timeout=1).status_code == 200
         except httpx.TransportError:
             return False
 
 
 @contextmanager
-def replicas(number: int, store_url: str, log: str, **settings: str) -> Iterator[list[Replica]]:
-    """So many replicas of one log, while the block lasts."""
-    started = [Replica(store_url, log, **settings) for _ in range(number)]
+def api_process(store_url: str, *options: str, **settings: str) -> Iterator[ApiProcess]:
+    """An API that serves as a process while the block lasts."""
+    api = ApiProcess(store_url, *options, **settings)
     try:
-        for each in started:
-            each.wait()
-        yield started
+        api.wait()
+        yield api
     finally:
-        for each in started:
-            each.close()
+        api.close()

@@ -30,9 +30,12 @@ def run(*arguments: str, timeout: float = PATIENCE, **options: Any) -> "subproce
 
 
 class Command:
-    """`etlog` at work: what it has printed so far, and its end."""
+    """`etlog` at work: what it has printed so far, and its end.
 
-    def __init__(self, arguments: tuple[str, ...], columns: int | None) -> None:
+    With `columns` it has a terminal that wide, else a pipe. `settings` are added to its environment as `ETLOG_…`.
+    """
+
+    def __init__(self, *arguments: str, columns: int | None = None, **settings: str) -> None:
         self.printed = ""
         stdin = None
         if columns is None:
@@ -47,7 +50,7 @@ class Command:
             stdout=output,
             stderr=output,
             start_new_session=True,
-            env=_environment(),
+            env=_environment() | {f"ETLOG_{name.upper()}": value for name, value in settings.items()},
             preexec_fn=None if columns is None else _take_terminal,  # noqa: PLW1509
         )
         os.close(output)
@@ -105,7 +108,7 @@ class Command:
         self.process.wait()
         self._reader.join(PATIENCE)
         if self._master >= 0:
-            os.close(self._master)
+            self.hang_up()
 
     def _read(self) -> None:
         while True:
@@ -119,9 +122,9 @@ class Command:
 
 
 @contextmanager
-def running(*arguments: str, columns: int | None = None) -> Iterator[Command]:
-    """`etlog` while the block lasts; with `columns` it has a terminal that wide."""
-    command = Command(arguments, columns)
+def running(*arguments: str, columns: int | None = None, **settings: str) -> Iterator[Command]:
+    """`etlog` while the block lasts."""
+    command = Command(*arguments, columns=columns, **settings)
     try:
         yield command
     finally:

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 from etlog_events.keys import Keys
-from support.apis import Replica, Tail
+from support.apis import ApiProcess, Tail
 from support.commands import Command
 from support.servers import PATIENCE, wait_until
 from support.stream import entries
@@ -78,8 +78,8 @@ class Parts:
     def __init__(self, url: str, log: str, **settings: str) -> None:
         self._url = url
         self._log = log
-        self._consumer = Command(("consume", "--redis-url", url, "--log", log), None)
-        self.api = Replica(url, log, **settings)
+        self._consumer = Command("consume", "--redis-url", url, "--log", log)
+        self.api = ApiProcess(url, name=log, **settings)
         self._tails: list[Tail] = []
         self._stages: list[Emitter] = []
 
