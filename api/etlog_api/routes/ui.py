@@ -1,4 +1,4 @@
-"""The page: static files, and the settings that it needs."""
+"""The page: static files, and what it must know of the settings."""
 
 import gzip
 from hashlib import blake2b
@@ -10,7 +10,7 @@ from etlog_events.settings import Settings
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
-#: A browser may keep a file, if it asks each time whether the file is still current.
+#: A browser may keep a file, if it asks each time whether it still holds.
 CACHE_CONTROL = "no-cache"
 
 MEDIA_TYPES = {
