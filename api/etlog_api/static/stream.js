@@ -1,4 +1,4 @@
-// Follows the live log: resumes after breaks, and where streams do not get through, tells so.
+// Follows the live log: resumes after breaks, and reports when streams do not get through.
 
 import { request } from "./api.js";
 import { isAfter } from "./ids.js";

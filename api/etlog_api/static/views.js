@@ -137,7 +137,7 @@ export class Views {
 
   // `wrong`: a token was given, and the API does not accept it.
   askToken(wrong) {
-    if (wrong) say($("#token-why"), "The token is wrong: the API does not accept it. Ask whoever runs the API for the present one (ETLOG_API_TOKEN).");
+    if (wrong) say($("#token-why"), "The token is wrong: the API does not accept it. Ask the person who runs the API for the current one (ETLOG_API_TOKEN).");
     $("#ask-token").showModal();
   }
 }
