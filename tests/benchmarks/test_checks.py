@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.stream import Client
 
 from benchmarks import answer, apply, events, publish, table
 from benchmarks.figures import Row, WrongResult
@@ -63,7 +64,7 @@ def test_what_was_published_wrongly_is_found(spoil: Callable[[Events], Events]) 
 
 
 @pytest.fixture
-def store(fake_client: Any, tmp_path: Path) -> Store:
+def store(fake_client: Client, tmp_path: Path) -> Store:
     """A store with a log to which all of `texts` were applied."""
     for size, text in enumerate(texts()):
         fake_client.rpush(apply.KEYS.log("asset" if size & 1 else "allocation"), text)
