@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from etlog_events.kinds import ACTIONS
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
@@ -31,7 +32,11 @@ SCHEMAS: dict[str, Any] = {
         "required": ["kind", "metadata", "time"],
         "additionalProperties": False,
         "properties": {
-            "kind": {"type": "string", "examples": ["AllocationSetSaved"]},
+            "kind": {
+                "type": "string",
+                "pattern": f"^[A-Z][A-Za-z0-9]*({'|'.join(action.name for action in ACTIONS)})$",
+                "examples": ["AllocationSetSaved"],
+            },
             "metadata": {
                 "type": "object",
                 "description": "Other keys are passed on as the stage wrote them.",

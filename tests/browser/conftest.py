@@ -148,3 +148,18 @@ def page(new_page: NewPage, log: Log) -> Page:
     page = new_page(log.api.url)
     expect(page.locator("#m-live .value")).to_have_text("live")
     return page
+
+
+@pytest.fixture(scope="module")
+def blank(browser: Browser, page_api: ApiProcess) -> Iterator[Page]:
+    """A page from which modules can be imported."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{page_api.url}/docs")
+        yield page
+
+
+def run(page: Page, module: str, expression: str, given: Any = None) -> Any:
+    """What `expression` of the names of a module, and of `given`, gives."""
+    script = f"async (given) => {{ const m = await import('./static/{module}.js'); return {expression}; }}"
+    return page.evaluate(script, given)

@@ -1,30 +1,16 @@
 """The page's pure modules, run in the browser that runs the page: coverage, bars, times, streams, health, address."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page
-from support.apis import ApiProcess, api_process
+from playwright.sync_api import Page
+from support.apis import api_process
 from support.servers import Server
 
+from browser.conftest import run
+
 HOUR = 3_600_000
-
-
-@pytest.fixture(scope="module")
-def blank(browser: Browser, page_api: ApiProcess) -> Iterator[Page]:
-    """A page from which modules can be imported."""
-    with browser.new_context() as context:
-        page = context.new_page()
-        page.goto(f"{page_api.url}/docs")
-        yield page
-
-
-def run(page: Page, module: str, expression: str, given: Any = None) -> Any:
-    """What `expression` of the names of a module, and of `given`, gives."""
-    script = f"async (given) => {{ const m = await import('./static/{module}.js'); return {expression}; }}"
-    return page.evaluate(script, given)
 
 
 def item(action: str, hour: int, at: float | None = None, **more: Any) -> dict[str, Any]:

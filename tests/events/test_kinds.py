@@ -1,7 +1,24 @@
-"""Kinds: the two categories and seven actions of Kubecost's Events API, and what comes on top."""
+"""Kinds: the two categories and seven actions of Kubecost's Events API, what comes on top, and who must know them."""
+
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS, Kinds
+import yaml
+from etlog.log import _STYLES
+from etlog_api.openapi import SCHEMAS
+from etlog_api.routes import ui
+from etlog_events.kinds import ACTIONS, CATEGORIES, KUBECOST_KINDS, Action, Kinds
+from etlog_events.settings import Settings
+from etlog_producer.integrations.decorator import stage
+from etlog_producer.stage import Stage
+from jsonschema_rs import is_valid
+
+ROOT = Path(__file__).parents[2]
 
 DOCUMENTED_ACTIONS = ["Saved", "Loaded", "Aggregated", "Totaled", "Reconciled", "ComputeError", "ReconcileError"]
 WITH_CLOUD = Kinds({**CATEGORIES, "cloudcost": "CloudCostSet"})
@@ -77,3 +94,139 @@ def test_the_refusal_of_a_kind_lists_what_is_known() -> None:
 def test_the_refusal_of_a_long_text_is_short() -> None:
     """A text of a megabyte does not end up in a log line."""
     assert len(KUBECOST_KINDS.unknown("x" * 1_000_000)) < 300
+
+
+# Every place that names the actions, as CONTRIBUTING leads through them.
+
+every_action = pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
+every_success = pytest.mark.parametrize(
+    "action", [action for action in ACTIONS if not action.is_error], ids=lambda action: action.name
+)
+every_error = pytest.mark.parametrize(
+    "action", [action for action in ACTIONS if action.is_error], ids=lambda action: action.name
+)
+
+#: What `emit` was called with.
+Emitted = list[tuple[str, dict[str, Any]]]
+
+
+def recorded() -> tuple[Stage, Emitted]:
+    """A stage, and the list that what it emits ends in."""
+    emitted: Emitted = []
+    return Stage(lambda kind, **more: emitted.append((kind, more)), "AssetSet", None), emitted
+
+
+@every_success
+def test_a_stage_has_a_method_for_each_success(action: Action) -> None:
+    """Which takes what an event of it needs."""
+    stage, emitted = recorded()
+    size = {"size": 3} if "size" in action.needs else {}
+
+    getattr(stage, action.name.lower())(**size)
+
+    assert emitted == [("AssetSet" + action.name, {"window": None, **size})]
+
+
+@every_error
+def test_a_stage_has_a_block_for_each_error(action: Action) -> None:
+    """The stage is a block itself; it may have others within, as `reconciling` is one."""
+    blocks = [name for name in vars(Stage) if hasattr(getattr(Stage, name), "__wrapped__")]
+    found = []
+    for name in ["", *blocks]:
+        stage, emitted = recorded()
+        with suppress(ValueError), stage:
+            if name:
+                with getattr(stage, name)():
+                    raise ValueError("in the block")
+            raise ValueError("in the stage")
+        found += [kind for kind, _ in emitted]
+
+    assert "AssetSet" + action.name in found
+
+
+@every_success
+def test_the_decorator_gives_a_size_where_it_is_needed(action: Action) -> None:
+    """And nowhere else."""
+    own, emitted = recorded()
+    producer: Any = SimpleNamespace(
+        stage=lambda prefix, window: own, emit=lambda kind, **more: emitted.append((kind, more))
+    )
+
+    stage(producer, "AssetSet", done=action.name)(lambda: ["a", "b"])()
+
+    size = 2 if "size" in action.needs else None
+    assert emitted == [("AssetSet" + action.name, {"window": None, "size": size})]
+
+
+@every_action
+def test_the_description_of_the_api_lists_each_action(action: Action) -> None:
+    """It refuses others."""
+    event = {"metadata": {}, "time": "2022-06-03T17:07:54Z"}
+
+    assert is_valid(SCHEMAS["Event"], {**event, "kind": "AssetSet" + action.name})
+    assert not is_valid(SCHEMAS["Event"], {**event, "kind": "AssetSet" + action.name + "Not"})
+
+
+@every_action
+def test_the_page_is_told_of_each_action(action: Action) -> None:
+    """And whether it is an error."""
+    told = json.loads(ui._page_settings(Settings()))["actions"]
+
+    assert {"name": action.name, "is_error": action.is_error} in told
+
+
+@every_success
+def test_the_page_has_two_colours_for_each_success(action: Action) -> None:
+    """One for light, one for dark; the bars and the legend use them. Errors share one."""
+    style = (ROOT / "api" / "etlog_api" / "static" / "etlog.css").read_text()
+
+    assert len(re.findall(rf"--{action.name}: #[0-9a-f]{{6}};", style)) == 2
+    assert f".bar.{action.name}, .key.{action.name} {{ fill: var(--{action.name}); }}" in style
+
+
+@every_action
+def test_the_command_has_a_colour_for_each_action(action: Action) -> None:
+    """Which may be that of the terminal, but for an error."""
+    assert action.name in _STYLES
+    assert ("red" in _STYLES[action.name]) == action.is_error
+
+
+@every_action
+def test_the_dashboard_shows_each_action(action: Action) -> None:
+    """In the rates of all kinds, and errors also in the panel of errors, which names them."""
+    dashboard = json.loads((ROOT / "deploy" / "grafana" / "etlog.json").read_text())
+    panels = {panel["title"]: panel for panel in dashboard["panels"]}
+    rates, errors = panels["Events applied, by kind"], panels["Errors of stages, in 15 minutes"]
+
+    assert _matches(rates["targets"][0]["expr"], "AssetSet" + action.name)
+    assert _matches(errors["targets"][0]["expr"], "AssetSet" + action.name) == action.is_error
+    assert (action.name in errors["description"]) == action.is_error
+
+
+@every_error
+def test_an_alert_fires_for_each_error(action: Action) -> None:
+    """And the runbook says what to do."""
+    groups = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text())["groups"]
+    alerts = [
+        rule["alert"]
+        for group in groups
+        for rule in group["rules"]
+        if "etlog_counters" in rule["expr"] and _matches(rule["expr"], "AssetSet" + action.name)
+    ]
+
+    assert alerts == [f"Etlog{action.name}s"]
+    assert f"| `{alerts[0]}` |" in (ROOT / "docs" / "operations.md").read_text()
+
+
+def _matches(question: str, kind: str) -> bool:
+    """Whether a question to Prometheus takes in the counter of a kind."""
+    patterns = re.findall(r'etlog_counters(?:\{kind=~"(.*?)"\})?', question)
+    assert patterns
+    return any(not pattern or re.fullmatch(pattern, kind) is not None for pattern in patterns)
+
+
+@every_action
+@pytest.mark.parametrize("document", ["README.md", "docs/glossary.md", "docs/redis-cli.md"])
+def test_the_documents_that_list_the_actions_list_each(document: str, action: Action) -> None:
+    """In a sentence, or in the output of a command."""
+    assert re.search(rf"\b{action.name}\b", (ROOT / document).read_text())

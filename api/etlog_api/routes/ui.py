@@ -3,6 +3,7 @@
 from importlib.resources import files
 
 import orjson
+from etlog_events.kinds import ACTIONS
 from etlog_events.settings import Settings
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
@@ -43,8 +44,9 @@ def router(settings: Settings) -> APIRouter:
 
 
 def _page_settings(settings: Settings) -> bytes:
-    """What the page cannot see in the events: how many of them a list holds, in which zone days begin, and the
-    categories. Everybody may read it."""
+    """What the page cannot see in the events: how many of them a list holds, in which zone days begin, the categories
+    and the actions. Open to anyone."""
     zone = getattr(settings.timezone, "key", None) or str(settings.timezone).removeprefix("UTC") or "UTC"
-    prefixes = dict(settings.kinds.categories)
-    return orjson.dumps({"cap": settings.cap, "timezone": zone, "categories": prefixes})
+    actions = [{"name": action.name, "is_error": action.is_error} for action in ACTIONS]
+    categories = dict(settings.kinds.categories)
+    return orjson.dumps({"cap": settings.cap, "timezone": zone, "categories": categories, "actions": actions})

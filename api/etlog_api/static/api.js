@@ -1,4 +1,4 @@
-// Requests to the API: the token, the validators of answers, and errors as one kind with words for people.
+// Requests to the API: the token, and errors as one kind with words for people.
 
 const KEY = "etlog-token";
 
@@ -35,32 +35,13 @@ export async function request(path, { headers = {}, signal } = {}) {
   throw new Problem(response.status, answer.message ?? `the API answered ${response.status}`);
 }
 
-const tags = new Map();
-
-// The answer to a query, or null when it is the same as last time.
-export async function ask(path, { again = false } = {}) {
-  const headers = again && tags.has(path) ? { "If-None-Match": tags.get(path) } : {};
-  const response = await request(path, { headers });
+// The answer to a query with its tag, or null when it is still the one with the given tag.
+export async function ask(path, { tag, signal }) {
+  const headers = tag ? { "If-None-Match": tag } : {};
+  const response = await request(path, { headers, signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT)]) });
   if (response.status === 304) return null;
   const answer = await response.json().catch(() => {
     throw new Problem(0, "what answers here is not the API");
   });
-  tags.clear();
-  tags.set(path, response.headers.get("ETag"));
-  return { ...answer, cursor: response.headers.get("Etlog-Cursor") };
-}
-
-// The address of what the server has of one log, the default one without a name.
-export function pathOf(what, { log }) {
-  return `model/etl/${what}${log ? `?log=${encodeURIComponent(log)}` : ""}`;
-}
-
-// The address of the log with the filters that the server knows.
-export function logPath({ log, window, kinds = [] }) {
-  const parameters = new URLSearchParams();
-  if (log) parameters.set("log", log);
-  if (window) parameters.set("window", window);
-  if (kinds.length) parameters.set("kind", kinds.join(","));
-  const text = parameters.toString();
-  return `model/etl/log${text ? `?${text}` : ""}`;
+  return { ...answer, cursor: response.headers.get("Etlog-Cursor"), tag: response.headers.get("ETag") };
 }

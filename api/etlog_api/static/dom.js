@@ -24,7 +24,7 @@ export function say(node, text) {
 export async function copy(text, button) {
   try {
     await navigator.clipboard.writeText(text);
-  } catch {  // pages that are not served by https or from this machine
+  } catch {  // where the page is served neither by https nor from this machine
     const area = make("textarea", { class: "unseen" });
     area.value = text;
     (document.querySelector("dialog[open]") ?? document.body).append(area);

@@ -1,4 +1,4 @@
-// Coverage as a grid: a row a stage, a column a window, a sign and a colour a cell.
+// Coverage as grids: a row per stage, a column per window, a sign and a colour per cell.
 
 import { make, say } from "./dom.js";
 import { tally } from "./coverage.js";
@@ -10,8 +10,51 @@ export const MOST = 120;
 const SIGNS = { done: "", recovered: "↻", failed: "✕", missing: "?", due: "·", none: "" };
 const WORDS = { done: "done", recovered: "recovered", failed: "failed", missing: "missing", due: "not yet due", none: "not expected" };
 
+// The grids of all categories, one for each length of windows. `onChoose(category, window)` is called for a cell.
+export class Grids {
+  constructor(node, onChoose) {
+    this.node = node;
+    this.onChoose = onChoose;
+    this.all = new Map();
+  }
+
+  // Show what `coverage` found, in the given order of categories.
+  show(groups, order, zone) {
+    const used = new Set();
+    for (const { length, windows, categories } of groups) {
+      for (const { name, rows } of categories) {
+        const key = `${name} ${length}`;
+        used.add(key);
+        if (!this.all.has(key)) this.all.set(key, this.add(name, length, order));
+        this.all.get(key).show(rows, windows, zone);
+      }
+    }
+    for (const [key, { node }] of this.all) node.hidden = !used.has(key);
+  }
+
+  add(name, length, order) {
+    const grid = new Grid(name, length, this.onChoose);
+    const groups = this.groups(name, order);
+    const next = [...groups.children].find(({ dataset }) => Number(dataset.length) > length);
+    groups.insertBefore(grid.node, next ?? null);
+    return grid;
+  }
+
+  // Where the grids of a category are.
+  groups(name, order) {
+    const boxes = [...this.node.children];
+    const found = boxes.find(({ dataset }) => dataset.category === name);
+    if (found) return found.lastChild;
+    const groups = make("div", { class: "groups" });
+    const box = make("section", { class: "category", "data-category": name, "aria-label": name }, make("h3", {}, name), groups);
+    const next = boxes.find(({ dataset }) => order.indexOf(dataset.category) > order.indexOf(name));
+    this.node.insertBefore(box, next ?? null);
+    return groups;
+  }
+}
+
 // One grid, made once and then changed in place, so that nothing moves when events arrive.
-export class Grid {
+class Grid {
   constructor(category, length, onChoose) {
     this.name = `${category}, ${lengthName(length)} sets`;
     this.category = category;
@@ -21,7 +64,7 @@ export class Grid {
     this.body = make("tbody");
     this.table = make("table", { class: "grid", role: "grid", "aria-label": this.name }, make("thead", { "aria-hidden": "true" }, this.head), this.body);
     this.scroller = make("div", { class: "scroller" }, this.table);
-    this.node = make("section", { class: "group" }, make("h4", {}, `${lengthName(length)} sets`), this.summary, this.scroller);
+    this.node = make("section", { class: "group", "data-length": length }, make("h4", {}, `${lengthName(length)} sets`), this.summary, this.scroller);
     this.rows = new Map();
     this.columns = 0;
     this.at = { row: 0, column: -1 };

@@ -63,7 +63,7 @@ export function showMetrics(status, { errors, rate, connection }) {
   metric("dead", known(stats.dead ?? 0), stats.dead ? "! refused" : "refused", stats.dead ? "warn" : "ok");
   metric("lost", known(stats.lost ?? 0), stats.lost ? "✕ never arrived" : "never arrived", stats.lost ? "bad" : "ok");
   const consumer = status?.active_consumer;
-  metric("consumer", status ? (consumer ? "active" : "none") : "–", consumer ?? "nobody applies events", !status || consumer ? "ok" : "warn");
+  metric("consumer", status ? (consumer ? "active" : "none") : "–", consumer ?? "no one applies events", !status || consumer ? "ok" : "warn");
   const store = status?.store;
   const [name, version] = store?.valkey_version ? ["Valkey", store.valkey_version] : ["Redis", store?.redis_version ?? ""];
   const facts = store ? `${name} ${version} · ${store.used_memory_human}` : "no answer";

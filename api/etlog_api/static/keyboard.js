@@ -1,4 +1,4 @@
-// Keys for the whole page. Where one types, or a control has a use of its own for a key, they rest.
+// Keys for the whole page. They do nothing while the reader types, or where a control uses the key itself.
 
 import { $ } from "./dom.js";
 

@@ -2,7 +2,7 @@
 
 import { $, copy, make, say } from "./dom.js";
 import { isError } from "./kinds.js";
-import { clock, count, plural, shortDay, windowName } from "./times.js";
+import { clock, plural, shortDay, windowName } from "./times.js";
 
 const OVERSCAN = 6;
 
@@ -25,7 +25,7 @@ export class List {
     this.row = parseFloat(getComputedStyle(this.node).getPropertyValue("--row")) || 36;
   }
 
-  // Show items, the newest first. Whoever reads further down, or has details open, keeps what they see in place.
+  // Show items, the newest first. A reader who is further down, or has details open, keeps what they see in place.
   show(items, zone) {
     this.zone = zone;
     const anchor = this.node.scrollTop > 0 || this.open.size ? this.items[this.indexAt(this.node.scrollTop)] : null;
@@ -159,9 +159,5 @@ export class List {
   toTop() {
     this.node.scrollTop = 0;
     this.render();
-  }
-
-  get position() {
-    return `${count(this.items.length)}`;
   }
 }

@@ -28,6 +28,15 @@ export class Model {
     this.cursor = null;  // the id up to which everything is in here
   }
 
+  // One to change, while this one stays as it is.
+  copy() {
+    return Object.assign(Object.create(Model.prototype), this, {
+      prefixes: new Map(this.prefixes),
+      categories: new Map([...this.categories].map(([name, items]) => [name, [...items]])),
+      counters: { ...this.counters },
+    });
+  }
+
   // Take an answer of the API, which holds all up to its cursor, and what came live while it was on its way.
   replace({ data, warning, cursor }, meanwhile = []) {
     const { counters, ...categories } = data;

@@ -1,4 +1,4 @@
-// Follows the live log: resumes after breaks, and where streams do not get through, tells so.
+// Follows the live log: resumes after breaks, and reports when streams do not get through.
 
 import { request } from "./api.js";
 import { isAfter } from "./ids.js";
@@ -13,7 +13,7 @@ const ATTEMPTS = 3;
 const SILENCE_AT_FIRST = 5000;
 const SILENCE = 40000;
 
-// Calls `on.open(resumed)`, `on.event(event, id)`, `on.resync()`, `on.lost(blocked)` and `on.refused()`.
+// Calls `on.open(resumed)`, `on.events([{ id, event }])`, `on.resync()`, `on.lost(blocked)` and `on.refused()`.
 export class Stream {
   constructor(path, on) {
     this.path = path;
@@ -76,7 +76,7 @@ export class Stream {
           this.failures = 0;
           this.on.open(this.lastId !== null);
         }
-        for (const message of messages.push(value)) this.take(message);
+        this.take(messages.push(value));
       }
     } finally {
       clearTimeout(silence);
@@ -85,15 +85,21 @@ export class Stream {
     }
   }
 
-  take({ id, event, data }) {
-    if (event !== "resync" && id && this.lastId && !isAfter(id, this.lastId)) return;  // was here already
-    if (id) this.lastId = id;
-    if (event === "resync") {
-      this.lastId = null;
-      this.on.resync();
-    } else {
-      this.on.event(JSON.parse(data), id);
+  // What arrived together is handed on together, but for a resync, which keeps its place.
+  take(messages) {
+    const events = [];
+    const hand = () => { if (events.length) this.on.events(events.splice(0)); };
+    for (const { id, event, data } of messages) {
+      if (event === "resync") {
+        hand();
+        this.lastId = null;
+        this.on.resync();
+      } else if (!id || !this.lastId || isAfter(id, this.lastId)) {  // else it was here already
+        if (id) this.lastId = id;
+        events.push({ id, event: JSON.parse(data) });
+      }
     }
+    hand();
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { buckets, ticks } from "./buckets.js";
 import { draw } from "./dom.js";
-import { ACTIONS, ERRORS, STAGES } from "./kinds.js";
+import { ACTIONS, ERRORS } from "./kinds.js";
 import { MINUTE, clock, count, offset, plural, shortDay, tick, toText } from "./times.js";
 
 const HEIGHT = 132;
@@ -78,12 +78,12 @@ export class Timeline {
     return bars.filter(({ total }) => total).map((bar) => {
       const group = draw("g", {});
       let y = BASE;
-      for (const action of [...STAGES, ...ERRORS]) {
+      for (const action of ACTIONS) {
         const number = bar.counts[action];
         if (!number) continue;
         const high = Math.max(number * unit, ERRORS.includes(action) ? 3 : 0);
         y -= high;
-        group.append(draw("rect", { x: this.x(bar.start), y, width: thick, height: high, class: `bar ${action}` }));
+        group.append(draw("rect", { x: this.x(bar.start), y, width: thick, height: high, class: `bar ${ERRORS.includes(action) ? "error" : action}` }));
       }
       const failed = ERRORS.reduce((sum, action) => sum + (bar.counts[action] ?? 0), 0);
       if (failed) group.append(draw("text", { x: this.x(bar.start) + thick / 2, y: Math.max(9, y - 4), class: "cross" }, "✕"));

@@ -1,4 +1,4 @@
-// The state of the view, which lives in the address, so that a link shows a colleague the same.
+// Addresses: that of the page, which holds the view, so that a link shows a colleague the same; and those of the API.
 
 const EMPTY = { log: "", window: "", kinds: [], category: "", q: "", set: "", zone: "local" };
 
@@ -28,4 +28,19 @@ export function toAddress(view) {
 // Whether a window of the server's forms reaches to the present, so that something in it may be due.
 export function reachesNow(window) {
   return window === "" || /^(today|week|month|\d+[mhdw]|[^,]+,)$/.test(window);
+}
+
+// The address of what the server has of one log, the default one without a name.
+export function pathOf(what, { log }) {
+  return `model/etl/${what}${log ? `?log=${encodeURIComponent(log)}` : ""}`;
+}
+
+// The address of the log with the filters that the server knows.
+export function logPath({ log, window, kinds = [] }) {
+  const parameters = new URLSearchParams();
+  if (log) parameters.set("log", log);
+  if (window) parameters.set("window", window);
+  if (kinds.length) parameters.set("kind", kinds.join(","));
+  const text = parameters.toString();
+  return `model/etl/log${text ? `?${text}` : ""}`;
 }

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 from etlog_events import timestamps
+from etlog_events.kinds import ACTIONS
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
@@ -28,7 +29,11 @@ ENDLESS = 1_000_000
 #: Columns of time, kind, size and window while the log is followed, when the events to come are unknown.
 FOLLOWED, FOLLOWED_WIDE = (19, 27, 8, 25), (30, 27, 8, 44)
 
-_STYLES = {"Error": "bold red", "Saved": "green", "Loaded": "cyan", "Reconciled": "blue"}
+#: The colour of each action; an empty one is the terminal's own.
+_STYLES = {
+    **{"Loaded": "cyan", "Saved": "green", "Aggregated": "", "Totaled": "", "Reconciled": "blue"},
+    **{action.name: "bold red" for action in ACTIONS if action.is_error},
+}
 
 
 #: Events of each category with which `--follow` begins.
