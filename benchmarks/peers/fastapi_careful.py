@@ -1,32 +1,16 @@
 """FastAPI as a careful person writes it: one round trip to the store, stored texts joined, nothing decoded."""
 
-import os
 from datetime import UTC, datetime, timedelta
 
 import orjson
-from fastapi import FastAPI, Response
-from redis.asyncio import Redis
-
-PREFIX = os.environ["PREFIX"]
-client = Redis.from_url(os.environ["STORE_URL"], protocol=2)
-app = FastAPI()
-
-
-@app.get("/healthz")
-async def healthz() -> dict:
-    """Whether it serves."""
-    return {}
+from fastapi import Response
+from shared.fastapi_log import app, read
 
 
 @app.get("/model/etl/log")
 async def log(kind: str = "", window: str = "", limit: int = 0) -> Response:
     """The log; `window` in hours."""
-    async with client.pipeline(transaction=True) as pipe:
-        pipe.lrange(PREFIX + "log:allocation", 0, -1)
-        pipe.lrange(PREFIX + "log:asset", 0, -1)
-        pipe.hgetall(PREFIX + "counters")
-        allocation, asset, counters = await pipe.execute()
-    names = {name.decode(): int(number) for name, number in sorted(counters.items())}
+    allocation, asset, names = await read()
     if kind:
         names = {name: number for name, number in names.items() if kind in name}
     parts = []

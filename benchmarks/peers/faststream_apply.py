@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 import orjson
 from faststream.redis import RedisBroker, StreamSub
-from shared import turn
+from shared import turn, work
 
 job = turn.arguments()
 CAP, COUNT = job["cap"], job["count"]
@@ -22,11 +22,8 @@ left = COUNT
 async def one(event: dict) -> None:
     """Apply a message."""
     global left  # noqa: PLW0603
-    log = LOGS[event["kind"][:2]]
     pipe = broker._connection.pipeline(transaction=True)
-    pipe.rpush(log, orjson.dumps(event))
-    pipe.ltrim(log, -CAP, -1)
-    pipe.hincrby(job["prefix"] + "counters", event["kind"], 1)
+    work.queue_one(pipe, event, job["prefix"], CAP)
     await pipe.execute()
     left -= 1
     if not left:
@@ -58,11 +55,11 @@ async def main() -> None:
     await broker.connect()
     await broker.ping(1)
 
-    async def work() -> None:
+    async def receive() -> None:
         await broker.start()
         await done.wait()
 
-    await turn.take_async(work)
+    await turn.take_async(receive)
     await broker.stop()
 
 

@@ -35,3 +35,11 @@ def as_dict(kind: str, size: int, window: tuple[str, str]) -> dict[str, Any]:
         "metadata": {"size": size, "window": {"start": window[0], "end": window[1]}},
         "time": datetime.now(UTC).isoformat(),
     }
+
+
+def queue_one(pipe: Any, event: dict[str, Any], prefix: str, cap: int) -> None:
+    """Queue the commands that apply one event: to its list, which keeps the newest `cap`, and to its counter."""
+    log = f"{prefix}log:{'allocation' if event['kind'].startswith('Al') else 'asset'}"
+    pipe.rpush(log, orjson.dumps(event))
+    pipe.ltrim(log, -cap, -1)
+    pipe.hincrby(prefix + "counters", event["kind"], 1)

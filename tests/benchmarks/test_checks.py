@@ -1,11 +1,11 @@
 """A figure counts only when the work behind it was right: wrong results are found, and missed targets are said."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fakeredis
 import pytest
+from support.stream import Client
 
 from benchmarks import answer, apply, events, publish, table
 from benchmarks.figures import Row, WrongResult
@@ -64,14 +64,12 @@ def test_what_was_published_wrongly_is_found(spoil: Callable[[Events], Events]) 
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(fake_client: Client, tmp_path: Path) -> Store:
     """A store with a log to which all of `texts` were applied."""
-    client = fakeredis.FakeRedis()
     for size, text in enumerate(texts()):
-        client.rpush(apply.KEYS.log("asset" if size & 1 else "allocation"), text)
-        client.hincrby(apply.KEYS.counters, events.KINDS[size & 1], 1)
-    yield Store(0, client, tmp_path)
-    client.close()
+        fake_client.rpush(apply.KEYS.log("asset" if size & 1 else "allocation"), text)
+        fake_client.hincrby(apply.KEYS.counters, events.KINDS[size & 1], 1)
+    return Store(0, fake_client, tmp_path, 0)
 
 
 def texts() -> list[bytes]:

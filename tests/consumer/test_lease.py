@@ -6,23 +6,8 @@ import pytest
 import redis
 from etlog_consumer.lease import DURATION, RENEW_AFTER, Lease
 from etlog_events.keys import Keys
+from support.fakes import Clock
 from support.servers import wait_until
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """A clock that stands still."""
-    return Clock()
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -29,7 +28,7 @@ from support.consumers import consumer_thread
 from support.guarded import PASSWORDS, REDIS, GuardedServer, redis_server
 from support.samples import WINDOW, saved
 from support.servers import wait_until
-from support.stream import counters, dead, stats
+from support.stream import Client, counters, dead, stats
 
 LOG = "nightly"
 KEYS = Keys(LOG)
@@ -46,7 +45,7 @@ def guarded(request: pytest.FixtureRequest) -> Iterator[GuardedServer]:
 
 
 @pytest.fixture
-def root(guarded: GuardedServer) -> Iterator[Any]:
+def root(guarded: GuardedServer) -> Iterator[Client]:
     """Who may do everything. What the test was refused is known to it alone, and the log is empty."""
     with connect(guarded.url, part="test") as client:
         client.flushall()
@@ -54,7 +53,7 @@ def root(guarded: GuardedServer) -> Iterator[Any]:
         yield client
 
 
-def refused(root: Any) -> list[tuple[str, str]]:
+def refused(root: Client) -> list[tuple[str, str]]:
     """Who was refused what, by the server's own account."""
     return [(entry["username"], entry["object"]) for entry in root.acl_log()]
 
@@ -69,7 +68,7 @@ def consuming(guarded: GuardedServer, retain: int = 1000) -> Iterator[None]:
         yield
 
 
-def applied(root: Any, number: int) -> None:
+def applied(root: Client, number: int) -> None:
     """Wait until so many entries are applied, or refused."""
     wait_until(
         lambda: sum(stats(root, KEYS).get(name, 0) for name in ("applied", "dead")) == number,
@@ -78,7 +77,7 @@ def applied(root: Any, number: int) -> None:
 
 
 def test_the_whole_path_works_under_the_users(
-    guarded: GuardedServer, root: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    guarded: GuardedServer, root: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Publishing, applying, answering and mending. The server's log of refusals stays empty."""
     with Producer(guarded.url_of("etlog-producer"), log=LOG) as producer:
@@ -130,7 +129,7 @@ def test_the_whole_path_works_under_the_users(
     assert refused(root) == []
 
 
-def test_a_consumer_may_repair_what_others_broke(guarded: GuardedServer, root: Any) -> None:
+def test_a_consumer_may_repair_what_others_broke(guarded: GuardedServer, root: Client) -> None:
     """All that its scripts may ever have to do, they may do."""
     with connect(guarded.url_of("etlog-consumer"), part="consumer") as client:
 
@@ -162,7 +161,7 @@ def test_a_consumer_may_repair_what_others_broke(guarded: GuardedServer, root: A
 
 
 @pytest.mark.skipif(shutil.which("redis-cli") is None and not os.environ.get("CI"), reason="no redis-cli")
-def test_people_may_read_all_of_a_log(guarded: GuardedServer, root: Any) -> None:
+def test_people_may_read_all_of_a_log(guarded: GuardedServer, root: Client) -> None:
     """With every command that `docs/redis-cli.md` shows, as the admin."""
     with consuming(guarded):
         Publisher(root, KEYS)("p", 1, [saved(), b"no event"])
@@ -260,7 +259,7 @@ ONE = {
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_each_user_is_refused_what_it_does_not_need(root: Any, user: str) -> None:
+def test_each_user_is_refused_what_it_does_not_need(root: Client, user: str) -> None:
     """The server is asked what it would say, so that nothing happens if it would allow it."""
     allowed = []
     for command in EVERYBODY + ONE[user]:
@@ -283,7 +282,7 @@ def test_each_user_is_refused_what_it_does_not_need(root: Any, user: str) -> Non
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )
-def test_a_refusal_is_real(guarded: GuardedServer, root: Any, user: str, command: list[str]) -> None:
+def test_a_refusal_is_real(guarded: GuardedServer, root: Client, user: str, command: list[str]) -> None:
     """And the server notes it."""
     with connect(guarded.url_of(user), part="test") as client, pytest.raises(redis.exceptions.NoPermissionError):
         client.execute_command(*command)
@@ -291,7 +290,7 @@ def test_a_refusal_is_real(guarded: GuardedServer, root: Any, user: str, command
     assert [who for who, _ in refused(root)] == [user]
 
 
-def test_a_script_may_do_no_more_than_its_user(guarded: GuardedServer, root: Any) -> None:
+def test_a_script_may_do_no_more_than_its_user(guarded: GuardedServer, root: Client) -> None:
     """A stage that is taken over can load any script, and still reads nothing."""
     Publisher(root, KEYS)("p", 1, [saved()])
     with connect(guarded.url_of("etlog-producer"), part="test") as client:
@@ -312,7 +311,7 @@ def test_nobody_comes_in_without_a_name(guarded: GuardedServer) -> None:
         client.ping()
 
 
-def test_a_part_under_the_wrong_user_says_so(guarded: GuardedServer, root: Any) -> None:
+def test_a_part_under_the_wrong_user_says_so(guarded: GuardedServer, root: Client) -> None:
     """An API that was given the address of the producers answers 503, not an empty log."""
     settings = Settings(redis_url=guarded.url_of("etlog-producer"), name=LOG)
     with apis.serve(create_app(settings)) as api:

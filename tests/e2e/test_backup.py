@@ -21,7 +21,7 @@ from support.consumers import consumer_thread
 from support.guarded import redis_server
 from support.samples import WINDOW, saved
 from support.servers import Server, wait_until
-from support.stream import stats
+from support.stream import Client, stats
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 
@@ -32,7 +32,7 @@ KEYS = Keys("nightly")
 
 
 @contextmanager
-def from_snapshot(store: Server, client: Any) -> Iterator[None]:
+def from_snapshot(store: Server, client: Client) -> Iterator[None]:
     """Back up by `BGSAVE`; at the end of the block, restore by the commands of the page."""
     client.bgsave()
     wait_until(
@@ -44,7 +44,7 @@ def from_snapshot(store: Server, client: Any) -> Iterator[None]:
 
 
 @contextmanager
-def from_copy(store: Server, client: Any) -> Iterator[None]:
+def from_copy(store: Server, client: Client) -> Iterator[None]:
     """Back up by a copy of the append-only file, as a snapshot of its file system is one."""
     store.stop()
     shutil.copytree(store.folder / "appendonlydir", store.folder / "kept")
@@ -61,7 +61,7 @@ def emit(producer: Producer, number: int) -> None:
     assert producer.flush(30)
 
 
-def applied(client: Any) -> int:
+def applied(client: Client) -> int:
     """How many events are applied."""
     return stats(client, KEYS).get("applied", 0)
 

@@ -6,24 +6,9 @@ import pytest
 import redis
 from etlog_events.backoff import FIRST_RETRY, LAST_RETRY, Backoff
 from etlog_events.errors import NewerContract
+from support.fakes import Clock
 
 LOGGER = logging.getLogger("etlog.test")
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """A clock that stands still."""
-    return Clock()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from etlog.log import _STYLES
+from etlog.commands.log import _STYLES
 from etlog_api.openapi import SCHEMAS
 from etlog_api.routes import ui
 from etlog_events.kinds import ACTIONS, CATEGORIES, KUBECOST_KINDS, Action, Kinds

@@ -151,14 +151,12 @@ def test_a_store_that_does_not_answer_is_unavailable(server: Server) -> None:
         server.resume()
 
 
-def test_a_wrong_type_is_a_refusal(client: redis.Redis, store_url: str) -> None:
-    """The store can be reached, and says no."""
-    client.set("text", "x")
+def test_a_wrong_type_is_a_refusal(fake_client: redis.Redis) -> None:
+    """The store can be reached, and refuses."""
+    fake_client.set("text", "x")
 
-    with pytest.raises(StoreRefused, match="refused: WRONGTYPE"), store.translated(store_url):
-        client.lpush("text", "y")
-
-    client.delete("text")
+    with pytest.raises(StoreRefused, match="refused: WRONGTYPE"), store.translated("redis://localhost"):
+        fake_client.lpush("text", "y")
 
 
 def test_a_wrong_password_is_a_refusal_that_hides_it(server: Server) -> None:

@@ -5,10 +5,11 @@ import random
 from typing import Any
 
 import pytest
+from etlog_events import timestamps
 from etlog_events.errors import InvalidEvent
-from etlog_events.event import MAX_BYTES, Event
+from etlog_events.event import MAX_BYTES, MAX_SIZE, Event, canonical_window
 from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS, Kinds
-from etlog_events.validation import validator
+from etlog_events.validation import _recognizer, validator
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.samples import DOCUMENTED, saved, text
@@ -340,3 +341,79 @@ def test_damaged_events_raise_nothing_but_invalid_event(damages: list[tuple[int,
         assert len(answer.reason.splitlines()) == 1
     else:
         assert verdict(answer) == answer
+
+
+recognize = _recognizer(KUBECOST_KINDS)
+
+
+@pytest.mark.parametrize("size", [0, 7, 97, 10**17])
+@pytest.mark.parametrize("time", ["2022-06-03T17:07:54Z", "2022-06-03T17:07:54.09Z", "2022-06-03T17:07:54.092619416Z"])
+def test_what_a_producer_writes_takes_the_fast_path(size: int, time: str) -> None:
+    """Sizes of any length, times with and without a fraction."""
+    raw = text(f'"size":{size},{WINDOW}', time=f'"{time}"')
+
+    assert recognize(raw) is KUBECOST_KINDS.by_name["AllocationSetSaved"]
+
+
+@pytest.mark.parametrize(
+    ("good", "other"),
+    [
+        (b"Saved", b"Stored"),
+        (b":97", b":097"),
+        (b":97", b":-1"),
+        (b":97", b":9.5"),
+        (b":97", b":"),
+        (b":97", b":" + str(MAX_SIZE + 1).encode()),
+        (b'"size":97,', b'"size":97,"size":97,'),
+        (b"T10:", b"T12:"),
+        (b"T10:", b"T25:"),
+        (b'00Z"}}', b'00Z"},"own":1}'),
+        (b'00Z"}}', b'00Z"},"time":"2022-06-03T17:07:54Z"}'),
+        (b"06-03T17", b"02-30T17"),
+        (b"619416Z", b"619410Z"),
+        (b"619416Z", b"619416+00:00"),
+        (b'Z"}', b'Z"} '),
+        (b'Z"}', b'Z"}\xff'),
+        (b'16Z"}', b'16Z"'),
+        (saved(), b""),
+    ],
+)
+def test_what_may_be_wrong_takes_the_full_path(good: bytes, other: bytes) -> None:
+    """One thing is wrong with each, or is spelled in another way."""
+    assert recognize(saved()) is not None
+    assert recognize(saved().replace(good, other)) is None
+
+
+@settings(max_examples=2000)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 200),
+            st.sampled_from([b"", b"0", b"9", b'"', b",", b":", b"}", b"Z", b"\xff"]),
+            st.integers(0, 3),
+        ),
+        max_size=2,
+    )
+)
+def test_the_fast_path_takes_nothing_that_is_not_canonical(damages: list[tuple[int, bytes, int]]) -> None:
+    """Whatever is cut out of an event or put into it, by an account that decodes all of it and spells it anew."""
+    raw = saved()
+    for at, inserted, removed in damages:
+        raw = raw[:at] + inserted + raw[at + removed :]
+
+    assert recognize(raw) is None or _is_canonical(raw)
+
+
+def _is_canonical(raw: bytes) -> bool:
+    try:
+        event: dict[str, Any] = json.loads(raw)
+        size, window = int(event["metadata"]["size"]), event["metadata"]["window"]
+        start, end = canonical_window(window["start"], window["end"])
+        again = {
+            "kind": KUBECOST_KINDS.by_name[event["kind"]].name,
+            "metadata": {"size": size, "window": {"start": start, "end": end}},
+            "time": timestamps.canonical(event["time"]),
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return 0 <= size <= MAX_SIZE and json.dumps(again, separators=(",", ":")).encode() == raw

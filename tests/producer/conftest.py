@@ -10,13 +10,12 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 from etlog_events.keys import Keys
-from etlog_events.store import connect
 from etlog_producer import Producer
 from etlog_producer.publish import Publisher
 from etlog_producer.spool import recovery
 from support.producers import RunStage
 from support.proxy import Proxy
-from support.servers import PATIENCE, Server, free_port, wait_until
+from support.servers import PATIENCE, Server, free_port, replica_of
 
 
 @pytest.fixture(autouse=True)
@@ -52,13 +51,8 @@ def proxy(store_url: str) -> Iterator[Proxy]:
 @pytest.fixture
 def replica(server: Server) -> Iterator[Server]:
     """A replica of `server`, in step with it."""
-    with connect(server.url, part="test") as primary:
-        primary.config_set("repl-diskless-sync-delay", "0")
-    replica = Server("--appendonly", "yes", "--replicaof", "127.0.0.1", str(server.port))
-    with connect(replica.url, part="test") as client:
-        wait_until(lambda: client.info("replication")["master_link_status"] == "up", what="the replica to connect")
-    yield replica
-    replica.close()
+    with replica_of(server, "--appendonly", "yes") as replica:
+        yield replica
 
 
 @pytest.fixture

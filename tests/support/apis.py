@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from support.commands import Command
 from support.consumers import consumer_thread
 from support.servers import PATIENCE, free_port, wait_until
+from support.stream import Client
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def tail(url: str, *, last: str | bytes = "", **parameters: str) -> Iterator[Tai
         client.close()
 
 
-def add(client: Any, keys: Keys, texts: Sequence[bytes], **fields: str) -> None:
+def add(client: Client, keys: Keys, texts: Sequence[bytes], **fields: str) -> None:
     """Append events to the stream, as any client may."""
     pipe = client.pipeline(transaction=False)
     for text in texts:

@@ -1,8 +1,29 @@
-"""Sentinels that are silent, or know only what they are told."""
+"""Stand-ins: a store in memory, a clock, and sentinels that are silent or know only what they are told."""
 
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import fakeredis
+from support.stream import Client
+
+
+@contextmanager
+def fake_store() -> Iterator[Client]:
+    """A client of an empty store in memory. It knows no scripts: what rests on one is tested on a real server."""
+    with fakeredis.FakeRedis(server=fakeredis.FakeServer()) as client:
+        yield client
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class Silent:

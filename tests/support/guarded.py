@@ -55,8 +55,8 @@ class GuardedServer(Server):
 class TlsServer(Server):
     """A server that speaks TLS alone, and only to those with a certificate of its authority."""
 
-    def __init__(self, authority: Authority) -> None:
-        self._authority = authority
+    def __init__(self, authority: Authority, *options: str) -> None:
+        self._authority, self._given = authority, options
         self._own, self._client = authority.sign("store"), authority.sign("client")
         super().__init__(binary=redis_server())
 
@@ -66,6 +66,7 @@ class TlsServer(Server):
             *("--port", "0", "--tls-port", str(self.port), "--appendonly", "yes"),
             *("--tls-ca-cert-file", str(self._authority.certificate)),
             *("--tls-cert-file", str(self._own.certificate), "--tls-key-file", str(self._own.key)),
+            *self._given,
         )
         self.url = self.url_of(self._client)
         super().start()

@@ -9,7 +9,7 @@ from etlog_events.keys import Keys
 from etlog_producer import Producer
 from etlog_producer.spool.segment import SegmentReader
 from support.samples import WINDOW
-from support.stream import entries
+from support.stream import Client, entries
 
 #: Runs the source of a stage as a process, to its end.
 RunStage = Callable[[str], None]
@@ -21,14 +21,14 @@ def emit(producer: Producer, *sizes: int) -> None:
         producer.emit("AssetSetSaved", size=size, window=WINDOW)
 
 
-def published(producer: Producer, client: Any, keys: Keys) -> list[tuple[str, dict[str, Any]]]:
+def published(producer: Producer, client: Client, keys: Keys) -> list[tuple[str, dict[str, Any]]]:
     """Kind and metadata of the events in the stream, once all that `producer` emitted are there."""
     assert producer.flush(10)
     events = [Event.decode(entry.event) for entry in entries(client, keys)]
     return [(event.kind, event.metadata) for event in events]
 
 
-def numbered(client: Any, keys: Keys) -> list[tuple[int, int]]:
+def numbered(client: Client, keys: Keys) -> list[tuple[int, int]]:
     """Number and size of each event in the stream."""
     return [(entry.seq, entry.metadata["size"]) for entry in entries(client, keys)]
 

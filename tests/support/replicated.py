@@ -17,16 +17,17 @@ DOWN_AFTER = 1500
 
 
 class Sentinel:
-    """One sentinel; two of three must agree."""
+    """One sentinel; `quorum` must agree. With a `password`, it answers only to those who know it."""
 
-    def __init__(self, primary: Server, *, quorum: int = 2) -> None:
+    def __init__(self, primary: Server, *, quorum: int = 2, password: str | None = None) -> None:
         self.port = free_port()
+        self._password = password
         self._config = primary.folder / f"sentinel-{self.port}.conf"
         self._config.write_text(
             f"port {self.port}\nbind 127.0.0.1\ndir {primary.folder}\n"
             f"sentinel monitor {NAME} 127.0.0.1 {primary.port} {quorum}\n"
             f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER}\n"
-            f"sentinel failover-timeout {NAME} 5000\n"
+            f"sentinel failover-timeout {NAME} 5000\n" + (f"requirepass {password}\n" if password else "")
         )
         self.process = subprocess.Popen(
             [str(get_binary_path()), str(self._config), "--sentinel"], stdout=subprocess.DEVNULL
@@ -39,7 +40,9 @@ class Sentinel:
 
     def ask(self, command: str) -> Any:
         """Its raw answer."""
-        connection: Any = redis.Connection(port=self.port, socket_timeout=PATIENCE, protocol=3)  # type: ignore[no-untyped-call]
+        connection: Any = redis.Connection(  # type: ignore[no-untyped-call]
+            port=self.port, password=self._password, socket_timeout=PATIENCE, protocol=3
+        )
         try:
             connection.send_command("SENTINEL", command, NAME)
             return connection.read_response()

@@ -7,7 +7,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,20 @@ class Server:
         """Kill it and remove its data."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def replica_of(primary: Server, *options: str) -> Iterator[Server]:
+    """A replica of `primary`, in step with it, while the block lasts."""
+    with connect(primary.url, part="test") as client:
+        client.config_set("repl-diskless-sync-delay", "0")
+    replica = Server("--replicaof", "127.0.0.1", str(primary.port), *options)
+    try:
+        with connect(replica.url, part="test") as client:
+            wait_until(lambda: client.info("replication")["master_link_status"] == "up", what="the replica to connect")
+        yield replica
+    finally:
+        replica.close()
 
 
 def _answers(client: redis.Redis) -> bool:

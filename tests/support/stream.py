@@ -1,15 +1,15 @@
-"""What a log holds, as a test looks at it.
-
-A client is `Any` here: the driver types an answer as everything that it might be with other options.
-"""
+"""What a log holds, as a test looks at it."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from etlog_events.errors import InvalidEvent
 from etlog_events.event import Event
 from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import KUBECOST_KINDS
+
+#: A client of the store. The driver types an answer as everything that it might be with other options.
+Client: TypeAlias = Any
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Entry:
         return Event.decode(self.event).metadata
 
 
-def raw_entries(client: Any, keys: Keys, after: bytes | None = None) -> list[tuple[bytes, dict[bytes, bytes]]]:
+def raw_entries(client: Client, keys: Keys, after: bytes | None = None) -> list[tuple[bytes, dict[bytes, bytes]]]:
     """Id and fields of all entries of the stream, or of those after one, oldest first."""
     found: list[tuple[bytes, dict[bytes, bytes]]] = client.xrange(keys.events, b"-" if after is None else b"(" + after)
     return found
 
 
-def entries(client: Any, keys: Keys) -> list[Entry]:
+def entries(client: Client, keys: Keys) -> list[Entry]:
     """All entries of the stream, oldest first; those without a producer have none and the number 0."""
     return [
         Entry(
@@ -46,12 +46,12 @@ def entries(client: Any, keys: Keys) -> list[Entry]:
     ]
 
 
-def numbers(client: Any, keys: Keys) -> list[int]:
+def numbers(client: Client, keys: Keys) -> list[int]:
     """The sequence numbers in the stream, oldest first."""
     return [entry.seq for entry in entries(client, keys)]
 
 
-def newest(client: Any, keys: Keys, category: str, cap: int) -> list[bytes]:
+def newest(client: Client, keys: Keys, category: str, cap: int) -> list[bytes]:
     """What the list of `category` must hold, by the stream: the newest `cap` valid events, oldest first."""
     found = []
     for entry in entries(client, keys):
@@ -64,28 +64,28 @@ def newest(client: Any, keys: Keys, category: str, cap: int) -> list[bytes]:
     return found[-cap:]
 
 
-def listed(client: Any, keys: Keys, category: str) -> list[bytes]:
+def listed(client: Client, keys: Keys, category: str) -> list[bytes]:
     """What the list of `category` holds."""
     found: list[bytes] = client.lrange(keys.log(category), 0, -1)
     return found
 
 
-def counters(client: Any, keys: Keys) -> dict[str, int]:
+def counters(client: Client, keys: Keys) -> dict[str, int]:
     """The counters."""
     return {kind.decode(): int(number) for kind, number in client.hgetall(keys.counters).items()}
 
 
-def stats(client: Any, keys: Keys) -> dict[str, int]:
+def stats(client: Client, keys: Keys) -> dict[str, int]:
     """The stats."""
     return {name.decode(): int(number) for name, number in client.hgetall(keys.stats).items()}
 
 
-def dead(client: Any, keys: Keys) -> list[dict[bytes, bytes]]:
+def dead(client: Client, keys: Keys) -> list[dict[bytes, bytes]]:
     """The dead letters, oldest first."""
     return [fields for _, fields in client.xrange(keys.dead)]
 
 
-def group(client: Any, keys: Keys) -> dict[str, Any]:
+def group(client: Client, keys: Keys) -> dict[str, Any]:
     """What `XINFO GROUPS` tells of the group that mirrors the cursor."""
     found: dict[str, Any] = next(group for group in client.xinfo_groups(keys.events) if group["name"] == GROUP.encode())
     return found

@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from etlog_events.store import connect
-from support.servers import Server, wait_until
+from support.servers import Server, replica_of
 
 
 @pytest.fixture(scope="module")
 def primary() -> Iterator[Server]:
     """A server with an append-only file."""
-    server = Server("--appendonly", "yes", "--repl-diskless-sync-delay", "0")
+    server = Server("--appendonly", "yes")
     yield server
     server.close()
 
@@ -18,8 +17,5 @@ def primary() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def replica(primary: Server) -> Iterator[Server]:
     """A replica of `primary`, in step with it."""
-    replica = Server("--replicaof", "127.0.0.1", str(primary.port))
-    with connect(replica.url, part="test") as client:
-        wait_until(lambda: client.info("replication")["master_link_status"] == "up", what="the replica to connect")
-    yield replica
-    replica.close()
+    with replica_of(primary) as replica:
+        yield replica

@@ -12,7 +12,7 @@ from support.apis import ApiProcess, Tail
 from support.commands import Command
 from support.emitters import Emitter
 from support.servers import PATIENCE, wait_until
-from support.stream import entries
+from support.stream import Client, entries
 
 #: Events that a stage must have emitted since a fault, before what comes counts as done after it.
 AFTER = 50
@@ -76,7 +76,7 @@ def _last(stage: str, newest_first: Iterable[Any]) -> int:
     return next((int(metadata["size"]) for metadata in newest_first if metadata.get("stage") == stage), 0)
 
 
-def numbers_of(client: Any, keys: Keys, stage: str) -> list[int]:
+def numbers_of(client: Client, keys: Keys, stage: str) -> list[int]:
     """The numbers of the events of `stage` in the stream."""
     found = (entry.metadata for entry in entries(client, keys) if b'"stage":' in entry.event)
     return [metadata["size"] for metadata in found if metadata["stage"] == stage]

@@ -18,7 +18,7 @@ from support.apis import serve
 from support.clustered import Clustered
 from support.samples import WINDOW, saved
 from support.servers import free_port, wait_until
-from support.stream import stats
+from support.stream import Client, stats
 from topology.parts import AFTER, SOON, Parts, numbers_of, times_until
 
 pytestmark = pytest.mark.timed
@@ -41,7 +41,7 @@ def parts(cluster: Clustered) -> Iterator[Parts]:
 
 
 @pytest.fixture
-def client(cluster: Clustered) -> Iterator[Any]:
+def client(cluster: Clustered) -> Iterator[Client]:
     """A client that is led to the log."""
     with connect(cluster.url, part="test", log=KEYS.name) as client:
         yield client
@@ -63,7 +63,9 @@ def etlog(
     return command
 
 
-def test_a_slot_that_moves_under_load_loses_and_doubles_nothing(cluster: Clustered, parts: Parts, client: Any) -> None:
+def test_a_slot_that_moves_under_load_loses_and_doubles_nothing(
+    cluster: Clustered, parts: Parts, client: Client
+) -> None:
     """There and back; while its keys are in two places all wait, and then go on within seconds."""
     home = cluster.holder()
     stage = parts.stage("moving")
@@ -94,7 +96,7 @@ def _let_it_emit(stage: Any, parts: Parts) -> None:
 
 
 def test_every_command_reaches_the_log(
-    cluster: Clustered, parts: Parts, client: Any, etlog: Callable[..., str]
+    cluster: Clustered, parts: Parts, client: Client, etlog: Callable[..., str]
 ) -> None:
     """Those that write, and those that look after it; and what waits in the spool for the cluster is sent there."""
     applied = stats(client, KEYS).get("applied", 0)
@@ -116,7 +118,7 @@ def test_every_command_reaches_the_log(
     assert httpx.get(f"{parts.api.url}/model/etl/bugreport").status_code == 200
 
 
-def test_the_api_reads_from_a_replica_of_the_node(cluster: Clustered, client: Any) -> None:
+def test_the_api_reads_from_a_replica_of_the_node(cluster: Clustered, client: Client) -> None:
     """Where there is one, which the primary is spared then."""
     counted = sum(map(int, client.hvals(KEYS.counters)))
     settings = Settings(redis_url=cluster.url, name=KEYS.name, read_from="replica")
@@ -128,7 +130,7 @@ def test_the_api_reads_from_a_replica_of_the_node(cluster: Clustered, client: An
         assert _apis(cluster.replica.client) == 1
 
 
-def test_a_replica_takes_the_place_of_a_node_that_is_lost(cluster: Clustered, parts: Parts, client: Any) -> None:
+def test_a_replica_takes_the_place_of_a_node_that_is_lost(cluster: Clustered, parts: Parts, client: Client) -> None:
     """The last test of this cluster: all parts go on there, and nothing is missing."""
     stage = parts.stage("surviving")
     parts.wait(stage)
@@ -148,5 +150,5 @@ def test_a_replica_takes_the_place_of_a_node_that_is_lost(cluster: Clustered, pa
     assert verify(client, KEYS).faults == []
 
 
-def _apis(client: Any) -> int:
+def _apis(client: Client) -> int:
     return sum(connection["name"] == "etlog-api" for connection in client.client_list())

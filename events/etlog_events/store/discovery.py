@@ -1,13 +1,14 @@
-"""Discovery: which node of a store of several has a log, who can be asked, and how to connect to what is named."""
+"""Discovery: which node of a store of several has a log, which nodes can be asked, and how to connect to either."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, Protocol
 
 import redis
 from redis.connection import parse_url
-from redis.exceptions import AskError, ClusterDownError, ReadOnlyError, TryAgainError
+from redis.exceptions import AskError, ClusterDownError, NoPermissionError, ReadOnlyError, TryAgainError
 
 from etlog_events.store.cluster import Cluster
 from etlog_events.store.node import Node
@@ -27,7 +28,7 @@ ELSEWHERE = (ReadOnlyError, AskError, TryAgainError, ClusterDownError)
 
 class Seeds:
     """The nodes that can be asked, in the order in which to ask them. One that told nothing goes to the end: a machine
-    that is down costs a process one timeout, not each question."""
+    that is down costs a process one timeout, not one per question."""
 
     def __init__(self, nodes: tuple[Node, ...]) -> None:
         self.nodes = self._named = nodes
@@ -37,8 +38,7 @@ class Seeds:
         self.nodes = (*(other for other in self.nodes if other != node), node)
 
     def learn(self, nodes: Collection[Node]) -> None:
-        """Ask these, too, in the place of those that were learned before: all named nodes of a cluster may be gone one
-        day."""
+        """Also ask these, in place of those learned before: one day, all named nodes of a cluster may be gone."""
         if nodes:
             kept = (node for node in self.nodes if node in self._named or node in nodes)
             self.nodes = tuple(dict.fromkeys((*kept, *nodes)))
@@ -51,7 +51,7 @@ def seeds(nodes: tuple[Node, ...]) -> Seeds:
 
 
 class Topology(Protocol):
-    """What the nodes that can be asked are asked, and what their answers mean."""
+    """What the seeds are asked, and what their answers mean."""
 
     @property
     def questions(self) -> tuple[tuple[str, ...], ...]:
@@ -109,21 +109,80 @@ class Discovery:
         }
         return cls(topology, seeds(nodes), read_from == "replica", tls, options, asking)
 
-    def nodes(self, answers: Sequence[Any], seed: Node) -> list[Node]:
-        """The nodes to try, by the answers of `seed`. Raises `LookupError`."""
-        found = self.topology.nodes(answers, seed, of_replica=self.of_replica)
-        self.seeds.learn(self.topology.others(answers, seed))
+    def pool_options(self, options: Mapping[str, Any], plain: type, with_tls: type) -> dict[str, Any]:
+        """The options of a pool whose connections, `plain` or `with_tls`, look for the node whenever they are made."""
+        return {
+            **options,
+            **self.options,
+            "discovery": self,
+            "connection_class": with_tls if self.tls else plain,
+        }
+
+
+class Search:
+    """The search of one connection for its node. Blocking code and asyncio differ in how they ask, not in this."""
+
+    def __init__(self, discovery: Discovery) -> None:
+        self._discovery = discovery
+        self._topology = discovery.topology
+        self._failures: list[Exception] = []
+        self._led_by: Node | None = None
+        self.questions = self._topology.questions
+        self.greeting = self._topology.greeting(of_replica=discovery.of_replica)
+
+    def seeds(self) -> Iterator[Node]:
+        """The nodes to ask, one after another until one has answered."""
+        self._failures = []
+        yield from self._discovery.seeds.nodes
+
+    def seed_options(self, seed: Node) -> dict[str, Any]:
+        """The options of a connection to `seed`."""
+        return {"host": seed[0], "port": seed[1], **self._discovery.asking}
+
+    @contextmanager
+    def asking(self, seed: Node) -> Iterator[None]:
+        """Ask `seed` inside; what fails there is kept, and `seed` is asked last from then on."""
+        try:
+            yield
+        except (redis.RedisError, OSError, LookupError) as e:
+            self._failures.append(e)
+            self._discovery.seeds.put_last(seed)
+
+    def nodes(self, seed: Node, answers: Sequence[Any]) -> list[Node]:
+        """The nodes to try, by the answers of `seed`, best first. Raises `LookupError`."""
+        found = self._topology.nodes(answers, seed, of_replica=self._discovery.of_replica)
+        self._discovery.seeds.learn(self._topology.others(answers, seed))
+        self._led_by = seed
         return found
 
-    def failure(self, failures: Sequence[Exception]) -> Exception:
-        """What to raise when no seed told anything; asking again does not fix a password."""
-        last = failures[-1]
-        if all(isinstance(failure, redis.AuthenticationError | redis.ResponseError) for failure in failures):
+    def failure(self) -> Exception:
+        """What to raise when no seed has answered; asking again does not fix a password."""
+        last = self._failures[-1]
+        if all(isinstance(failure, redis.AuthenticationError | redis.ResponseError) for failure in self._failures):
             return last
-        return redis.ConnectionError(f"none of {len(failures)} nodes can tell where the log is; the last: {last}")
+        return redis.ConnectionError(f"none of {len(self._failures)} nodes can tell where the log is; the last: {last}")
 
+    @contextmanager
+    def greeting_node(self) -> Iterator[None]:
+        """Greet the node inside. A user who may not send the greeting does without it."""
+        try:
+            yield
+        except NoPermissionError:
+            pass
+        except redis.ConnectionError:
+            self._doubt()
+            raise
 
-def elsewhere(host: str, port: int, error: Exception) -> str:
-    """What such an answer of a node means, in words; the driver keeps the first one of it as the type."""
-    said = type(error).__name__.removesuffix("Error").upper()
-    return f"the log is not at {host}:{port} now: {said} {error}"
+    def check_greeted(self, answer: Any) -> None:
+        """Raise `redis.ConnectionError` unless the node may be used, by its answer to the greeting."""
+        self._topology.check_greeted(answer)
+
+    def misled(self, host: str, port: int, error: Exception) -> redis.ConnectionError:
+        """What to raise when the node at `host` and `port` says that the log is elsewhere."""
+        self._doubt()
+        said = type(error).__name__.removesuffix("Error").upper()  # the driver keeps the first word as the type
+        return redis.ConnectionError(f"the log is not at {host}:{port} now: {said} {error}")
+
+    def _doubt(self) -> None:
+        if self._led_by is not None:
+            self._discovery.seeds.put_last(self._led_by)

@@ -1,4 +1,4 @@
-"""What in a store's configuration endangers a log that shall lose nothing."""
+"""What in a store's configuration endangers a log that must lose nothing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ OLDEST = (7, 0)
 
 
 def store_warnings(info: Mapping[str, Any]) -> list[str]:
-    """A sentence for each danger, by the store's `INFO`. Nothing of ours asks for `CONFIG`: it may change the store."""
+    """A sentence for each danger, by the store's `INFO`. No part of etlog sends `CONFIG`: it may change the store."""
     warnings = []
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":

@@ -1,14 +1,13 @@
-"""Clients of the store for plain blocking code, and the connections that look for their node whenever they are made."""
+"""Clients of the store for blocking code, and the connections that look for their node whenever they are made."""
 
 from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import Connection, ConnectionPool, SSLConnection
-from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
-from etlog_events.store.discovery import ELSEWHERE, Discovery, ReadFrom, elsewhere
+from etlog_events.store.discovery import ELSEWHERE, Discovery, ReadFrom, Search
 from etlog_events.store.driver import ANSWER_TIMEOUT, CONNECT_TIMEOUT, client_options, explained
 from etlog_events.store.node import Node
 from etlog_events.store.url import is_multi_node
@@ -33,7 +32,9 @@ def connect(
     options = client_options(part, answer_timeout, Retry(NoBackoff(), 0)) | options
     with explained(url):
         if is_multi_node(url):
-            client = redis.Redis.from_pool(_pool(Discovery.of(url, log, read_from), options))
+            discovery = Discovery.of(url, log, read_from)
+            pool = discovery.pool_options(options, DiscoveredConnection, DiscoveredSSLConnection)
+            client = redis.Redis.from_pool(ConnectionPool(**pool))
         else:
             client = redis.Redis.from_url(url, **options)
         client.connection_pool.make_connection()
@@ -47,15 +48,16 @@ class DiscoveredConnection(Connection):
     for sentinels do the same; the caller sees an outage.
     """
 
+    #: How a seed is connected to.
+    _kind: type[Connection] = Connection
+
     def __init__(self, *, discovery: Discovery, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]
-        self._discovery = discovery
-        self._seed: Node | None = None
+        self._search = Search(discovery)
 
     def _connect(self) -> Any:
-        self._seed, nodes = _find(self._discovery)
         error: OSError | None = None
-        for host, port in nodes:
+        for host, port in self._ask():
             self.host, self.port = host, port
             try:
                 sock = super()._connect()  # type: ignore[no-untyped-call]
@@ -68,19 +70,27 @@ class DiscoveredConnection(Connection):
         assert error is not None
         raise error
 
+    def _ask(self) -> list[Node]:
+        """The nodes to try, by the first seed that answers. Raises the driver's errors."""
+        for seed in self._search.seeds():
+            connection: Any = self._kind(**self._search.seed_options(seed))
+            with self._search.asking(seed):
+                try:
+                    connection.connect()
+                    for question in self._search.questions:
+                        connection.send_command(*question)
+                    return self._search.nodes(seed, [connection.read_response() for _ in self._search.questions])
+                finally:
+                    connection.disconnect()
+        raise self._search.failure()
+
     def on_connect_check_health(self, check_health: bool = True) -> None:
         """Greet the node."""
         super().on_connect_check_health(check_health)
-        greeting = self._discovery.topology.greeting(of_replica=self._discovery.of_replica)
-        if greeting is not None:
-            self.send_command(*greeting, check_health=False)  # type: ignore[no-untyped-call]
-            try:
-                self._discovery.topology.check_greeted(self.read_response())
-            except NoPermissionError:
-                pass
-            except redis.ConnectionError:
-                self._doubt()
-                raise
+        if self._search.greeting is not None:
+            with self._search.greeting_node():
+                self.send_command(*self._search.greeting, check_health=False)  # type: ignore[no-untyped-call]
+                self._search.check_greeted(self.read_response())
         sock: Any = self._sock
         sock.settimeout(self.socket_timeout)
 
@@ -90,40 +100,10 @@ class DiscoveredConnection(Connection):
             return super().read_response(*arguments, **options)
         except ELSEWHERE as e:
             self.disconnect()  # type: ignore[no-untyped-call]
-            self._doubt()
-            raise redis.ConnectionError(elsewhere(self.host, self.port, e)) from e
-
-    def _doubt(self) -> None:
-        if self._seed is not None:
-            self._discovery.seeds.put_last(self._seed)
+            raise self._search.misled(self.host, self.port, e) from e
 
 
 class DiscoveredSSLConnection(DiscoveredConnection, SSLConnection):
     """The same, with TLS."""
 
-
-def _pool(discovery: Discovery, options: dict[str, Any]) -> ConnectionPool:
-    return ConnectionPool(
-        connection_class=DiscoveredSSLConnection if discovery.tls else DiscoveredConnection,
-        discovery=discovery,
-        **{**options, **discovery.options},
-    )
-
-
-def _find(discovery: Discovery) -> tuple[Node, list[Node]]:
-    """The first seed that tells where the log is, and what it tells. Raises the driver's errors."""
-    failures: list[Exception] = []
-    for seed in discovery.seeds.nodes:
-        connection = (SSLConnection if discovery.tls else Connection)(host=seed[0], port=seed[1], **discovery.asking)
-        try:
-            connection.connect()  # type: ignore[no-untyped-call]
-            for question in discovery.topology.questions:
-                connection.send_command(*question)  # type: ignore[no-untyped-call]
-            answers = [connection.read_response() for _ in discovery.topology.questions]
-            return seed, discovery.nodes(answers, seed)
-        except (redis.RedisError, OSError, LookupError) as e:
-            failures.append(e)
-            discovery.seeds.put_last(seed)
-        finally:
-            connection.disconnect()  # type: ignore[no-untyped-call]
-    raise discovery.failure(failures)
+    _kind = SSLConnection
