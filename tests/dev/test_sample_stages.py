@@ -245,7 +245,7 @@ def test_a_missing_counterpart_fails_both_categories(sample: Sample) -> None:
     for prefix in PREFIXES:
         [error] = sample.recorded.of(prefix + "ReconcileError")
         assert error.window == window_text(TEN_SECONDS.window(after(10)))
-        assert "asset/10s/2026-01-01T10-00-10Z.json cannot be read" in (error.error or "")
+        assert "cannot read asset/10s/2026-01-01T10-00-10Z.json" in (error.error or "")
 
     # when it is back
     sample.parts["asset"] = gone
@@ -334,7 +334,7 @@ def test_a_window_in_which_the_meter_never_worked_has_no_set(sample: Sample) -> 
 
     # then
     assert sample.recorded.of("AllocationSetComputeError")[-1].error == (
-        "NothingRead: the meter gave no reading in this window"
+        "NothingRead: no meter reading in this window"
     )
     assert len(sample.recorded.of("AllocationSetSaved")) == saved
 
@@ -367,4 +367,4 @@ def test_faults_leave_two_windows_of_three_alone(tmp_path: Path) -> None:
     texts = [event.error or "" for event in failed if event.window in windows]
     assert ["truncated" in text for text in texts] == [True, True, False, False]
     assert "more than" in texts[2]
-    assert "cannot be read" in texts[3]
+    assert "cannot read" in texts[3]

@@ -81,13 +81,13 @@ const ON = {
   statusAnswered(state, { status, at }) {
     const looks = withLook(state.model.looks, { at, applied: status.stats.applied ?? 0 });
     const { problem } = state.connection;
-    const back = storeWarning(state.model.log) || (problem && problem.status !== 401);
-    return catchUp(patch(state, { model: { status, looks }, connection: back ? { problem: null, stale: true } : {} }));
+    const wasAway = storeWarning(state.model.log) || (problem && problem.status !== 401);
+    return catchUp(patch(state, { model: { status, looks }, connection: wasAway ? { problem: null, stale: true } : {} }));
   },
   statusFailed(state, { problem }) {
     const unknown = patch(state, { model: { status: null }, connection: { stale: true } });
-    const shown = problem.status === 503 && state.model.log.loaded;
-    return chain(shown ? [unknown] : failed(unknown, problem), catchUp);
+    const warned = problem.status === 503 && state.model.log.loaded;  // the answer of the log says so itself
+    return chain(warned ? [unknown] : failed(unknown, problem), catchUp);
   },
   logsAnswered: (state, { logs }) => [patch(state, { model: { logs } })],
   failed: (state, { problem }) => failed(state, problem),
@@ -211,10 +211,11 @@ function catchUp(state) {
   return read(patch(state, { connection: { stale: false } }), { again: true });
 }
 
+// Something could not be read. Where a token is missing, the reader is asked for it, once.
 function failed(state, problem) {
-  const next = patch(state, { connection: { problem, stale: true, asked: state.connection.asked || problem.status === 401 } });
-  if (!next.connection.asked || state.connection.asked) return [next];
-  return [next, { type: "disconnect" }, { type: "askToken" }];
+  const next = patch(state, { connection: { problem, stale: true } });
+  if (problem.status !== 401 || state.connection.asked) return [next];
+  return [patch(next, { connection: { asked: true } }), { type: "disconnect" }, { type: "askToken" }];
 }
 
 function connect(state) {
