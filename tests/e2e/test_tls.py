@@ -177,7 +177,7 @@ def answers(address: str, context: ssl.SSLContext) -> bool:
     [
         ("api.pem", None, "give --ssl-certfile and --ssl-keyfile together"),
         ("api.pem", "none.key", "No such file or directory"),
-        ("api.key", "api.pem", "are no certificate in PEM format and its key, or the key has another password: "),
+        ("api.key", "api.pem", "are not a PEM certificate and its key, or the key has another password: "),
         ("api.pem", "authority.key", "KEY_VALUES_MISMATCH"),
     ],
 )
