@@ -46,7 +46,7 @@ def plain_logging() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def store_url() -> Iterator[str]:
-    """The address of a real server: the one named by `ETLOG_TEST_REDIS_URL`, else one of our own."""
+    """The address of a real server: the one named by `ETLOG_TEST_REDIS_URL`, else one that is started here."""
     named = os.environ.get("ETLOG_TEST_REDIS_URL")
     if named:
         yield named

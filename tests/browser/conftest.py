@@ -117,7 +117,7 @@ def log(page_store: Server, page_api: ApiProcess) -> Iterator[Log]:
 
 @pytest.fixture
 def new_page(browser: Browser) -> Iterator[NewPage]:
-    """`new_page(url, …)` opens a page in a context of its own; an error in its scripts fails the test."""
+    """`new_page(url, …)` opens a page in its own context; an error in its scripts fails the test."""
     contexts = []
     errors: list[str] = []
 

@@ -27,6 +27,7 @@ from etlog_producer.publish import Publisher
 from etlog_producer.spool import recovery
 from support import apis, commands
 from support.consumers import Consuming
+from support.producers import emit
 from support.samples import WINDOW, saved
 from support.servers import wait_until
 from support.stream import counters, numbers
@@ -156,8 +157,7 @@ def test_a_producer_keeps_its_events_until_it_may_publish(
 ) -> None:
     """One line says why; `flush` does not wait for what waiting cannot mend; nothing is lost and none is doubled."""
     with caplog.at_level(logging.WARNING, "etlog.producer"), Producer() as producer:
-        for size in range(3):
-            producer.emit("AllocationSetSaved", size=size, window=WINDOW)
+        emit(producer, *range(3))
         with pytest.raises(NewerContract, match=re.escape(sentence(keys, "etlog-producer"))):
             producer.flush()
         wait_until(lambda: producer.stats().retries >= 3, what="more attempts")

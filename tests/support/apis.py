@@ -1,4 +1,4 @@
-"""The API for the tests: in a thread of this process, or as processes of its own; and ways to fill its log."""
+"""The API for the tests: in a thread of this process, or as a process; and ways to fill its log."""
 
 import asyncio
 import socket
@@ -152,7 +152,7 @@ def apply(url: str, keys: Keys, texts: Sequence[bytes]) -> None:
 
 
 class ApiProcess:
-    """`etlog serve` on a port of its own, at which it can be stopped and started again.
+    """`etlog serve` on its own port, where it can be stopped and started again.
 
     `options` are those of the command, `settings` those of its environment, without `ETLOG_`.
     """
