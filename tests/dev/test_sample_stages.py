@@ -333,9 +333,7 @@ def test_a_window_in_which_the_meter_never_worked_has_no_set(sample: Sample) -> 
     sample.run_until(after(20))
 
     # then
-    assert sample.recorded.of("AllocationSetComputeError")[-1].error == (
-        "NothingRead: no meter reading in this window"
-    )
+    assert sample.recorded.of("AllocationSetComputeError")[-1].error == ("NothingRead: no meter reading in this window")
     assert len(sample.recorded.of("AllocationSetSaved")) == saved
 
 
