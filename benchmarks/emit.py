@@ -2,7 +2,7 @@
 
     python -m benchmarks.emit [address of a store]
 
-Without an address it starts a server of its own. Exits with 1 when a promise is broken or a count is wrong.
+Without an address it starts its own server. Exits with 1 when a promise is broken or a count is wrong.
 """
 
 import gc

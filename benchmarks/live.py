@@ -10,7 +10,7 @@ from benchmarks.store import Store, running
 
 CLIENTS, RATE = 500, 200
 
-#: Seconds after the last event in which it must have reached everybody.
+#: Seconds after the last event in which it must have reached all clients.
 REST = 1.0
 
 

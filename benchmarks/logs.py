@@ -4,7 +4,7 @@
 
 It starts its own servers on loopback, publishes to every log through two processes, then lets three processes of a
 fleet apply all of it. Beside the rates, which are those of this machine, it prints CPU time an event: that of the store
-tells what a node could do with a core of its own. Exits with 1 when a count is wrong.
+tells what a node could do with a whole core. Exits with 1 when a count is wrong.
 """
 
 import multiprocessing

@@ -4,7 +4,7 @@ import socket
 
 
 def free_port() -> int:
-    """One that nobody listens on."""
+    """One that no one listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -19,10 +19,10 @@ from benchmarks.store import Store
 #: Connections that ask at once.
 CONNECTIONS = 16
 
-#: Bytes of status line and headers at the most.
+#: Bytes of status line and headers, at most.
 HEAD = 1200
 
-#: The log that everybody answers from.
+#: The log that all answer from.
 LOG = "benchmark"
 
 

@@ -19,7 +19,7 @@ from benchmarks.ports import free_port
 
 @dataclass(frozen=True)
 class Store:
-    """A running server, a client of it, a folder for whoever needs one, and the id of its process."""
+    """A running server, a client of it, a folder for anyone who needs one, and the id of its process."""
 
     port: int
     client: Any

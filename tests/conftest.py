@@ -12,9 +12,9 @@ import redis
 from etlog_consumer import consumer
 from etlog_events.keys import Keys
 from etlog_events.store import connect
-from support.consumers import CaughtUp, Consuming, consumer_thread
+from support.consumers import CaughtUp, Consuming, catch_up, consumer_thread
 from support.fakes import Clock, fake_store
-from support.servers import Server, wait_until
+from support.servers import Server
 from support.stream import Client
 
 
@@ -46,7 +46,7 @@ def plain_logging() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def store_url() -> Iterator[str]:
-    """The address of a real server: the one named by `ETLOG_TEST_REDIS_URL`, else one of our own."""
+    """The address of a real server: the one named by `ETLOG_TEST_REDIS_URL`, else one that is started here."""
     named = os.environ.get("ETLOG_TEST_REDIS_URL")
     if named:
         yield named
@@ -108,11 +108,4 @@ def consuming(store_url: str, keys: Keys) -> Consuming:
 @pytest.fixture
 def caught_up(client: redis.Redis, keys: Keys) -> CaughtUp:
     """Waits until everything in the stream is applied."""
-
-    def wait() -> None:
-        wait_until(
-            lambda: client.get(keys.cursor) == client.xinfo_stream(keys.events)["last-generated-id"],
-            what="the consumer to catch up",
-        )
-
-    return wait
+    return partial(catch_up, client, keys)

@@ -122,6 +122,14 @@ def test_a_part_imports_only_what_it_rests_on(package: str) -> None:
         assert {top(name) for name in imported(at_once(tree))}.isdisjoint(lazily), path
 
 
+@pytest.mark.parametrize("package", sorted(MAY_IMPORT.keys() - {"etlog"}))
+def test_only_the_settings_read_the_environment(package: str) -> None:
+    """And the command, which builds them: every other module takes what it needs."""
+    for path in PACKAGES[package].rglob("*.py"):
+        names = {getattr(node, "attr", getattr(node, "id", "")) for node in ast.walk(ast.parse(path.read_text()))}
+        assert path.name == "settings.py" or names.isdisjoint({"environ", "getenv"}), path
+
+
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_a_module_is_named_after_its_subject(package: str) -> None:
     """In the words of its field."""

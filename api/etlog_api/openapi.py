@@ -21,7 +21,7 @@ def _envelope(data: dict[str, Any]) -> dict[str, Any]:
         "properties": {
             "code": {"const": 200},
             "data": data,
-            "warning": {"type": "string", "description": "Only there when the answer may mislead; says how."},
+            "warning": {"type": "string", "description": "Present only when the answer may mislead; says how."},
         },
     }
 
@@ -195,13 +195,13 @@ def parameter(name: str, about: str, *, place: str = "query", **schema: Any) -> 
 
 LOG = parameter(
     "log",
-    "The log to read, one of /model/etl/logs; the default log without it.",
+    "The log to read, one of those in /model/etl/logs; unset: the default log.",
     type="string",
     pattern="^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$",
 )
 KIND = parameter(
     "kind",
-    "Only kinds that contain this text, such as AssetSet or Saved; comma-separated for several texts.",
+    "Only kinds that contain this text, such as AssetSet or Saved; several texts are comma-separated.",
     type="string",
     examples=["AssetSet"],
 )

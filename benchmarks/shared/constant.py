@@ -1,4 +1,4 @@
-"""The limit of uvicorn: a bare ASGI application that answers the same bytes to everybody, or that nothing changed."""
+"""The limit of uvicorn: a bare ASGI application that answers the same bytes to everyone, or that nothing changed."""
 
 import os
 from pathlib import Path

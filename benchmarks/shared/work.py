@@ -1,4 +1,4 @@
-"""The work that everybody gets: the same events, built from the same values."""
+"""The work that all get: the same events, built from the same values."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

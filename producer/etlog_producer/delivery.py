@@ -78,7 +78,7 @@ class Delivery:
         self._skip = False
         self._lost = 0
         self._unwritten = 0  # events that `end` could not leave anywhere
-        self.ended = False  # the thread may still be caught in a connection, but changes nothing any more
+        self.ended = False  # the thread may still be caught in a connection, but changes nothing from then on
         self._last_event_at = time()  # by the calendar, which goes on while a machine sleeps
         self._marked = 0.0
 

@@ -141,7 +141,7 @@ class Inbox:
     def take(self, limit: int, *, from_spool: bool) -> tuple[int, list[bytes]]:
         """The next events for the sender, at most `limit`: number of the first, and the events.
 
-        What lies in the spool comes first, and only when the sender wants it (`from_spool`). Where a spool file is
+        What is in the spool comes first, and only when the sender asks for it (`from_spool`). Where a spool file is
         damaged, the first number is not the one that follows on.
         """
         if self._given < self._left:
@@ -197,7 +197,7 @@ class Inbox:
         missing = [i for i in range(len(events)) if not self._spool.holds(first + i)]
         if not missing:
             return 0
-        start, end = missing[0], missing[-1] + 1  # what is written in between stands at one end, never in the middle
+        start, end = missing[0], missing[-1] + 1  # what is in the spool already is at either end, never in between
         try:
             for i in range(start, end, SPILL_EVENTS):
                 self._spool.append(first + i, events[i : min(end, i + SPILL_EVENTS)], bounded=False)

@@ -1,4 +1,4 @@
-"""The end and the forks of a process, as far as its producers must know of them."""
+"""The end and the forks of a process, of which its producers are told."""
 
 import atexit
 

@@ -39,8 +39,8 @@ class Producer:
     """Publishes the events of this process to a log. Make one per process, and share it between threads.
 
     `url` is the address of the store, `log` the name of the log, `spool_dir` the folder for events on disk. What is
-    not given comes from `settings`, and without those from the environment: `ETLOG_REDIS_URL`, `ETLOG_NAME`,
-    `ETLOG_SPOOL_DIR`. The categories always come from there. Nothing is sent before the first event.
+    not given comes from `settings`, and so do the categories; without settings, from the variables `ETLOG_REDIS_URL`,
+    `ETLOG_NAME`, `ETLOG_SPOOL_DIR` and `ETLOG_CATEGORIES`. Nothing is sent before the first event.
 
     `acks` says when an event counts as delivered: `"memory"`, the store answered; `"fsync"`, it is on the store's
     disk (Redis 7.2 or Valkey, with `appendonly yes`); `"replica"`, a replica has it. With `durable`, an event is in a

@@ -33,7 +33,7 @@ JOIN = 1.5
 class Sender:
     """Delivers what `delivery` holds, and then what `recovery` finds, from a thread that starts with the first event.
 
-    The thread keeps `owner` alive, so that the end of the process finds it even if no one else refers to it any more.
+    The thread keeps `owner` alive, so that the end of the process finds it even if nothing else refers to it.
     """
 
     def __init__(self, publish: Publisher, delivery: Delivery, recovery: Recovery, *, owner: object) -> None:

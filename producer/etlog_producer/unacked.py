@@ -14,7 +14,7 @@ BATCH_BYTES = 1024 * 1024
 #: Seconds for which delivered events are kept. A store that syncs its file every second can lose two.
 KEEP_SECONDS = 10.0
 
-#: Delivered events that are kept at the most, and their bytes.
+#: At most so many delivered events and bytes are kept.
 KEEP_EVENTS = 100_000
 KEEP_BYTES = 16 * 1024 * 1024
 

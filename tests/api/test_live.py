@@ -19,7 +19,8 @@ from etlog_events.validation import validator
 from etlog_producer import Producer
 from support.apis import Api, Fill, Serving, Tail, add, tail
 from support.consumers import Consuming, consumer_process
-from support.samples import DOCUMENTED, WINDOW, saved
+from support.producers import emit
+from support.samples import DOCUMENTED, saved
 from support.servers import Server, free_port, wait_until
 from support.stream import entries
 
@@ -383,16 +384,13 @@ def test_events_of_an_outage_arrive_after_it(serving: Serving, server: Server, k
         serving(redis_url=server.url) as api,
         tail(api.url) as following,
     ):
-        for size in range(100):
-            producer.emit("AllocationSetSaved", size=size, window=WINDOW)
+        emit(producer, *range(100))
         following.wait(100)
         server.kill()
-        for size in range(100, 200):
-            producer.emit("AllocationSetSaved", size=size, window=WINDOW)
+        emit(producer, *range(100, 200))
         server.start()
         following.wait(200)
-        for size in range(200, 300):
-            producer.emit("AllocationSetSaved", size=size, window=WINDOW)
+        emit(producer, *range(200, 300))
         following.wait(300)
         assert sizes(following) == list(range(300))
         assert following.resyncs == []

@@ -15,8 +15,8 @@ from etlog_events.keys import Keys
 from etlog_events.store import connect
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support.apis import ApiProcess, api_process
-from support.consumers import consumer_thread
-from support.servers import Server, wait_until
+from support.consumers import catch_up, consumer_thread
+from support.servers import Server
 
 CHROMIUM = os.environ.get("ETLOG_TEST_CHROMIUM", "/usr/bin/chromium")
 
@@ -64,12 +64,7 @@ class Log:
 
     def caught_up(self) -> None:
         """Wait until everything is applied."""
-        wait_until(
-            lambda: (
-                self.client.get(self.keys.cursor) == self.client.xinfo_stream(self.keys.events)["last-generated-id"]
-            ),
-            what="the consumer to catch up",
-        )
+        catch_up(self.client, self.keys)
 
     def answer(self, **parameters: str) -> dict[str, Any]:
         """The data that the API answers."""
@@ -122,7 +117,7 @@ def log(page_store: Server, page_api: ApiProcess) -> Iterator[Log]:
 
 @pytest.fixture
 def new_page(browser: Browser) -> Iterator[NewPage]:
-    """`new_page(url, …)` opens a page in a context of its own; an error in its scripts fails the test."""
+    """`new_page(url, …)` opens a page in its own context; an error in its scripts fails the test."""
     contexts = []
     errors: list[str] = []
 

@@ -18,6 +18,7 @@ from etlog.verification import verify
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from support.servers import wait_until
+from support.stream import is_applied
 
 #: Seconds that everything gets to settle, once healed.
 SETTLING = 120.0
@@ -114,9 +115,7 @@ def _settle(parts: Parts, client: redis.Redis, keys: Keys, outcome: Outcome) -> 
     def settled() -> bool:
         for part in (*parts.of("consumer"), *parts.of("replica")):
             part.keep()
-        stream: Any = client.xinfo_stream(keys.events)
-        at_end: bool = client.get(keys.cursor) == stream["last-generated-id"]
-        return at_end
+        return is_applied(client, keys)
 
     wait_until(settled, SETTLING, "everything to be applied")
     outcome.settled_in = time.monotonic() - began

@@ -18,7 +18,7 @@ class Fault:
     seconds: float
 
 
-#: For each kind of part, what may happen to it, and for how long at the most.
+#: What may happen to each kind of part, and for at most how many seconds.
 POSSIBLE: dict[str, dict[str, float]] = {
     "emitter": {"kill": 0, "terminate": 0, "stop": 5, "cut": 0, "swallow": 3, "delay": 2},
     "consumer": {"kill": 0, "terminate": 0, "stop": 7, "cut": 0, "swallow": 7, "delay": 2},

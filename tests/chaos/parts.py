@@ -1,4 +1,4 @@
-"""The processes of a run, each with a network of its own that can be spoilt, started again whenever they end."""
+"""The processes of a run. Each is started again whenever it ends, and has its own network, which can be spoilt."""
 
 import os
 import signal
@@ -72,7 +72,7 @@ class Part:
                 self.proxy.delay_replies(0)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal, if there is somebody to get it."""
+        """Send a signal, if the process runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
 

@@ -16,6 +16,7 @@ from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS, Kinds
 from etlog_events.store import connect
 from etlog_producer import Producer
 from support.consumers import CaughtUp, Consuming, Publish, consumer_thread, running
+from support.producers import emit
 from support.samples import DOCUMENTED, WINDOW, saved
 from support.servers import Server, wait_until
 from support.stream import counters, dead, entries, group, listed, newest, stats
@@ -234,8 +235,7 @@ def test_what_a_producer_gave_up_is_counted_as_lost(
     """The store forgot everything, and the producer keeps the last three events only."""
     monkeypatch.setattr("etlog_producer.unacked.KEEP_EVENTS", 3)
     with consuming(), Producer(store_url, log=keys.name) as producer:
-        for size in range(10):
-            producer.emit("AssetSetSaved", size=size, window=WINDOW)
+        emit(producer, *range(10))
         assert producer.flush(10)
         wait_until(lambda: stats(client, keys) == {"applied": 10}, what="the events")
         _delete_everything(client, keys)
@@ -361,8 +361,7 @@ def test_a_log_that_was_deleted_gets_from_its_producers_what_they_have(
 ) -> None:
     """Counted anew, each once."""
     with consuming(), Producer(store_url, log=keys.name) as producer:
-        for size in range(50):
-            producer.emit("AssetSetSaved", size=size, window=WINDOW)
+        emit(producer, *range(50))
         assert producer.flush(10)
         wait_until(lambda: stats(client, keys) == {"applied": 50}, what="the events")
         _delete_everything(client, keys)
@@ -439,8 +438,7 @@ def test_a_restarted_store_is_waited_for(server: Server, keys: Keys, caplog: pyt
         Producer(server.url, log=keys.name) as producer,
     ):
         for restarts in range(3):
-            for size in range(200):
-                producer.emit("AssetSetSaved", size=size, window=WINDOW)
+            emit(producer, *range(200))
             assert producer.flush(20)
             applied = {"applied": 200 * (restarts + 1)}
             wait_until(lambda: stats(client, keys) == applied, what="the events")  # noqa: B023

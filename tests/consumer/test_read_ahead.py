@@ -2,18 +2,22 @@
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import redis
 from etlog_consumer import Consumer, Target
-from etlog_consumer.batch import Entry
+from etlog_consumer import consumer as consumer_module
+from etlog_consumer.apply import SCRIPT
+from etlog_consumer.batch import Batch, Entry, collect_despite_bugs
 from etlog_consumer.read_ahead import BYTES, FIRST, MOST_ENTRIES, ReadAhead
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.scripts import Command, run
 from etlog_events.store import connect
-from support.consumers import Publish
+from support.consumers import CaughtUp, Consuming, Publish
 from support.samples import saved
+from support.servers import wait_until
 from support.stream import dead, listed, raw_entries, stats
 
 STREAM = "events"
@@ -128,6 +132,32 @@ def test_a_read_that_is_not_full_says_nothing(reading: ReadAhead) -> None:
     answer(reading, entries(3))
 
     assert reading.count == FIRST
+
+
+def test_a_batch_is_applied_while_the_next_one_is_collected(
+    client: redis.Redis,
+    keys: Keys,
+    publish: Publish,
+    consuming: Consuming,
+    caught_up: CaughtUp,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And the one behind that is read in the same round trip: neither side waits for the other."""
+    sizes: list[int] = []
+
+    def collecting(entries: Sequence[Entry], *rest: Any) -> Batch:
+        before = sum(sizes)
+        wait_until(lambda: stats(client, keys).get("applied", 0) == before, what="what was collected to be applied")
+        sizes.append(len(entries))
+        return collect_despite_bugs(entries, *rest)
+
+    publish([saved(size) for size in range(3 * FIRST)])
+    client.script_load(SCRIPT.text)  # so that the first call is not refused
+    monkeypatch.setattr(consumer_module, "collect_despite_bugs", collecting)
+    with consuming():
+        caught_up()
+
+    assert sizes == [FIRST, 2 * FIRST]
 
 
 def test_a_backlog_is_applied_once_by_consumers_that_come_and_go(

@@ -162,6 +162,6 @@ def test_the_sums_prove_that_nothing_is_missing(run: Answer, answer: Answer) -> 
 
 
 def test_the_lease_names_the_active_consumer(consumer: Consumer, answer: Answer) -> None:
-    """For four seconds at the most."""
+    """For at most four seconds."""
     assert answer(" GET 'etlog:{default}:lease'") == consumer.name
     assert 0 < int(answer("PTTL")) <= 4000

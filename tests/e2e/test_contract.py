@@ -6,7 +6,6 @@ import pkgutil
 import re
 import threading
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -28,6 +27,7 @@ from etlog_producer.publish import Publisher
 from etlog_producer.spool import recovery
 from support import apis, commands
 from support.consumers import Consuming
+from support.producers import emit
 from support.samples import WINDOW, saved
 from support.servers import wait_until
 from support.stream import counters, numbers
@@ -35,9 +35,10 @@ from support.stream import counters, numbers
 #: A version that no part knows.
 NEWER = VERSION + 1
 
-#: The packages of all parts, and those of their scripts that only read.
-PARTS = ("etlog_events", "etlog_producer", "etlog_consumer", "etlog_api", "etlog", "etlog_dev")
-READING = {"trim_points"}
+ROOT = Path(__file__).parents[2]
+
+#: The scripts that only read.
+READING = {"consumer/etlog_consumer/trim_points.lua"}
 
 
 def sentence(keys: Keys, part: str) -> str:
@@ -64,16 +65,17 @@ def untouched(client: redis.Redis, keys: Keys) -> bool:
 
 
 def all_scripts() -> dict[str, Script]:
-    """Every script of every part, by its name: as the part loads it, or its file where no part does that."""
-    for name in PARTS:
-        for module in pkgutil.walk_packages(importlib.import_module(name).__path__, f"{name}."):
+    """Every script of every part, by its path: as the part loads it, or the file alone where no part does that."""
+    parts = [path.parent for path in sorted(ROOT.glob("*/pyproject.toml"))]
+    for package in [path.parent.name for part in parts for path in part.glob("*/__init__.py")]:
+        for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
     found = {}
-    for path in sorted(path for part in PARTS for path in Path(str(files(part))).rglob("*.lua")):
+    for path in [path for part in parts for path in part.rglob("*.lua") if path.name != "head.lua"]:
         text = path.read_text()
-        if path.stem != "head":
-            found[path.stem] = Script(next((whole for whole in scripts._texts.values() if whole.endswith(text)), text))
+        loaded = next((whole for whole in scripts._texts.values() if whole.endswith(text)), text)
+        found[str(path.relative_to(ROOT))] = Script(loaded)
     return found
 
 
@@ -87,12 +89,10 @@ def writes(client: redis.Redis, script: Script) -> bool:
     return any(info and b"write" in info[2] for info in known)
 
 
-def test_every_folder_with_scripts_is_a_part_that_is_looked_at() -> None:
-    """A new part with scripts belongs into the list of this test."""
-    root = Path(__file__).parents[2]
-    parts = [path.parent for path in root.glob("*/pyproject.toml")]
-
-    assert {path.stem for part in parts for path in part.rglob("*.lua")} == {*SCRIPTS, "head"}
+def test_the_scripts_are_found() -> None:
+    """Those that everything rests on are among them."""
+    assert {"producer/etlog_producer/publish.lua", "consumer/etlog_consumer/apply.lua"} < {*SCRIPTS}
+    assert {*SCRIPTS} > READING
 
 
 @pytest.mark.usefixtures("newer")
@@ -157,8 +157,7 @@ def test_a_producer_keeps_its_events_until_it_may_publish(
 ) -> None:
     """One line says why; `flush` does not wait for what waiting cannot mend; nothing is lost and none is doubled."""
     with caplog.at_level(logging.WARNING, "etlog.producer"), Producer() as producer:
-        for size in range(3):
-            producer.emit("AllocationSetSaved", size=size, window=WINDOW)
+        emit(producer, *range(3))
         with pytest.raises(NewerContract, match=re.escape(sentence(keys, "etlog-producer"))):
             producer.flush()
         wait_until(lambda: producer.stats().retries >= 3, what="more attempts")

@@ -19,6 +19,7 @@ from etlog_producer import Producer
 from etlog_producer.publish import Publisher
 from etlog_producer.spool import recovery
 from support.consumers import CaughtUp, Consuming
+from support.producers import emit
 from support.samples import WINDOW, saved
 from support.servers import PATIENCE, wait_until
 from support.stream import counters
@@ -114,13 +115,11 @@ def test_what_waited_in_the_spool_for_a_day_follows_on(
         raise redis.ConnectionError("away")
 
     producer = Producer(store_url, log=keys.name)
-    for size in range(100):
-        producer.emit("AllocationSetSaved", size=size, window=WINDOW)
+    emit(producer, *range(100))
     assert producer.flush(PATIENCE)
     with monkeypatch.context() as outage:
         outage.setattr(Publisher, "__call__", away)
-        for size in range(50):
-            producer.emit("AllocationSetSaved", size=size, window=WINDOW)
+        emit(producer, *range(50))
         producer.close(0)
     assert producer.stats().spooled == 50
     a_day_passes()

@@ -33,7 +33,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """An authority that nobody here trusts."""
+    """An authority that no one here trusts."""
     return Authority(tmp_path_factory.mktemp("tls") / "stranger")
 
 
@@ -107,7 +107,7 @@ def test_a_file_that_is_not_there_is_one_sentence(server: TlsServer, tmp_path: P
 def test_the_api_answers_by_https(
     store_url: str, keys: Keys, authority: Authority, own: Signed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To whoever trusts its authority, our own commands among them; and not by HTTP."""
+    """To anyone who trusts its authority, etlog's own commands among them; and not by HTTP."""
     port = free_port()
     options = ("--ssl-certfile", str(own.certificate), "--ssl-keyfile", str(own.key))
     monkeypatch.setenv("ETLOG_REDIS_URL", store_url)
@@ -177,7 +177,7 @@ def answers(address: str, context: ssl.SSLContext) -> bool:
     [
         ("api.pem", None, "give --ssl-certfile and --ssl-keyfile together"),
         ("api.pem", "none.key", "No such file or directory"),
-        ("api.key", "api.pem", "are no certificate in PEM format and its key, or the key has another password: "),
+        ("api.key", "api.pem", "are not a PEM certificate and its key, or the key has another password: "),
         ("api.pem", "authority.key", "KEY_VALUES_MISMATCH"),
     ],
 )

@@ -2,11 +2,8 @@
 
 from dataclasses import fields
 from datetime import UTC
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import etlog_consumer
-import etlog_producer
 import pytest
 from etlog_events.errors import EtlogError, SettingsError
 from etlog_events.keys import Keys
@@ -251,12 +248,3 @@ def test_a_category_may_not_be_slipped_in_afterwards() -> None:
 
     with pytest.raises(TypeError):
         settings.categories["other"] = "OtherSet"  # type: ignore[index]
-
-
-def test_no_module_of_the_parts_but_the_settings_names_a_variable() -> None:
-    """There is one place to look for a variable; messages that tell what to set are in `store`."""
-    folders = [Path(package.__path__[0]) for package in (etlog_consumer, etlog_producer)]
-    sources = [path for folder in folders for path in folder.glob("*.py")]
-
-    assert sources
-    assert not [path.name for path in sources if "environ" in path.read_text().replace("from_environment", "")]

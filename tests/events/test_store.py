@@ -1,4 +1,4 @@
-"""The connection to the store: no retries of its own, errors in our words, no secret in a message."""
+"""The connection to the store: no retries, errors in etlog's words, no secret in a message."""
 
 import asyncio
 from contextlib import closing
@@ -160,7 +160,7 @@ def test_a_wrong_type_is_a_refusal(fake_client: redis.Redis) -> None:
 
 
 def test_a_wrong_password_is_a_refusal_that_hides_it(server: Server) -> None:
-    """Waiting does not mend a password."""
+    """Waiting does not fix a password."""
     with store.connect(server.url, part="test") as client:
         client.config_set("requirepass", "right")
     url = server.url.replace("redis://", "redis://:hunter2@")
@@ -172,7 +172,7 @@ def test_a_wrong_password_is_a_refusal_that_hides_it(server: Server) -> None:
 
 
 def test_a_missing_permission_is_a_refusal(server: Server) -> None:
-    """A reader with a user of its own may read, and nothing else."""
+    """A user who may read may do nothing else."""
     with store.connect(server.url, part="test") as client:
         client.execute_command("ACL", "SETUSER", "reader", "on", ">secret", "~*", "+@read", "+@connection")
     url = server.url.replace("redis://", "redis://reader:secret@")

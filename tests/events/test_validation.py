@@ -186,7 +186,7 @@ BROKEN = {
 
 @pytest.mark.parametrize(("raw", "reason"), BROKEN.values(), ids=BROKEN.keys())
 def test_a_broken_rule_is_the_reason(raw: bytes, reason: str) -> None:
-    """The dead letter says what to mend."""
+    """The dead letter says what to fix."""
     assert reason_of(raw).startswith(reason)
 
 
@@ -240,7 +240,7 @@ def test_a_megabyte_is_refused_by_its_length() -> None:
 
 
 def test_the_limit_holds_for_the_text_as_it_came_and_as_it_is_stored() -> None:
-    """Both are counted, for a respelled text may be the longer one."""
+    """Both are counted, because a respelled text may be the longer one."""
     room = MAX_BYTES - len(text('"error":""', kind="AssetSetComputeError"))
     fits = text(f'"error":"{"x" * room}"', kind="AssetSetComputeError")
     time_grows = fits.replace(b".092619416Z", b".09261941Z,").replace(b'Z,"}', b'Z" }')

@@ -18,7 +18,7 @@ LOGS = tuple(f"tenant-{number}" for number in range(9))
 
 
 def test_logs_are_spread_over_the_nodes_and_all_are_applied(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By two processes that share them; who is alive has a slot of its own."""
+    """By two processes that share them; the key of who is alive has its own slot."""
     with closing(Clustered(Keys(LOGS[0]))) as cluster, ExitStack() as opened:
         clients = {log: opened.enter_context(connect(cluster.url, part="test", log=log)) for log in LOGS}
         monkeypatch.setenv("ETLOG_REDIS_URL", cluster.url)

@@ -27,7 +27,7 @@ def emit(who, count):
 
 
 def emitted(client: redis.Redis, keys: Keys) -> dict[str, list[int]]:
-    """Who emitted which events, in stream order. Each must have an id of its own and numbers without a gap."""
+    """Who emitted which events, in stream order. Each must have its own id and numbers without a gap."""
     sizes: dict[str, list[int]] = defaultdict(list)
     ids: dict[str, set[str]] = defaultdict(set)
     numbers: dict[str, list[int]] = defaultdict(list)

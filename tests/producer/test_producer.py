@@ -167,11 +167,15 @@ def test_close_leaves_no_connection(server: Server, keys: Keys) -> None:
         producer = Producer(server.url, log=keys.name)
         producer.emit("AssetSetTotaled", window=WINDOW)
         assert producer.flush(10)
-        assert [connection["name"] for connection in client.client_list()].count("etlog-producer") == 1
+
+        def connections() -> int:
+            return [connection["name"] for connection in client.client_list()].count("etlog-producer")
+
+        assert connections() == 1
 
         producer.close()
 
-        assert [connection["name"] for connection in client.client_list()].count("etlog-producer") == 0
+        wait_until(lambda: connections() == 0, what="the store to notice that it is closed")
 
 
 def test_nothing_is_sent_before_the_first_event() -> None:

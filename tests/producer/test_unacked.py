@@ -26,7 +26,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def test_an_empty_backlog_has_no_batch() -> None:
+def test_without_events_there_is_no_batch() -> None:
     """There is nothing to deliver."""
     waiting = Unacked()
 

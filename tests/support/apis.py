@@ -1,4 +1,4 @@
-"""The API for the tests: in a thread of this process, or as processes of its own; and ways to fill its log."""
+"""The API for the tests: in a thread of this process, or as a process; and ways to fill its log."""
 
 import asyncio
 import socket
@@ -16,7 +16,7 @@ from etlog_events.keys import Keys
 from etlog_events.store import connect
 from fastapi import FastAPI
 from support.commands import Command
-from support.consumers import consumer_thread
+from support.consumers import catch_up, consumer_thread
 from support.servers import PATIENCE, free_port, wait_until
 from support.stream import Client
 
@@ -147,13 +147,12 @@ def apply(url: str, keys: Keys, texts: Sequence[bytes]) -> None:
     """Append events to a log of the store at `url`, and apply them."""
     with connect(url, part="test") as client:
         add(client, keys, texts)
-        last = client.xrevrange(keys.events, count=1)[0][0]
         with consumer_thread(url, keys):
-            wait_until(lambda: client.get(keys.cursor) == last, what="the events to be applied")
+            catch_up(client, keys)
 
 
 class ApiProcess:
-    """`etlog serve` on a port of its own, at which it can be stopped and started again.
+    """`etlog serve` on its own port, where it can be stopped and started again.
 
     `options` are those of the command, `settings` those of its environment, without `ETLOG_`.
     """

@@ -13,7 +13,7 @@ SLOTS = 16384
 
 
 class Node(Server):
-    """One node, with a client of its own that is not led elsewhere."""
+    """One node, and a client of it that follows no redirection."""
 
     def __init__(self) -> None:
         self.bus = free_port()

@@ -1,4 +1,4 @@
-"""The `etlog` command as a process, on a terminal of its own or with its output in a pipe."""
+"""The `etlog` command as a process, on its own terminal or with its output in a pipe."""
 
 import fcntl
 import os

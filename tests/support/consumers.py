@@ -12,6 +12,8 @@ from etlog_consumer import Consumer, Target
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS, Kinds
 from etlog_events.store import ANSWER_TIMEOUT, connect
+from support.servers import wait_until
+from support.stream import Client, is_applied
 
 #: The fixture `consuming`: `with consuming(cap=…):` runs a consumer on the test's log.
 Consuming: TypeAlias = Callable[..., AbstractContextManager[Consumer]]
@@ -69,6 +71,11 @@ def consumer_thread(
         consumer = Consumer(client, Target(keys, kinds, cap), retain=retain, **options)
         with running(consumer):
             yield consumer
+
+
+def catch_up(client: Client, keys: Keys) -> None:
+    """Wait until everything in the stream is applied."""
+    wait_until(lambda: is_applied(client, keys), what="the consumer to catch up")
 
 
 @contextmanager

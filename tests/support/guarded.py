@@ -16,7 +16,7 @@ REDIS = Path(__file__).parents[2] / "deploy" / "redis"
 #: Passwords, with signs that an address must escape.
 PASSWORDS = {f"etlog-{part}": f"{part}/secret@of #16?" for part in ("producer", "consumer", "api", "admin")}
 
-#: Somebody who may do everything, to look at the server from outside.
+#: A user who may do everything, to look at the server from outside.
 ROOT = ("root", "the-password-of-root")
 
 

@@ -75,7 +75,7 @@ class Proxy:
                 return
             try:
                 server = socket.create_connection(self._target)
-            except OSError:  # nobody is there: the client sees its connection end
+            except OSError:  # no one is there: the client sees its connection end
                 client.close()
                 continue
             with self._lock:

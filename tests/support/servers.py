@@ -32,7 +32,7 @@ def wait_until(condition: Callable[[], Any], timeout: float = PATIENCE, what: st
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on."""
+    """A port on loopback that no one listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -85,6 +85,12 @@ def dead(client: Client, keys: Keys) -> list[dict[bytes, bytes]]:
     return [fields for _, fields in client.xrange(keys.dead)]
 
 
+def is_applied(client: Client, keys: Keys) -> bool:
+    """Whether everything in the stream is applied."""
+    applied: bool = client.get(keys.cursor) == client.xinfo_stream(keys.events)["last-generated-id"]
+    return applied
+
+
 def group(client: Client, keys: Keys) -> dict[str, Any]:
     """What `XINFO GROUPS` tells of the group that mirrors the cursor."""
     found: dict[str, Any] = next(group for group in client.xinfo_groups(keys.events) if group["name"] == GROUP.encode())

@@ -63,7 +63,7 @@ def test_an_address_of_several_nodes_is_taken_and_shown_without_secrets(url: str
         "redis+cluster://u:hunter2/x@a",
     ],
 )
-def test_an_address_that_is_none_is_refused_in_one_sentence(url: str) -> None:
+def test_an_invalid_address_is_refused_in_one_sentence(url: str) -> None:
     """Which names the setting, and repeats no piece of the address."""
     with pytest.raises(SettingsError, match=r"^ETLOG_REDIS_URL (is not a store address: |must be a store)") as refused:
         Settings.from_environment({"ETLOG_REDIS_URL": url})
@@ -76,13 +76,13 @@ def test_an_address_that_is_none_is_refused_in_one_sentence(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["http://a", "redis+other://a:1", "sentinel://a/main"])
 def test_the_right_forms_are_told(url: str) -> None:
-    """All of them, for nobody knows them by heart."""
+    """All of them: no one knows them by heart."""
     with pytest.raises(SettingsError, match=r"redis\+sentinel://\S+ or redis\+cluster://"):
         Settings.from_environment({"ETLOG_REDIS_URL": url})
 
 
 def test_a_cluster_is_connected_to_for_one_log() -> None:
-    """Without its name, nobody can tell which node has it."""
+    """Without its name, no one can tell which node has it."""
     with pytest.raises(SettingsError, match="for one log"):
         store.connect("redis+cluster://a", part="test")
 
@@ -98,7 +98,7 @@ def test_nodes_that_are_not_there_are_an_outage(url: str) -> None:
         client.ping()
 
 
-def test_a_server_that_is_no_cluster_is_named(server: Server) -> None:
+def test_a_server_that_is_not_a_cluster_is_named(server: Server) -> None:
     """Waiting does not make one of it."""
     url = f"redis+cluster://127.0.0.1:{server.port}"
     with (
@@ -109,7 +109,7 @@ def test_a_server_that_is_no_cluster_is_named(server: Server) -> None:
         client.ping()
 
 
-def test_a_server_that_is_no_sentinel_is_named(server: Server) -> None:
+def test_a_server_that_is_not_a_sentinel_is_named(server: Server) -> None:
     """It does not know the command."""
     url = f"redis+sentinel://127.0.0.1:{server.port}/main"
     with (

@@ -16,6 +16,7 @@ from etlog_events.store import connect
 from etlog_producer import Producer
 from support.apis import serve
 from support.clustered import Clustered
+from support.consumers import catch_up
 from support.samples import WINDOW, saved
 from support.servers import free_port, wait_until
 from support.stream import Client, stats
@@ -146,7 +147,7 @@ def test_a_replica_takes_the_place_of_a_node_that_is_lost(cluster: Clustered, pa
 
     assert max(times.values()) <= times["failover"] + SOON, times
     assert numbers_of(client, KEYS, "surviving") == list(range(1, emitted + 1))
-    wait_until(lambda: client.get(KEYS.cursor) == client.xrevrange(KEYS.events, count=1)[0][0], what="the end")
+    catch_up(client, KEYS)
     assert verify(client, KEYS).faults == []
 
 

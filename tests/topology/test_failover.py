@@ -8,8 +8,8 @@ import pytest
 from etlog.verification import verify
 from etlog_events.keys import Keys
 from etlog_events.store import connect
+from support.consumers import catch_up
 from support.replicated import Replicated
-from support.servers import wait_until
 from support.stream import stats
 from topology.parts import AFTER, SOON, Parts, numbers_of, times_until
 
@@ -65,7 +65,7 @@ def outcome() -> Iterator[Outcome]:
         new = store.promoted()
         assert new is not None
         with connect(new.url, part="test") as client:
-            wait_until(lambda: client.get(KEYS.cursor) == client.xrevrange(KEYS.events, count=1)[0][0], what="the end")
+            catch_up(client, KEYS)
             found = {stage: numbers_of(client, KEYS, stage) for stage in (*emitted, "dying")}
             yield Outcome(emitted, acknowledged, found, times, stats(client, KEYS), verify(client, KEYS).faults)
 

@@ -82,7 +82,7 @@ def test_a_sentinel_that_knows_of_no_failover_is_not_believed(primary: Server, r
 
 @pytest.fixture(scope="module")
 def locked() -> Iterator[tuple[Server, int]]:
-    """A primary without a replica that wants a password, and a sentinel that wants another."""
+    """A primary without a replica that requires a password, and a sentinel that requires another."""
     server = Server()
     with connect(server.url, part="test") as client:
         client.execute_command("ACL", "SETUSER", "stage", "on", ">of-the-store", "~*", "+@all")

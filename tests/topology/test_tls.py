@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from etlog_events.errors import StoreUnavailable
-from etlog_events.store import connect, connect_async, translated
+from etlog_events.store import connect, connect_async, discovery, translated
 from support.certificates import Authority
 from support.guarded import TlsServer
-from support.servers import free_port, wait_until
+from support.servers import PATIENCE, free_port, wait_until
 
 
 @pytest.fixture
@@ -29,8 +29,9 @@ def node(authority: Authority) -> Iterator[TlsServer]:
         yield node
 
 
-def test_a_cluster_is_reached_by_tls(authority: Authority, node: TlsServer) -> None:
-    """With an authority of one's own; without it, the server is not trusted."""
+def test_a_cluster_is_reached_by_tls(node: TlsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one's own authority; without it, the server is not trusted."""
+    monkeypatch.setattr(discovery, "ASK_TIMEOUT", PATIENCE)
 
     def cluster(url: str) -> str:
         return url.replace("rediss://", "rediss+cluster://")

@@ -30,7 +30,7 @@ class Cluster:
         return (("CLUSTER", "SLOTS"),)
 
     def nodes(self, answers: Sequence[Any], asked: Node, *, of_replica: bool) -> list[Node]:
-        """The nodes to try, best first. Raises `LookupError` when nobody holds the slot."""
+        """The nodes to try, best first. Raises `LookupError` when no node holds the slot."""
         for first, last, primary, *replicas in answers[0]:
             if first <= self.slot <= last:
                 found = spread(_node(replica, asked) for replica in replicas) if of_replica else []

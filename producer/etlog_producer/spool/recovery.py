@@ -173,7 +173,7 @@ class Orphan:
         return time() - max(path.stat().st_mtime for path in self.paths)
 
     def set_aside(self) -> None:
-        """Give up sending the files: the store may not know any more which of the events it has."""
+        """Give up sending the files: the store may no longer know which of the events it has."""
         try:
             self.set_aside_as = [path.rename(path.with_suffix(".old")) for path in self.paths]
         finally:
