@@ -106,7 +106,7 @@ def _port(what: str, wanted: int, host: str, console: Console) -> int:
     if port is None:
         raise CommandFailed(f"the {what} finds no free port from {wanted} to {wanted + 99} ({reason})")
     if port != wanted:
-        console.print(f"  Port {wanted} is taken ({reason}), the {what} uses {port}.")
+        console.print(f"  Port {wanted} is taken ({reason}), so the {what} uses {port}.")
     return port
 
 

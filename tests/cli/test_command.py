@@ -1,6 +1,7 @@
 """The command as a whole: help that teaches, and one sentence with exit code 2 for what is wrong."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -8,13 +9,18 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from etlog import commands as commands_package
 from etlog.__main__ import run
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings, variable_of
 from support import commands
 from support.servers import free_port
 
-COMMANDS = ("emit", "consume", "serve", "log", "sample", "dev")
+#: Every command, and those of the two groups.
+COMMANDS = (
+    *("emit", "consume", "serve", "log", "status", "verify", "dead", "spool", "bugreport", "sample", "dev"),
+    *("dead list", "dead show", "dead requeue", "dead drop", "spool list", "spool flush"),
+)
 
 WINDOW = ("--start", "2022-06-03T10:00:00Z", "--end", "2022-06-03T11:00:00Z")
 
@@ -32,13 +38,14 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_every_command_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """It shows the command at work, and goes to standard output."""
-    code = run([command, "--help"])
+    """It shows the command at work, fits a usual terminal, and goes to standard output."""
+    code = run([*command.split(), "--help"])
 
     printed = capsys.readouterr()
     assert code == 0
     assert f"Usage: etlog {command}" in printed.out
     assert f"\n  etlog {command}" in printed.out
+    assert max(map(len, printed.out.splitlines())) <= 80
     assert printed.err == ""
 
 
@@ -46,8 +53,16 @@ def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
     """The help of `etlog` is where one begins."""
     assert run(["--help"]) == 0
 
-    listed = capsys.readouterr().out.partition("Commands:")[2].split()
-    assert set(COMMANDS) <= set(listed)
+    listed = re.findall(r"^  (\w+) ", capsys.readouterr().out.partition("Commands:")[2], re.MULTILINE)
+    modules = {file.stem for file in Path(commands_package.__path__[0]).glob("*.py")} - {"__init__"}
+    assert set(listed) == modules == {command for command in COMMANDS if " " not in command}
+
+
+def test_a_mistyped_command_is_recognized(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of `etlog`, and of a group."""
+    assert refused(capsys, "emti") == "etlog: No such command 'emti'. Did you mean 'emit'? See 'etlog --help'\n"
+    assert "'list'" in refused(capsys, "dead", "lst")
+    assert refused(capsys, "dead") == "etlog: Missing command; see 'etlog dead --help'\n"
 
 
 def test_etlog_alone_shows_its_help_where_messages_go(capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,6 +243,17 @@ def test_an_option_wins_over_its_variable(
     monkeypatch.setenv("ETLOG_NAME", "another")
 
     refused(capsys, "emit", "AssetSetTotaled", *WINDOW)
+    assert run(["emit", "AssetSetTotaled", *WINDOW, "--redis-url", store_url, "--log", keys.name]) == 0
+    assert capsys.readouterr().out == f"1 event delivered to log {keys.name}\n"
+
+
+def test_an_option_makes_up_for_a_bad_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], store_url: str, keys: Keys
+) -> None:
+    """What the option replaces is not read, not even by the producer."""
+    monkeypatch.setenv("ETLOG_REDIS_URL", "nonsense")
+    monkeypatch.setenv("ETLOG_NAMES", "one,two")
+
     assert run(["emit", "AssetSetTotaled", *WINDOW, "--redis-url", store_url, "--log", keys.name]) == 0
     assert capsys.readouterr().out == f"1 event delivered to log {keys.name}\n"
 

@@ -130,9 +130,9 @@ def test_ctrl_c_stops_everything_and_leaves_the_terminal_tidy(tmp_path: Path) ->
         with suppress(OSError):  # another store may have it, which is as good
             taken.enter_context(socket.create_server(("127.0.0.1", 6379)))
         with commands.running("dev", "--no-etl", "--data", str(tmp_path), "--port", str(port), columns=80) as command:
-            other = int(command.wait_for(rf"Port {port} is taken \(.*\), the api uses (\d+)\.").group(1))
+            other = int(command.wait_for(rf"Port {port} is taken \(.*\), so the api uses (\d+)\.").group(1))
             assert port < other < port + 100
-            assert int(command.wait_for(r"Port 6379 is taken \(.*\), the store uses (\d+)\.").group(1)) > 6379
+            assert int(command.wait_for(r"Port 6379 is taken \(.*\), so the store uses (\d+)\.").group(1)) > 6379
             assert api_of(command) == f"http://127.0.0.1:{other}"
             command.wait_for("applied 0 ")
             family = command.family()

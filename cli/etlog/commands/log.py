@@ -35,7 +35,6 @@ _STYLES = {
     **{action.name: "bold red" for action in ACTIONS if action.is_error},
 }
 
-
 #: Events of each category with which `--follow` begins.
 FOLLOW_FROM = 10
 

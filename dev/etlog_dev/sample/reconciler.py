@@ -49,7 +49,7 @@ def reconcile(allocations: RecordSet, assets: RecordSet) -> tuple[RecordSet, Rec
     taken, offered = allocations.total(), assets.total()
     idle_cost = offered.cost - taken.cost
     if idle_cost < -TOLERANCE * offered.cost:
-        raise NotReconcilable(f"the allocations cost ${taken.cost:.6f}, but the assets only ${offered.cost:.6f}")
+        raise NotReconcilable(f"the allocations cost ${taken.cost:.6f}, more than the assets (${offered.cost:.6f})")
     cores, memory, disk = (max(there - used, 0.0) for there, used in zip(offered.amounts, taken.amounts, strict=True))
     idle = Record(name=IDLE, core_hours=cores, memory_gib_hours=memory, disk_gib_hours=disk, cost=max(idle_cost, 0.0))
     shares = [

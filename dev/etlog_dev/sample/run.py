@@ -73,7 +73,7 @@ def work(part: str, url: str, log: str, spool_dir: Path, data: Path, fail: bool)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent decides
     wait = _wait_for_stop()
     try:
-        producer = Producer(url, log=log, spool_dir=spool_dir)
+        producer = Producer(settings=Settings(redis_url=url, name=log, spool_dir=spool_dir))
     except EtlogError as e:
         logger.error("The sample's %s process cannot start: %s", part, e)
         raise SystemExit(1) from e
