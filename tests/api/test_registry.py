@@ -130,7 +130,7 @@ def test_nothing_that_a_limited_token_opens_names_another_log(many: Api, names: 
     assert (settings["ETLOG_NAME"], settings["ETLOG_NAMES"]) == (names[0], f"{names[0]},{names[2]}")
     assert not any(names[1].encode() in content for content in files.values())
 
-    for path in ("/openapi.json", "/docs", "/static/page.json", "/readyz", "/"):
+    for path in ("/openapi.json", "/docs", "/static/settings.js", "/readyz", "/"):
         assert names[0] not in many.get(path).text
 
 

@@ -143,7 +143,7 @@ def test_the_page_keeps_as_many_events_as_the_lists(blank: Page, cap: int, held:
 def test_the_page_is_told_the_cap_of_the_lists(page_store: Server) -> None:
     """With the other settings that it needs."""
     with api_process(page_store.url, cap="5000") as api:
-        assert httpx.get(f"{api.url}/static/page.json").json()["cap"] == 5000
+        assert '"cap":5000' in httpx.get(f"{api.url}/static/settings.js").text
 
 
 def test_the_address_keeps_the_view(blank: Page) -> None:

@@ -4,8 +4,7 @@ import pytest
 from etlog_events import store
 from etlog_events.errors import SettingsError, StoreRefused, StoreUnavailable
 from etlog_events.settings import Settings
-from etlog_events.store.discovery import Seeds, seeds
-from etlog_events.store.node import spread
+from etlog_events.store.discovery import Seeds, seeds, spread
 from support.servers import Server
 
 SENTINELS = "redis+sentinel://127.0.0.1:1,127.0.0.1:2/main/0"

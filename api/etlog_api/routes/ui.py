@@ -15,7 +15,6 @@ MEDIA_TYPES = {
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
-    "json": "application/json",
 }
 
 
@@ -28,7 +27,7 @@ def router(settings: Settings) -> APIRouter:
         for file in folder.iterdir()
         if file.name.rpartition(".")[2] in MEDIA_TYPES
     }
-    bodies["page.json"] = Body(_page_settings(settings), MEDIA_TYPES["json"])
+    bodies["settings.js"] = Body(b"export default " + _page_settings(settings), MEDIA_TYPES["js"])
 
     @routes.api_route("/", methods=["GET", "HEAD"])
     async def index(request: Request) -> Response:
@@ -45,7 +44,7 @@ def router(settings: Settings) -> APIRouter:
 
 def _page_settings(settings: Settings) -> bytes:
     """What the page cannot see in the events: how many of them a list holds, in which zone days begin, the categories
-    and the actions. Open to anyone."""
+    and the actions; as JSON. Open to anyone."""
     zone = getattr(settings.timezone, "key", None) or str(settings.timezone).removeprefix("UTC") or "UTC"
     actions = [{"name": action.name, "is_error": action.is_error} for action in ACTIONS]
     categories = dict(settings.kinds.categories)

@@ -4,7 +4,7 @@ import { token } from "./api.js";
 import { $, copy } from "./dom.js";
 import { Effects } from "./effects.js";
 import { listenToKeys } from "./keyboard.js";
-import settings from "./page.json" with { type: "json" };
+import settings from "./settings.js"; // made by the server
 import { initial, reduce } from "./state.js";
 import { fromAddress, toAddress } from "./url.js";
 import { Views } from "./views.js";

@@ -1,6 +1,6 @@
 // Kinds of events: a category's prefix and an action, `AllocationSet` + `Saved`. The server names the actions.
 
-import settings from "./page.json" with { type: "json" };
+import settings from "./settings.js"; // made by the server
 
 const named = (errors) => settings.actions.filter(({ is_error: error }) => error === errors).map(({ name }) => name);
 

@@ -12,7 +12,7 @@ import { logPath } from "./url.js";
 // Milliseconds. The rate of applied events is that of the last minute.
 const LOOKED_BACK = 60000;
 
-// `settings` are those of page.json.
+// `settings` are those of settings.js.
 export function initial(view, { categories, cap, timezone }) {
   return {
     view,

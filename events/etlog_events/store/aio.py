@@ -10,8 +10,7 @@ from redis.backoff import NoBackoff
 
 from etlog_events.store.discovery import ELSEWHERE, Discovery, ReadFrom, Search
 from etlog_events.store.driver import ANSWER_TIMEOUT, client_options, explained
-from etlog_events.store.node import Node
-from etlog_events.store.url import is_multi_node
+from etlog_events.store.url import Node, is_multi_node
 
 
 def connect_async(

@@ -10,7 +10,7 @@ from typing import Any
 from redis.crc import key_slot
 
 from etlog_events.keys import Keys
-from etlog_events.store.node import Node, spread
+from etlog_events.store.url import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class Cluster:
         """What to ask a node."""
         return (("CLUSTER", "SLOTS"),)
 
-    def nodes(self, answers: Sequence[Any], asked: Node, *, of_replica: bool) -> list[Node]:
-        """The nodes to try, best first. Raises `LookupError` when no node holds the slot."""
+    def nodes(self, answers: Sequence[Any], asked: Node, *, of_replica: bool) -> list[list[Node]]:
+        """The nodes to try, in groups of equally good ones, best first. Raises `LookupError` when there is none."""
         for first, last, primary, *replicas in answers[0]:
             if first <= self.slot <= last:
-                found = spread(_node(replica, asked) for replica in replicas) if of_replica else []
-                return [*found, _node(primary, asked)]
+                nodes = [_node(replica, asked) for replica in replicas] if of_replica else []
+                return [nodes, [_node(primary, asked)]]
         raise LookupError(f"no node holds slot {self.slot}")
 
     def others(self, answers: Sequence[Any], asked: Node) -> list[Node]:

@@ -1,9 +1,11 @@
 """Discovery: which node of a store of several has a log, which nodes can be asked, and how to connect to either."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any, Literal, Protocol
 
 import redis
@@ -11,9 +13,8 @@ from redis.connection import parse_url
 from redis.exceptions import AskError, ClusterDownError, NoPermissionError, ReadOnlyError, TryAgainError
 
 from etlog_events.store.cluster import Cluster
-from etlog_events.store.node import Node
 from etlog_events.store.sentinel import Sentinels
-from etlog_events.store.url import parse_multi_node
+from etlog_events.store.url import Node, parse_multi_node
 
 ReadFrom = Literal["primary", "replica"]
 
@@ -24,6 +25,15 @@ ASK_TIMEOUT = 0.4
 #: What a node says that does not hold the log, or not now: it was demoted (`READONLY`), the slot has moved (`MOVED`) or
 #: moves (`ASK`, `TRYAGAIN`), too few nodes are there (`CLUSTERDOWN`), a replica may not serve alone (`MASTERDOWN`).
 ELSEWHERE = (ReadOnlyError, AskError, TryAgainError, ClusterDownError)
+
+
+_OF_THIS_PROCESS = secrets.token_bytes(8)
+
+
+def spread(nodes: Iterable[Node]) -> list[Node]:
+    """Equally good nodes in this process's order. It stays the same, so all connections of a process lead to one
+    replica, which is never behind itself; other processes use others."""
+    return sorted(nodes, key=lambda node: blake2b(repr(node).encode(), key=_OF_THIS_PROCESS).digest())
 
 
 class Seeds:
@@ -57,8 +67,8 @@ class Topology(Protocol):
     def questions(self) -> tuple[tuple[str, ...], ...]:
         """What to ask a node, in one round trip."""
 
-    def nodes(self, answers: Sequence[Any], asked: Node, *, of_replica: bool) -> list[Node]:
-        """The nodes to try, best first. Raises `LookupError` when there is none at present."""
+    def nodes(self, answers: Sequence[Any], asked: Node, *, of_replica: bool) -> list[list[Node]]:
+        """The nodes to try, in groups of equally good ones, best first. Raises `LookupError` when there is none."""
 
     def others(self, answers: Sequence[Any], asked: Node) -> list[Node]:
         """Further nodes that can be asked."""
@@ -153,7 +163,7 @@ class Search:
         found = self._topology.nodes(answers, seed, of_replica=self._discovery.of_replica)
         self._discovery.seeds.learn(self._topology.others(answers, seed))
         self._led_by = seed
-        return found
+        return [node for group in found for node in spread(group)]
 
     def failure(self) -> Exception:
         """What to raise when no seed has answered; asking again does not fix a password."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import redis
 
-from etlog_events.store.node import Node, spread
+from etlog_events.store.url import Node
 
 #: What keeps a node from being used, in a sentinel's eyes.
 _DOWN = ("s_down", "o_down", "disconnected")
@@ -27,8 +27,8 @@ class Sentinels:
             ("SENTINEL", "REPLICAS", self.primary),
         )
 
-    def nodes(self, answers: Sequence[Any], asked: Node, *, of_replica: bool) -> list[Node]:
-        """The nodes to try, best first. Raises `LookupError` when there is none at present."""
+    def nodes(self, answers: Sequence[Any], asked: Node, *, of_replica: bool) -> list[list[Node]]:
+        """The nodes to try, in groups of equally good ones, best first. Raises `LookupError` when there is none."""
         address, state, others = answers
         if address is None:
             raise LookupError("the sentinel does not know it")
@@ -36,13 +36,13 @@ class Sentinels:
         primary = _named(state)
         # Once a failover has gone far enough, the address is that of the new primary, the rest still of the old one.
         down = _is_down(primary) and (primary["ip"], primary["port"]) == (host, str(port))
-        found = [] if down else [(host, port)]
+        found: list[list[Node]] = [] if down else [[(host, port)]]
         if of_replica:
             replicas = [replica for replica in map(_named, others) if not _is_down(replica)]
             in_step = [replica for replica in replicas if replica.get("master-link-status") == "ok"]
             behind = [replica for replica in replicas if replica not in in_step]
-            found = [*spread(map(_node, in_step)), *found, *spread(map(_node, behind))]
-        if not found:
+            found = [list(map(_node, in_step)), *found, list(map(_node, behind))]
+        if not any(found):
             raise LookupError("the sentinel calls the primary down, and has put no other in its place yet")
         return found
 
@@ -57,7 +57,7 @@ class Sentinels:
     def check_greeted(self, answer: Any) -> None:
         """Raise `redis.ConnectionError` unless the node may be used: a sentinel's knowledge may be old."""
         if answer[0] != b"master":
-            raise redis.ConnectionError("the node is no primary any more")
+            raise redis.ConnectionError("the node is no longer the primary")
 
 
 def _named(flat: Sequence[bytes]) -> dict[str, str]:

@@ -9,8 +9,7 @@ from redis.retry import Retry
 
 from etlog_events.store.discovery import ELSEWHERE, Discovery, ReadFrom, Search
 from etlog_events.store.driver import ANSWER_TIMEOUT, CONNECT_TIMEOUT, client_options, explained
-from etlog_events.store.node import Node
-from etlog_events.store.url import is_multi_node
+from etlog_events.store.url import Node, is_multi_node
 
 
 def connect(

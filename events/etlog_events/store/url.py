@@ -10,6 +10,7 @@ The nodes of the latter are asked where a log is: sentinels, or some nodes of a 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 #: What an address of several nodes begins with. The `s` after `redis` stands for TLS, as it does elsewhere.
@@ -36,6 +37,10 @@ _WRONG_PATHS = {
 
 #: Options for the sentinels alone: the user and the password before the hosts are those for the store.
 _FOR_SENTINELS = {"sentinel_username": "username", "sentinel_password": "password"}
+
+
+#: Host and port of a node of several.
+Node: TypeAlias = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
