@@ -228,7 +228,7 @@ def test_a_store_that_is_not_there_is_named_without_its_password(
 def test_a_store_that_refuses_is_told_from_one_that_is_away(
     command: list[str], change: tuple[str, str], store_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A database that it does not have, a password that it does not want: no waiting mends them."""
+    """A database that does not exist, a password that is wrong: waiting fixes neither."""
     said = refused(capsys, *command, "--redis-url", store_url.replace(*change))
 
     assert " refused: " in said

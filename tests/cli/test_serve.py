@@ -129,7 +129,7 @@ def test_a_port_that_is_taken_is_one_sentence() -> None:
 def test_a_log_that_is_open_to_all_is_said_to_be(
     host: str, token: str, warned: bool, port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When others than this machine can ask, and nobody needs a token."""
+    """When other machines can reach it and no token is required."""
     started = []
     monkeypatch.setattr(uvicorn, "run", lambda *_, **options: started.append(options["host"]))
     monkeypatch.setattr("signal.signal", lambda *_: None)

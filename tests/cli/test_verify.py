@@ -92,11 +92,11 @@ FAULTS: dict[str, tuple[Callable[[redis.Redis, Keys], Any], str]] = {
         "the producers' records account for 13 events and 2 came without a number, "
         "but the stats say 21 applied, 2 dead and 3 lost",
     ),
-    "a loss that nobody counted": (
+    "a loss that was not counted": (
         lambda client, keys: client.hdel(keys.producers, "b:lost"),
         "the producers' records say 0 lost, but the stats say 3",
     ),
-    "a field that is no number": (
+    "a field that is not a number": (
         lambda client, keys: client.hset(keys.producers, "a:dead", "few"),
         "a:dead holds no number in {producers}",
     ),

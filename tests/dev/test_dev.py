@@ -197,7 +197,7 @@ def test_a_part_that_dies_ends_everything(tmp_path: Path) -> None:
 
 
 def test_a_closed_terminal_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Nobody is there to read what it prints."""
+    """No one can read what it prints any longer."""
     with commands.running(
         "dev", "--no-etl", "--data", str(tmp_path), "--port", str(free_port()), columns=80
     ) as command:
@@ -221,7 +221,7 @@ def test_within_a_minute_the_log_tells_of_every_stage(everything: Command, start
 
 
 def test_a_killed_one_leaves_nothing_behind(everything: Command) -> None:
-    """Nobody can catch SIGKILL, but the kernel tells the parts, where there is a tool to ask it to."""
+    """Nothing can run on SIGKILL, but the kernel terminates the parts where `setpriv` is installed."""
     if not shutil.which("setpriv") and not os.environ.get("CI"):
         pytest.skip("needs setpriv")
     family = everything.family()

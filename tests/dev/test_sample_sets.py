@@ -202,7 +202,7 @@ def test_old_sets_are_removed(tmp_path: Path) -> None:
 
 def test_reconciling_finds_what_was_idle() -> None:
     """With the idle record the allocations cost what the assets cost, and each asset knows its share."""
-    # given a machine of two cores, half a core busy; 4 GiB of memory, 3 in use; a disk nobody uses
+    # given a machine of two cores, half a core busy; 4 GiB of memory, 3 in use; an unused disk
     allocations = record_set(record("a/1", cores=5, memory=10), record("b/2", memory=20))
     assets = record_set(
         record("core 0", cores=10), record("core 1", cores=10), record("memory", memory=40), record("disk /", disk=5)
@@ -234,7 +234,7 @@ def test_a_machine_that_is_busy_to_the_last_core_is_reconciled() -> None:
 
 
 def test_allocations_that_cost_more_than_the_assets_do_not_reconcile() -> None:
-    """Nobody can use more than there is."""
+    """More than there is cannot be used."""
     # given
     allocations, assets = record_set(record("a/1", cores=10.3)), record_set(record("core 0", cores=10))
 

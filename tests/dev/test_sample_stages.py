@@ -118,7 +118,7 @@ def halve(path: Path) -> None:
 
 
 def test_each_kind_of_success_is_there_in_seconds(sample: Sample) -> None:
-    """Nobody waits for a full minute to see what the log is about."""
+    """One sees what the log is about before a full minute is over."""
     # when
     sample.run_until(after(10) + SETTLE)
 
@@ -275,7 +275,7 @@ def test_a_category_that_starts_later_is_no_failure(sample: Sample) -> None:
 
 
 def test_a_machine_that_slept_is_no_failure(sample: Sample) -> None:
-    """After a pause there are windows that nobody metered; work goes on with the present one."""
+    """After a pause there are windows without any readings; work continues with the present one."""
     # given
     sample.run_until(after(30))
 
