@@ -30,43 +30,6 @@ LONGEST = 400
 #: Names that any module could have.
 EMPTY_NAMES = {"base", "common", "helper", "helpers", "manager", "misc", "tools", "util", "utils"}
 
-#: Names that only an author of etlog would understand, and where their subject is found instead.
-PRIVATE_NAMES = {
-    "address": "url",
-    "backlog": "unacked",
-    "body": "cache",
-    "consistent": "snapshot",
-    "durability": "health",
-    "exchange": "consumer",
-    "follower": "tailer",
-    "glance": "validation",
-    "guard": "middleware",
-    "housekeeping": "recovery",
-    "identity": "process",
-    "intake": "inbox",
-    "lifetime": "process",
-    "line": "connection",
-    "link": "replication_link",
-    "listener": "subscriber",
-    "mend": "repair",
-    "numbering": "sequence",
-    "orphans": "recovery",
-    "outage": "backoff",
-    "page": "frames",
-    "poison": "batch",
-    "prefix": "middleware",
-    "progress": "recovery",
-    "report": "consumer",
-    "rules": "event",
-    "seeds": "discovery",
-    "service": "registry",
-    "tidy": "prune_producers",
-    "times": "timestamps",
-    "tokens": "settings",
-    "walk": "trim_points",
-    "way": "discovery",
-}
-
 
 def imported(tree: ast.AST) -> Iterator[str]:
     """The full names of all modules that are imported anywhere in `tree`."""
@@ -122,21 +85,12 @@ def test_a_part_imports_only_what_it_rests_on(package: str) -> None:
         assert {top(name) for name in imported(at_once(tree))}.isdisjoint(lazily), path
 
 
-@pytest.mark.parametrize("package", sorted(MAY_IMPORT.keys() - {"etlog"}))
-def test_only_the_settings_read_the_environment(package: str) -> None:
-    """And the command, which builds them: every other module takes what it needs."""
-    for path in PACKAGES[package].rglob("*.py"):
-        names = {getattr(node, "attr", getattr(node, "id", "")) for node in ast.walk(ast.parse(path.read_text()))}
-        assert path.name == "settings.py" or names.isdisjoint({"environ", "getenv"}), path
-
-
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_a_module_is_named_after_its_subject(package: str) -> None:
-    """In the words of its field."""
+    """Its name says what is in it."""
     for path in PACKAGES[package].rglob("*"):
         if path.suffix in {".py", ".lua"}:
             assert path.stem not in EMPTY_NAMES, path
-            assert path.stem not in PRIVATE_NAMES, f"{path}: its subject belongs into {PRIVATE_NAMES[path.stem]}"
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
