@@ -143,7 +143,7 @@ def _folder(value: str) -> Path:
     return path
 
 
-def _default_spool_dir(environment: Mapping[str, str] = os.environ) -> Path:
+def _default_spool_dir(environment: Mapping[str, str]) -> Path:
     """Where this user's programs keep what must outlive them (XDG Base Directory Specification)."""
     named = environment.get("XDG_STATE_HOME", "")
     state = Path(named) if named.startswith("/") else Path(os.path.expanduser("~")) / ".local" / "state"  # noqa: PTH111
@@ -190,7 +190,7 @@ class Settings:
         _one_of("primary", "replica"), "primary", "Whether the API reads from the primary or a replica of the store"
     )
     spool_dir: Path = _setting(  # noqa: RUF009
-        _folder, _default_spool_dir, "Folder for events that wait for the store on disk"
+        _folder, lambda: _default_spool_dir({}), "Folder for events that wait for the store on disk"
     )
     metrics_port: int = _setting(
         _at_least(0, 65535), 0, "Port of the consumer's metrics and readiness, on the same address; 0: none"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from etlog.verification import verify
 from etlog_api import create_app
-from etlog_events import Settings, backoff
+from etlog_events import Settings
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from etlog_producer import Producer
@@ -69,12 +69,9 @@ def applied(client: Client) -> int:
 @pytest.mark.parametrize(
     ("server", "back_up"), [("redis", from_snapshot), ("valkey", from_snapshot), ("valkey", from_copy)]
 )
-def test_a_restored_log_is_whole_and_goes_on(
-    server: str, back_up: Callable[[Server, Any], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_restored_log_is_whole_and_goes_on(server: str, back_up: Callable[[Server, Any], Any]) -> None:
     """Every part goes on by itself, from the state of the backup: what was in flight is applied, a producer that runs
     sends its tail again, and what cannot be sent again is counted as lost."""
-    monkeypatch.setattr(backoff, "LAST_RETRY", 0.2)
     store = Server("--appendonly", "yes", binary=redis_server() if server == "redis" else None)
     app = create_app(Settings(redis_url=store.url, name=KEYS.name))
     try:
