@@ -1,7 +1,5 @@
 """What others did to the log's keys: it is recognized, named in one log line, counted, and work goes on."""
 
-import logging
-from collections.abc import Callable
 from time import time
 from typing import Any
 
@@ -16,6 +14,7 @@ from etlog_events.store import connect
 from etlog_producer.publish import Publisher
 from support.consumers import consumer_thread
 from support.log import Log
+from support.logged import Logged
 from support.samples import saved
 from support.servers import Server, wait_until
 from support.stream import listed, stats
@@ -24,16 +23,9 @@ EVENTS = [saved(size) for size in range(10)]
 
 
 @pytest.fixture(autouse=True)
-def quick_looks(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The log is looked after all the time."""
     monkeypatch.setattr(recovery, "EVERY", 0.05)
-    caplog.set_level(logging.INFO, "etlog.consumer")
-
-
-@pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[str]]:
-    """The log lines of an action."""
-    return lambda action: [r.getMessage() for r in caplog.records if getattr(r, "action", None) == action]
 
 
 def look(client: redis.Redis, keys: Keys) -> Findings:
@@ -43,9 +35,7 @@ def look(client: redis.Redis, keys: Keys) -> Findings:
     return recovering.look(progress)
 
 
-def test_entries_deleted_from_the_end_are_lost_without_waiting_for_more(
-    log: Log, logged: Callable[[str], list[str]]
-) -> None:
+def test_entries_deleted_from_the_end_are_lost_without_waiting_for_more(log: Log, logged: Logged) -> None:
     """The producer may never publish again."""
     log.publish(EVENTS)
     for entry in log.entries()[6:]:
@@ -74,9 +64,7 @@ def test_a_stream_that_was_trimmed_by_others_has_lost_the_rest(log: Log) -> None
 
 
 @pytest.mark.parametrize("while_idle", [True, False])
-def test_an_emptied_store_is_a_new_log(
-    server: Server, keys: Keys, logged: Callable[[str], list[str]], while_idle: bool
-) -> None:
+def test_an_emptied_store_is_a_new_log(server: Server, keys: Keys, logged: Logged, while_idle: bool) -> None:
     """FLUSHALL: what was is gone with its numbers, what comes is applied; the producer's past is lost."""
     with connect(server.url, part="test") as client:
         publish = Publisher(client, keys)
@@ -96,7 +84,7 @@ def test_an_emptied_store_is_a_new_log(
         assert len(logged("log_gone")) == 1
 
 
-def test_a_deleted_stream_goes_on(log: Log, logged: Callable[[str], list[str]]) -> None:
+def test_a_deleted_stream_goes_on(log: Log, logged: Logged) -> None:
     """With ids after the cursor, and what was not applied is lost."""
     log.publish(EVENTS)
     with log.consuming():
@@ -117,7 +105,7 @@ def test_a_deleted_stream_goes_on(log: Log, logged: Callable[[str], list[str]]) 
     assert log.verify().faults == []
 
 
-def test_a_destroyed_group_is_made_again(log: Log, logged: Callable[[str], list[str]]) -> None:
+def test_a_destroyed_group_is_made_again(log: Log, logged: Logged) -> None:
     """Idle or at work."""
     log.publish(EVENTS)
     with log.consuming():
@@ -134,9 +122,7 @@ def test_a_destroyed_group_is_made_again(log: Log, logged: Callable[[str], list[
 
 
 @pytest.mark.parametrize("mirror", ["as it was restored", "ahead as well", "gone"])
-def test_a_cursor_ahead_of_the_stream_goes_back_and_doubles_nothing(
-    log: Log, logged: Callable[[str], list[str]], mirror: str
-) -> None:
+def test_a_cursor_ahead_of_the_stream_goes_back_and_doubles_nothing(log: Log, logged: Logged, mirror: str) -> None:
     """The stream is of an older backup than the rest: what is in it again is recognized by its number."""
     log.publish(EVENTS)
     log.apply()
@@ -163,7 +149,7 @@ def test_a_cursor_ahead_of_the_stream_goes_back_and_doubles_nothing(
     assert log.verify().faults == []
 
 
-def test_a_deleted_cursor_is_taken_from_its_mirror(log: Log, logged: Callable[[str], list[str]]) -> None:
+def test_a_deleted_cursor_is_taken_from_its_mirror(log: Log, logged: Logged) -> None:
     """Entries without a number are not applied again, either."""
     log.client.xadd(log.keys.events, {"event": EVENTS[0]})
     log.publish(EVENTS)
