@@ -14,6 +14,7 @@ from etlog_events.keys import Keys
 from etlog_events.store import connect
 from support.consumers import CaughtUp, Consuming, catch_up, consumer_thread
 from support.fakes import Clock, fake_store
+from support.logged import Logged
 from support.servers import Server
 from support.stream import Client
 
@@ -42,6 +43,13 @@ def plain_logging() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Logged:
+    """`logged("store_away")` gives the log lines of an action."""
+    caplog.set_level(logging.INFO, "etlog")
+    return lambda action: [r.getMessage() for r in caplog.records if getattr(r, "action", None) == action]
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,6 @@ from etlog.errors import FAILED, CommandFailed
 
 SCRIPT = Script.load("etlog:requeue.lua")
 
-#: Letters read or moved in one call; each holds at most 64 KiB.
-PAGE = 100
-
 
 @dataclass(frozen=True, slots=True)
 class Letter:
@@ -54,6 +51,10 @@ class Choice:
         """Raise `CommandFailed` unless it is one of the three."""
         if sum((bool(self.ids), self.reason is not None, self.all)) != 1:
             raise CommandFailed("choose dead letters by id, by --reason TEXT, or with --all")
+
+
+#: Letters read or moved in one call; each holds at most 64 KiB.
+PAGE = 100
 
 
 def letters(client: Any, keys: Keys, choice: Choice) -> Iterator[Letter]:

@@ -15,15 +15,6 @@ from typing import Any
 from etlog_events.keys import Keys
 from etlog_events.sequence import number_of
 
-#: Entries after the cursor that are counted one by one; beyond that the numbers are trusted.
-MOST_COUNTED = 100_000
-
-#: Entries read at once.
-PAGE = 1000
-
-#: Attempts to read while an active consumer trims what is being counted.
-READINGS = 5
-
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -71,6 +62,10 @@ class Verification:
     def json(self) -> dict[str, Any]:
         """As a value for JSON."""
         return {"holds": not self.faults, "total": asdict(self.total)} | asdict(self)
+
+
+#: Attempts to read while an active consumer trims what is being counted.
+READINGS = 5
 
 
 def verify(client: Any, keys: Keys) -> Verification:
@@ -124,6 +119,13 @@ def _reading(client: Any, keys: Keys) -> tuple[Verification, bool]:
         faults=faults,
     )
     return found, client.get(keys.cursor) in {cursor, None}
+
+
+#: Entries after the cursor that are counted one by one; beyond that the numbers are trusted.
+MOST_COUNTED = 100_000
+
+#: Entries read at once.
+PAGE = 1000
 
 
 def _in_flight(

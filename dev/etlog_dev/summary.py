@@ -9,9 +9,6 @@ import redis
 from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import Kinds
 
-#: Seconds over which the rate is measured.
-SPAN = 60.0
-
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -30,6 +27,10 @@ class Summary:
             f"applied {self.applied:,} ({self.per_minute:,} in a minute) · waiting {lag} · "
             f"errors {self.errors:,} · dead {self.dead:,} · lost {self.lost:,}"
         )
+
+
+#: Seconds over which the rate is measured.
+SPAN = 60.0
 
 
 class Summarizer:

@@ -7,7 +7,8 @@ import pytest
 import redis
 from etlog_events.keys import Keys
 from etlog_producer.publish import Publisher
-from support.consumers import Publish, StartConsumer, consumer_process
+from support.consumers import CaughtUp, Consuming, Publish, StartConsumer, consumer_process
+from support.log import Log
 
 
 @pytest.fixture
@@ -31,3 +32,9 @@ def publish(client: redis.Redis, keys: Keys) -> Publish:
             sent += len(batch)
 
     return send
+
+
+@pytest.fixture
+def log(client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp) -> Log:
+    """The test's log."""
+    return Log(client, keys, publish, consuming, caught_up)

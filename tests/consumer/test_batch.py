@@ -6,18 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import redis
-from etlog.verification import verify
 from etlog_consumer import batch as batch_module
 from etlog_consumer.batch import MAX_DEAD_BYTES, Account, Batch, DeadLetter, Gap, collect
-from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS, Kinds
 from etlog_events.validation import validator
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.consumers import CaughtUp, Consuming, Publish
+from support.log import Log
 from support.samples import DOCUMENTED, saved
-from support.stream import dead, listed, stats
 
 Fields = list[bytes]
 
@@ -220,46 +216,31 @@ def validated(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 def test_an_entry_that_brings_a_bug_to_light_becomes_a_dead_letter(
-    client: redis.Redis,
-    keys: Keys,
-    publish: Publish,
-    consuming: Consuming,
-    caught_up: CaughtUp,
-    validated: list[bytes],
-    caplog: pytest.LogCaptureFixture,
+    log: Log, validated: list[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     """With the exception's text, after one more attempt by itself; the rest is applied."""
     caplog.set_level(logging.INFO, "etlog.consumer")
     good = [saved(size) for size in range(20)]
-    publish([*good[:10], POISON, *good[10:]])
-    with consuming():
-        caught_up()
+    log.publish([*good[:10], POISON, *good[10:]])
+    log.apply()
 
-    assert listed(client, keys, "allocation") == good
-    [letter] = dead(client, keys)
+    assert log.listed("allocation") == good
+    [letter] = log.dead()
     assert letter[b"raw"] == POISON
     assert letter[b"reason"] == b"the consumer failed on it: ZeroDivisionError: nobody thought of thirteen"
-    assert stats(client, keys) == {"applied": 20, "dead": 1}
+    assert log.stats() == {"applied": 20, "dead": 1}
     assert validated.count(POISON) == 2
-    assert verify(client, keys).faults == []
+    assert log.verify().faults == []
     [failed] = [record for record in caplog.records if getattr(record, "action", "") == "batch_failed"]
     assert failed.exc_info is not None
 
 
-def test_a_bug_in_every_entry_is_survived(
-    client: redis.Redis,
-    keys: Keys,
-    publish: Publish,
-    consuming: Consuming,
-    caught_up: CaughtUp,
-    validated: list[bytes],
-) -> None:
+def test_a_bug_in_every_entry_is_survived(log: Log, validated: list[bytes]) -> None:
     """Among unnumbered ones, too; later events are applied again."""
-    publish([POISON] * 50)
-    client.xadd(keys.events, {"event": POISON})
-    publish([saved()])
-    with consuming():
-        caught_up()
+    log.publish([POISON] * 50)
+    log.client.xadd(log.keys.events, {"event": POISON})
+    log.publish([saved()])
+    log.apply()
 
-    assert stats(client, keys) == {"applied": 1, "dead": 51, "unnumbered": 1}
-    assert verify(client, keys).faults == []
+    assert log.stats() == {"applied": 1, "dead": 51, "unnumbered": 1}
+    assert log.verify().faults == []

@@ -8,95 +8,84 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import redis
-from etlog.verification import verify
 from etlog_consumer import Consumer, Target
 from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS, Kinds
 from etlog_events.store import connect
 from etlog_producer import Producer
-from support.consumers import CaughtUp, Consuming, Publish, consumer_thread, running
+from support.consumers import consumer_thread, running
+from support.log import Log
 from support.producers import emit
 from support.samples import DOCUMENTED, WINDOW, saved
 from support.servers import Server, wait_until
-from support.stream import counters, dead, entries, group, listed, newest, stats
+from support.stream import newest, stats
 
 
-def test_the_documented_events_become_the_documented_lists(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_the_documented_events_become_the_documented_lists(log: Log) -> None:
     """Byte for byte."""
-    publish([text for texts in DOCUMENTED.values() for text in texts])
-    with consuming():
-        caught_up()
+    log.publish([text for texts in DOCUMENTED.values() for text in texts])
+    log.apply()
 
     for category, texts in DOCUMENTED.items():
-        assert listed(client, keys, category) == texts
-    assert counters(client, keys) == {json.loads(text)["kind"]: 1 for texts in DOCUMENTED.values() for text in texts}
+        assert log.listed(category) == texts
+    assert log.counters() == {json.loads(text)["kind"]: 1 for texts in DOCUMENTED.values() for text in texts}
 
 
-def test_lists_hold_the_newest_events_of_their_category(
-    client: redis.Redis, keys: Keys, store_url: str, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_lists_hold_the_newest_events_of_their_category(log: Log, store_url: str) -> None:
     """Exactly as many as the cap, in stream order, whatever came between them."""
-    with consuming(cap=100), Producer(store_url, log=keys.name) as one, Producer(store_url, log=keys.name) as other:
+    with (
+        log.consuming(cap=100),
+        Producer(store_url, log=log.keys.name) as one,
+        Producer(store_url, log=log.keys.name) as other,
+    ):
         for size in range(2000):
             (one if size % 3 else other).emit(
                 "AssetSetLoaded" if size % 7 else "AllocationSetLoaded", size=size, window=WINDOW
             )
         assert one.flush(10)
         assert other.flush(10)
-        caught_up()
+        log.caught_up()
 
     for category in CATEGORIES:
-        assert len(listed(client, keys, category)) == 100
-        assert listed(client, keys, category) == newest(client, keys, category, 100)
-    assert counters(client, keys) == {"AssetSetLoaded": 1714, "AllocationSetLoaded": 286}
-    assert stats(client, keys) == {"applied": 2000}
+        assert len(log.listed(category)) == 100
+        assert log.listed(category) == newest(log.client, log.keys, category, 100)
+    assert log.counters() == {"AssetSetLoaded": 1714, "AllocationSetLoaded": 286}
+    assert log.stats() == {"applied": 2000}
 
 
-def test_a_running_consumer_applies_what_comes(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming
-) -> None:
+def test_a_running_consumer_applies_what_comes(log: Log) -> None:
     """One by one, without being asked."""
-    with consuming():
+    with log.consuming():
         for size in range(1, 6):
-            publish([saved(size)])
-            wait_until(lambda: counters(client, keys).get("AllocationSetSaved") == size, what="the event")  # noqa: B023
+            log.publish([saved(size)])
+            wait_until(lambda: log.counters().get("AllocationSetSaved") == size, what="the event")  # noqa: B023
 
 
-def test_a_consumer_goes_on_where_the_last_one_stopped(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_a_consumer_goes_on_where_the_last_one_stopped(log: Log) -> None:
     """Each event is applied by one of them."""
     for first in (0, 1300, 2600):
-        publish([saved(size) for size in range(first, first + 1300)])
-        with consuming():
-            caught_up()
+        log.publish([saved(size) for size in range(first, first + 1300)])
+        log.apply()
 
-    assert counters(client, keys) == {"AllocationSetSaved": 3900}
-    assert stats(client, keys) == {"applied": 3900}
-    assert listed(client, keys, "allocation") == [saved(size) for size in range(2900, 3900)]
+    assert log.counters() == {"AllocationSetSaved": 3900}
+    assert log.stats() == {"applied": 3900}
+    assert log.listed("allocation") == [saved(size) for size in range(2900, 3900)]
 
 
-def test_a_further_category_has_a_list_of_its_own(
-    client: redis.Redis, keys: Keys, store_url: str, caught_up: CaughtUp
-) -> None:
+def test_a_further_category_has_a_list_of_its_own(log: Log, store_url: str) -> None:
     """As the settings name it."""
     kinds = Kinds({**CATEGORIES, "cloudcost": "CloudCostSet"})
     event = saved().replace(b"AllocationSet", b"CloudCostSet")
-    client.xadd(keys.events, {"event": event})
+    log.client.xadd(log.keys.events, {"event": event})
 
-    with consumer_thread(store_url, keys, kinds=kinds, cap=10, retain=10):
-        caught_up()
+    with consumer_thread(store_url, log.keys, kinds=kinds, cap=10, retain=10):
+        log.caught_up()
 
-    assert listed(client, keys, "cloudcost") == [event]
-    assert counters(client, keys) == {"CloudCostSetSaved": 1}
+    assert log.listed("cloudcost") == [event]
+    assert log.counters() == {"CloudCostSetSaved": 1}
 
 
-def test_refused_entries_are_dead_and_all_others_are_applied(
-    client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_refused_entries_are_dead_and_all_others_are_applied(log: Log) -> None:
     """Each with its reason, its id and its bytes; none holds up what follows it."""
     megabyte = b'{"kind":"' + b"x" * 2**20
     refused: list[tuple[dict[Any, Any], str]] = [
@@ -109,33 +98,31 @@ def test_refused_entries_are_dead_and_all_others_are_applied(
         ({"event": saved(), "producer": "p", "seq": "one"}, "seq must be a whole number from 1 to 2^53-1, not 'one'"),
     ]
     refused_ids = []
-    with consuming():
+    with log.consuming():
         for fields, _ in refused:
-            client.xadd(keys.events, {"event": saved()})
-            refused_ids.append(client.xadd(keys.events, fields))
-        client.xadd(keys.events, {"event": saved(99)})
-        caught_up()
+            log.client.xadd(log.keys.events, {"event": saved()})
+            refused_ids.append(log.client.xadd(log.keys.events, fields))
+        log.client.xadd(log.keys.events, {"event": saved(99)})
+        log.caught_up()
 
-    letters = dead(client, keys)
+    letters = log.dead()
     assert [letter[b"id"] for letter in letters] == refused_ids
     for letter, (fields, reason) in zip(letters, refused, strict=True):
         assert letter[b"reason"].decode().startswith(reason)
         if "event" in fields:
             assert letter[b"raw"] == fields["event"][:65536]
-    assert stats(client, keys) == {
+    assert log.stats() == {
         "applied": len(refused) + 1,
         "dead": len(refused),
         "unnumbered": 2 * len(refused) + 1,
     }
-    assert counters(client, keys) == {"AllocationSetSaved": len(refused) + 1}
-    assert listed(client, keys, "allocation")[-1] == saved(99)
+    assert log.counters() == {"AllocationSetSaved": len(refused) + 1}
+    assert log.listed("allocation")[-1] == saved(99)
 
 
-def test_an_event_added_by_redis_cli_is_applied(
-    client: redis.Redis, keys: Keys, store_url: str, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_an_event_added_by_redis_cli_is_applied(log: Log, store_url: str) -> None:
     """A plain XADD with nothing but the event, by any client."""
-    command = ["XADD", keys.events, "*", "event", saved().decode()]
+    command = ["XADD", log.keys.events, "*", "event", saved().decode()]
     cli = shutil.which("redis-cli") or shutil.which("valkey-cli")
     if cli:
         address = urlsplit(store_url)
@@ -145,288 +132,235 @@ def test_an_event_added_by_redis_cli_is_applied(
             stdout=subprocess.DEVNULL,
         )
     else:
-        client.execute_command(*command)  # type: ignore[no-untyped-call]
+        log.client.execute_command(*command)  # type: ignore[no-untyped-call]
 
-    with consuming():
-        caught_up()
+    log.apply()
 
-    assert listed(client, keys, "allocation") == [saved()]
-    assert stats(client, keys) == {"applied": 1, "unnumbered": 1}
+    assert log.listed("allocation") == [saved()]
+    assert log.stats() == {"applied": 1, "unnumbered": 1}
 
 
-def test_a_foreign_spelling_is_listed_canonically(
-    client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_a_foreign_spelling_is_listed_canonically(log: Log) -> None:
     """Readers find one spelling, whoever wrote the event."""
-    client.xadd(keys.events, {"event": json.dumps(json.loads(saved()), indent=2)})
+    log.client.xadd(log.keys.events, {"event": json.dumps(json.loads(saved()), indent=2)})
 
-    with consuming():
-        caught_up()
+    log.apply()
 
-    assert listed(client, keys, "allocation") == [saved()]
+    assert log.listed("allocation") == [saved()]
 
 
-def test_numbers_that_never_arrived_are_counted_as_lost(
-    client: redis.Redis,
-    keys: Keys,
-    publish: Publish,
-    consuming: Consuming,
-    caught_up: CaughtUp,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_numbers_that_never_arrived_are_counted_as_lost(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     """Others deleted their entries. Published = applied + lost: the log proves its completeness."""
-    publish([saved(size) for size in range(100)])
-    found = entries(client, keys)
+    log.publish([saved(size) for size in range(100)])
+    found = log.entries()
     for entry in [found[0], *found[10:15], found[50], *found[90:95]]:
-        client.xdel(keys.events, entry.id)
+        log.client.xdel(log.keys.events, entry.id)
 
-    with consuming():
-        caught_up()
+    log.apply()
 
-    assert stats(client, keys) == {"applied": 88, "lost": 12}
-    record = client.hgetall(keys.producers)
+    assert log.stats() == {"applied": 88, "lost": 12}
+    record = log.client.hgetall(log.keys.producers)
     assert (record[b"p:published"], record[b"p:applied"], record[b"p:lost"]) == (b"100", b"100", b"12")
     told = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert [(r.__dict__["first"], r.__dict__["last"]) for r in told] == [(1, 1), (11, 15), (51, 51), (91, 95)]
     assert told[1].getMessage() == "Lost: events 11 to 15 of producer p never arrived"
-    assert verify(client, keys).faults == []
+    assert log.verify().faults == []
 
 
-def test_a_loss_is_counted_over_the_border_of_batches_and_restarts(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_a_loss_is_counted_over_the_border_of_batches_and_restarts(log: Log) -> None:
     """The last applied number is in the store, not in the consumer."""
-    publish([saved(size) for size in range(10)])
-    with consuming():
-        caught_up()
-    publish([saved(size) for size in range(10)])
-    for entry in entries(client, keys)[10:13]:
-        client.xdel(keys.events, entry.id)
-    with consuming():
-        caught_up()
+    log.publish([saved(size) for size in range(10)])
+    log.apply()
+    log.publish([saved(size) for size in range(10)])
+    for entry in log.entries()[10:13]:
+        log.client.xdel(log.keys.events, entry.id)
+    log.apply()
 
-    assert stats(client, keys) == {"applied": 17, "lost": 3}
+    assert log.stats() == {"applied": 17, "lost": 3}
 
 
-def test_entries_that_come_twice_are_applied_once(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_entries_that_come_twice_are_applied_once(log: Log) -> None:
     """The same producer and number, in the same batch or after a restart: counted as a duplicate."""
 
     def repeat() -> None:
-        for entry in entries(client, keys)[:4]:
-            client.xadd(keys.events, {"event": entry.event, "producer": entry.producer, "seq": entry.seq})
+        for entry in log.entries()[:4]:
+            log.client.xadd(log.keys.events, {"event": entry.event, "producer": entry.producer, "seq": entry.seq})
 
-    publish([saved(size) for size in range(4)])
+    log.publish([saved(size) for size in range(4)])
     repeat()
-    with consuming():
-        caught_up()
+    log.apply()
     repeat()
-    with consuming():
-        caught_up()
+    log.apply()
 
-    assert stats(client, keys) == {"applied": 4, "duplicate": 8}
-    assert listed(client, keys, "allocation") == [saved(size) for size in range(4)]
+    assert log.stats() == {"applied": 4, "duplicate": 8}
+    assert log.listed("allocation") == [saved(size) for size in range(4)]
 
 
-def test_what_a_producer_gave_up_is_counted_as_lost(
-    client: redis.Redis, keys: Keys, store_url: str, consuming: Consuming, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def emit_around_a_deletion(log: Log, producer: Producer, events: int) -> None:
+    """Emit so many events; once they are applied the whole log is deleted, and one more event follows."""
+    emit(producer, *range(events))
+    assert producer.flush(10)
+    wait_until(lambda: log.stats() == {"applied": events}, what="the events")
+    log.delete_everything()
+
+    emit(producer, events)
+    assert producer.flush(10)
+
+
+def test_what_a_producer_gave_up_is_counted_as_lost(log: Log, store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store forgot everything, and the producer keeps the last three events only."""
     monkeypatch.setattr("etlog_producer.unacked.KEEP_EVENTS", 3)
-    with consuming(), Producer(store_url, log=keys.name) as producer:
-        emit(producer, *range(10))
-        assert producer.flush(10)
-        wait_until(lambda: stats(client, keys) == {"applied": 10}, what="the events")
-        _delete_everything(client, keys)
+    with log.consuming(), Producer(store_url, log=log.keys.name) as producer:
+        emit_around_a_deletion(log, producer, 10)
 
-        producer.emit("AssetSetSaved", size=10, window=WINDOW)
-        assert producer.flush(10)
-
-        wait_until(lambda: stats(client, keys) == {"applied": 4, "lost": 7}, what="what is left")
+        wait_until(lambda: log.stats() == {"applied": 4, "lost": 7}, what="what is left")
 
 
-def test_the_group_shows_the_backlog_as_lag(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_the_group_shows_the_backlog_as_lag(log: Log) -> None:
     """`XINFO GROUPS` tells what is not applied yet; nothing is ever pending."""
-    publish([saved(size) for size in range(1234)])
-    with consuming():
-        caught_up()
-    assert group(client, keys)["lag"] == 0
+    log.publish([saved(size) for size in range(1234)])
+    log.apply()
+    assert log.group()["lag"] == 0
 
-    publish([saved(size) for size in range(77)])
+    log.publish([saved(size) for size in range(77)])
 
-    assert group(client, keys)["lag"] == 77
-    assert group(client, keys)["entries-read"] == 1234
-    assert group(client, keys)["last-delivered-id"] == client.get(keys.cursor)
-    assert group(client, keys)["pending"] == 0
+    assert log.group()["lag"] == 77
+    assert log.group()["entries-read"] == 1234
+    assert log.group()["last-delivered-id"] == log.client.get(log.keys.cursor)
+    assert log.group()["pending"] == 0
 
 
-def test_the_lag_is_right_again_after_others_deleted_entries(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_the_lag_is_right_again_after_others_deleted_entries(log: Log) -> None:
     """Applied or not applied ones: once the consumer has caught up, the lag is 0, and counts from there."""
-    publish([saved(size) for size in range(500)])
-    with consuming():
-        caught_up()
-    publish([saved(size) for size in range(500)])
-    found = entries(client, keys)
+    log.publish([saved(size) for size in range(500)])
+    log.apply()
+    log.publish([saved(size) for size in range(500)])
+    found = log.entries()
     for entry in found[100:150] + found[700:750]:
-        client.xdel(keys.events, entry.id)
+        log.client.xdel(log.keys.events, entry.id)
 
-    with consuming():
-        caught_up()
-        assert group(client, keys)["lag"] == 0
-    publish([saved(size) for size in range(33)])
+    with log.consuming():
+        log.caught_up()
+        assert log.group()["lag"] == 0
+    log.publish([saved(size) for size in range(33)])
 
-    assert group(client, keys)["lag"] == 33
+    assert log.group()["lag"] == 33
 
 
-def test_the_lag_is_right_again_after_the_last_entry_was_deleted(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_the_lag_is_right_again_after_the_last_entry_was_deleted(log: Log) -> None:
     """It was not applied yet, and never will be."""
-    publish([saved(size) for size in range(20)])
-    last = entries(client, keys)[-1]
-    client.xdel(keys.events, last.id)
-    with consuming():
-        wait_until(lambda: stats(client, keys) == {"applied": 19}, what="the others")
-        publish([saved()])
-        caught_up()
+    log.publish([saved(size) for size in range(20)])
+    last = log.entries()[-1]
+    log.client.xdel(log.keys.events, last.id)
+    with log.consuming():
+        wait_until(lambda: log.stats() == {"applied": 19}, what="the others")
+        log.publish([saved()])
+        log.caught_up()
 
-        assert group(client, keys)["lag"] == 0
-    assert stats(client, keys) == {"applied": 20, "lost": 1}
+        assert log.group()["lag"] == 0
+    assert log.stats() == {"applied": 20, "lost": 1}
 
 
-def test_a_destroyed_group_is_made_again(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_a_destroyed_group_is_made_again(log: Log) -> None:
     """While the consumer runs, and while it does not: progress is in the cursor alone."""
-    publish([saved(size) for size in range(300)])
-    with consuming():
-        caught_up()
-        client.xgroup_destroy(keys.events, GROUP)
-        publish([saved(size) for size in range(10)])
-        caught_up()
-        assert group(client, keys)["lag"] == 0
-    client.xgroup_destroy(keys.events, GROUP)
-    publish([saved(size) for size in range(5)])
-    with consuming():
-        caught_up()
+    log.publish([saved(size) for size in range(300)])
+    with log.consuming():
+        log.caught_up()
+        log.client.xgroup_destroy(log.keys.events, GROUP)
+        log.publish([saved(size) for size in range(10)])
+        log.caught_up()
+        assert log.group()["lag"] == 0
+    log.client.xgroup_destroy(log.keys.events, GROUP)
+    log.publish([saved(size) for size in range(5)])
+    log.apply()
 
-    assert group(client, keys)["lag"] == 0
-    assert group(client, keys)["entries-read"] == 315
-    assert counters(client, keys) == {"AllocationSetSaved": 315}
+    assert log.group()["lag"] == 0
+    assert log.group()["entries-read"] == 315
+    assert log.counters() == {"AllocationSetSaved": 315}
 
 
-def test_a_group_that_somebody_moved_moves_nothing(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_a_group_that_somebody_moved_moves_nothing(log: Log) -> None:
     """Neither back nor ahead."""
-    publish([saved(size) for size in range(30)])
-    with consuming():
-        caught_up()
+    log.publish([saved(size) for size in range(30)])
+    log.apply()
     for place in ("0", "$"):
-        client.xgroup_setid(keys.events, GROUP, place)
-        publish([saved(size) for size in range(5)])
-        with consuming():
-            caught_up()
+        log.client.xgroup_setid(log.keys.events, GROUP, place)
+        log.publish([saved(size) for size in range(5)])
+        log.apply()
 
-    assert stats(client, keys) == {"applied": 40}
-    assert group(client, keys)["lag"] == 0
+    assert log.stats() == {"applied": 40}
+    assert log.group()["lag"] == 0
 
 
-def test_a_log_that_was_deleted_goes_on(
-    client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_a_log_that_was_deleted_goes_on(log: Log) -> None:
     """All of its keys at once, as FLUSHALL does, while the consumer runs."""
-    with consuming():
+    with log.consuming():
         for _ in range(20):
-            client.xadd(keys.events, {"event": saved()})
-        caught_up()
-        _delete_everything(client, keys)
+            log.client.xadd(log.keys.events, {"event": saved()})
+        log.caught_up()
+        log.delete_everything()
         for _ in range(7):
-            client.xadd(keys.events, {"event": saved()})
-        wait_until(lambda: stats(client, keys) == {"applied": 7, "unnumbered": 7}, what="what came afterwards")
-        caught_up()
+            log.client.xadd(log.keys.events, {"event": saved()})
+        wait_until(lambda: log.stats() == {"applied": 7, "unnumbered": 7}, what="what came afterwards")
+        log.caught_up()
 
-    assert counters(client, keys) == {"AllocationSetSaved": 7}
-    assert listed(client, keys, "allocation") == [saved()] * 7
-    assert group(client, keys)["lag"] == 0
+    assert log.counters() == {"AllocationSetSaved": 7}
+    assert log.listed("allocation") == [saved()] * 7
+    assert log.group()["lag"] == 0
 
 
-def test_a_log_that_was_deleted_gets_from_its_producers_what_they_have(
-    client: redis.Redis, keys: Keys, store_url: str, consuming: Consuming
-) -> None:
+def test_a_log_that_was_deleted_gets_from_its_producers_what_they_have(log: Log, store_url: str) -> None:
     """Counted anew, each once."""
-    with consuming(), Producer(store_url, log=keys.name) as producer:
-        emit(producer, *range(50))
-        assert producer.flush(10)
-        wait_until(lambda: stats(client, keys) == {"applied": 50}, what="the events")
-        _delete_everything(client, keys)
+    with log.consuming(), Producer(store_url, log=log.keys.name) as producer:
+        emit_around_a_deletion(log, producer, 50)
 
-        producer.emit("AssetSetSaved", size=50, window=WINDOW)
-        assert producer.flush(10)
-
-        wait_until(lambda: stats(client, keys) == {"applied": 51}, what="all events again")
-        assert [json.loads(event)["metadata"]["size"] for event in listed(client, keys, "asset")] == list(range(51))
+        wait_until(lambda: log.stats() == {"applied": 51}, what="all events again")
+        assert [json.loads(event)["metadata"]["size"] for event in log.listed("asset")] == list(range(51))
 
 
-def test_a_key_of_another_type_stops_the_log_until_it_is_mended(
-    client: redis.Redis,
-    keys: Keys,
-    publish: Publish,
-    consuming: Consuming,
-    caught_up: CaughtUp,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_key_of_another_type_stops_the_log_until_it_is_mended(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is half applied: cursor and counters stay; then everything is."""
-    client.set(keys.log("asset"), "not what it should be")
-    publish([saved(1), saved(2, "AssetSet"), saved(3)])
-    with consuming():
+    log.client.set(log.keys.log("asset"), "not what it should be")
+    log.publish([saved(1), saved(2, "AssetSet"), saved(3)])
+    with log.consuming():
         wait_until(lambda: "Cannot apply, will keep trying" in caplog.text, what="the refusal")
         assert "should be a list, it is a string" in caplog.text
-        assert not client.exists(keys.cursor, keys.counters, keys.stats, keys.log("allocation"))
+        assert not log.client.exists(log.keys.cursor, log.keys.counters, log.keys.stats, log.keys.log("allocation"))
 
-        client.delete(keys.log("asset"))
-        caught_up()
+        log.client.delete(log.keys.log("asset"))
+        log.caught_up()
 
-    assert listed(client, keys, "allocation") == [saved(1), saved(3)]
-    assert listed(client, keys, "asset") == [saved(2, "AssetSet")]
-    assert stats(client, keys) == {"applied": 3}
+    assert log.listed("allocation") == [saved(1), saved(3)]
+    assert log.listed("asset") == [saved(2, "AssetSet")]
+    assert log.stats() == {"applied": 3}
 
 
-def test_a_stream_of_another_type_stops_the_log_until_it_is_mended(
-    client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: CaughtUp, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_stream_of_another_type_stops_the_log_until_it_is_mended(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     """The consumer waits, and does not die."""
-    client.set(keys.events, "not what it should be")
-    with consuming():
+    log.client.set(log.keys.events, "not what it should be")
+    with log.consuming():
         wait_until(lambda: "Cannot apply, will keep trying" in caplog.text, what="the refusal")
-        client.delete(keys.events)
-        client.xadd(keys.events, {"event": saved()})
-        caught_up()
+        log.client.delete(log.keys.events)
+        log.client.xadd(log.keys.events, {"event": saved()})
+        log.caught_up()
 
-    assert stats(client, keys) == {"applied": 1, "unnumbered": 1}
+    assert log.stats() == {"applied": 1, "unnumbered": 1}
 
 
-def test_two_active_consumers_apply_each_event_once(
-    client: redis.Redis, keys: Keys, publish: Publish, store_url: str, caught_up: CaughtUp
-) -> None:
+def test_two_active_consumers_apply_each_event_once(log: Log, store_url: str) -> None:
     """Under one name both hold the lease: the fenced cursor alone keeps them from applying anything twice."""
-    target = Target(keys, KUBECOST_KINDS, 1000)
+    target = Target(log.keys, KUBECOST_KINDS, 1000)
     with (
         connect(store_url, part="consumer") as one,
         connect(store_url, part="consumer") as other,
         running(*(Consumer(twins, target, retain=100_000, name="twin") for twins in (one, other))),
     ):
         for first in range(0, 6000, 100):
-            publish([saved(size) for size in range(first, first + 100)])
-        caught_up()
+            log.publish([saved(size) for size in range(first, first + 100)])
+        log.caught_up()
 
-    assert stats(client, keys) == {"applied": 6000}
-    assert listed(client, keys, "allocation") == [saved(size) for size in range(5000, 6000)]
+    assert log.stats() == {"applied": 6000}
+    assert log.listed("allocation") == [saved(size) for size in range(5000, 6000)]
 
 
 def test_a_restarted_store_is_waited_for(server: Server, keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
@@ -449,7 +383,3 @@ def test_a_restarted_store_is_waited_for(server: Server, keys: Keys, caplog: pyt
             wait_until(lambda: caplog.text.count("answers again") > restarts, what="the return")  # noqa: B023
 
     assert [record.__dict__["action"] for record in caplog.records] == ["store_away", "store_back"] * 3
-
-
-def _delete_everything(client: redis.Redis, keys: Keys) -> None:
-    client.delete(*client.scan_iter(match=keys.events.replace("events", "*"), count=1000))

@@ -1,10 +1,9 @@
 """The store goes away, or says no: the consumer waits, says so once, and goes on where it was."""
 
-import logging
 import shutil
 import subprocess
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from etlog_events.store import connect
 from etlog_producer.publish import Publisher
 from support.consumers import consumer_process, consumer_thread
 from support.guarded import redis_server
+from support.logged import Logged
 from support.proxy import Proxy
 from support.samples import saved
 from support.servers import Server, wait_until
@@ -32,20 +32,18 @@ EVENTS = [saved(size) for size in range(100)]
 MEASURED = 4.0
 
 
-@pytest.fixture(autouse=True)
-def logs(caplog: pytest.LogCaptureFixture) -> None:
-    """Everything the consumer says is kept."""
-    caplog.set_level(logging.INFO, "etlog.consumer")
-
-
 def consumer_at(url: str, keys: Keys, retain: int = 10) -> AbstractContextManager[Consumer]:
     """A consumer in a thread, which soon gives up on an answer."""
     return consumer_thread(url, keys, cap=100, retain=retain, answer_timeout=1.5)
 
 
-def lines(caplog: pytest.LogCaptureFixture, action: str) -> list[str]:
-    """The log lines of an action."""
-    return [r.getMessage() for r in caplog.records if getattr(r, "action", None) == action]
+@contextmanager
+def one_outage(url: str, keys: Keys, logged: Logged) -> Iterator[None]:
+    """A consumer in a thread. It must say once that the store is away, and at the end once that it is back."""
+    with consumer_at(url, keys):
+        yield
+        wait_until(lambda: logged("store_back"), what="it to be over")
+    assert len(logged("store_away")) == len(logged("store_back")) == 1
 
 
 def by_config(name: str, bad: str, good: str) -> tuple[Callable[[Server], Any], Callable[[Server], Any]]:
@@ -109,32 +107,31 @@ TROUBLE: dict[str, tuple[Callable[[Server], Any], Callable[[Server], Any], str]]
 def test_it_waits_until_the_store_takes_events_again(
     server: Server,
     keys: Keys,
-    caplog: pytest.LogCaptureFixture,
+    logged: Logged,
     break_it: Callable[[Server], Any],
     mend_it: Callable[[Server], Any],
     said: str,
 ) -> None:
     """One line when it goes, one when it is back, and every event applied once."""
-    with connect(server.url, part="test") as client, consumer_at(server.url, keys):
+    with connect(server.url, part="test") as client, one_outage(server.url, keys, logged):
         publish = Publisher(client, keys)
         publish("p", 1, EVENTS)
         wait_until(lambda: stats(client, keys).get("applied") == 100, what="the first events to be applied")
 
         break_it(server)
-        wait_until(lambda: lines(caplog, "store_away"), what="it to be noticed")
+        wait_until(lambda: logged("store_away"), what="it to be noticed")
         mend_it(server)
-        wait_until(lambda: lines(caplog, "store_back"), what="it to be over")
+        wait_until(lambda: logged("store_back"), what="it to be over")
         client.connection_pool.disconnect()
         held = int(client.hget(keys.producers, "p:published") or 0)
         publish("p", held + 1, EVENTS)
         wait_until(lambda: stats(client, keys).get("applied") == held + 100, what="the next events to be applied")
         assert verify(client, keys).faults == []
 
-    assert len(lines(caplog, "store_away")) == len(lines(caplog, "store_back")) == 1
-    assert any(part in lines(caplog, "store_away")[0] for part in said.split("|")), lines(caplog, "store_away")
+    assert any(part in logged("store_away")[0] for part in said.split("|")), logged("store_away")
 
 
-def test_a_store_that_loads_is_waited_for(keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_loads_is_waited_for(keys: Keys, logged: Logged) -> None:
     """Its file is large; it answers, but not yet to this."""
     server = Server("--appendonly", "yes", "--aof-use-rdb-preamble", "no", "--key-load-delay", "200")
     try:
@@ -143,38 +140,35 @@ def test_a_store_that_loads_is_waited_for(keys: Keys, caplog: pytest.LogCaptureF
             for first in range(0, 5000, 100):
                 publish("p", first + 1, EVENTS)
             with consumer_at(server.url, keys):
-                wait_until(lambda: lines(caplog, "active"), what="the consumer to start")
+                wait_until(lambda: logged("active"), what="the consumer to start")
                 server.kill()
                 server.start()
                 client.connection_pool.disconnect()
                 wait_until(lambda: stats(client, keys).get("applied") == 5000, what="all to be applied")
     finally:
         server.close()
-    assert len(lines(caplog, "store_away")) == 1
+    assert len(logged("store_away")) == 1
 
 
-def test_a_store_that_cannot_write_its_file_is_waited_for(keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_cannot_write_its_file_is_waited_for(keys: Keys, logged: Logged) -> None:
     """MISCONF: a snapshot failed, and the store takes nothing until one succeeds."""
-    server = Server("--save", "3600 1000000", "--stop-writes-on-bgsave-error", "yes")
-    try:
-        with connect(server.url, part="test") as client:
-            publish = Publisher(client, keys)
-            publish("p", 1, EVENTS)
-            shutil.rmtree(server.folder)
-            client.bgsave()
-            wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", what="it to fail")
-            with consumer_at(server.url, keys):
-                wait_until(lambda: lines(caplog, "store_away"), what="it to be noticed")
-                assert "MISCONF" in lines(caplog, "store_away")[0]
-                client.config_set("stop-writes-on-bgsave-error", "no")
-                wait_until(lambda: stats(client, keys).get("applied") == 100, what="all to be applied")
-                wait_until(lambda: lines(caplog, "store_back"), what="it to be over")
-    finally:
-        server.close()
-    assert len(lines(caplog, "store_away")) == len(lines(caplog, "store_back")) == 1
+    with (
+        closing(Server("--save", "3600 1000000", "--stop-writes-on-bgsave-error", "yes")) as server,
+        connect(server.url, part="test") as client,
+    ):
+        publish = Publisher(client, keys)
+        publish("p", 1, EVENTS)
+        shutil.rmtree(server.folder)
+        client.bgsave()
+        wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", what="it to fail")
+        with one_outage(server.url, keys, logged):
+            wait_until(lambda: logged("store_away"), what="it to be noticed")
+            assert "MISCONF" in logged("store_away")[0]
+            client.config_set("stop-writes-on-bgsave-error", "no")
+            wait_until(lambda: stats(client, keys).get("applied") == 100, what="all to be applied")
 
 
-def test_a_bad_network_doubles_and_loses_nothing(server: Server, keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bad_network_doubles_and_loses_nothing(server: Server, keys: Keys) -> None:
     """Replies swallowed, late, connections cut: what was applied without an answer is not applied again."""
     proxy = Proxy(server.port)
     try:
@@ -197,39 +191,37 @@ def test_a_bad_network_doubles_and_loses_nothing(server: Server, keys: Keys, cap
         proxy.close()
 
 
-def test_a_half_open_connection_is_given_up(server: Server, keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_half_open_connection_is_given_up(server: Server, keys: Keys, logged: Logged) -> None:
     """It takes requests, and nothing ever comes back."""
-    proxy = Proxy(server.port)
-    try:
-        with connect(server.url, part="test") as client, consumer_at(proxy.url, keys):
-            wait_until(lambda: lines(caplog, "active"), what="the consumer to start")
-            proxy.swallow_replies(True)
-            wait_until(lambda: lines(caplog, "store_away"), what="it to be noticed")
-            Publisher(client, keys)("p", 1, EVENTS)
-            proxy.swallow_replies(False)
-            wait_until(lambda: stats(client, keys).get("applied") == 100, what="all to be applied")
-            wait_until(lambda: lines(caplog, "store_back"), what="it to be over")
-    finally:
-        proxy.close()
-    assert len(lines(caplog, "store_away")) == len(lines(caplog, "store_back")) == 1
+    with (
+        closing(Proxy(server.port)) as proxy,
+        connect(server.url, part="test") as client,
+        one_outage(proxy.url, keys, logged),
+    ):
+        wait_until(lambda: logged("active"), what="the consumer to start")
+        proxy.swallow_replies(True)
+        wait_until(lambda: logged("store_away"), what="it to be noticed")
+        Publisher(client, keys)("p", 1, EVENTS)
+        proxy.swallow_replies(False)
+        wait_until(lambda: stats(client, keys).get("applied") == 100, what="all to be applied")
 
 
-def test_reading_alone_does_not_end_an_outage(server: Server, keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
+def test_reading_alone_does_not_end_an_outage(server: Server, keys: Keys, logged: Logged) -> None:
     """A list that is no list: entries can be read, and not applied."""
     with connect(server.url, part="test") as client:
         client.set(keys.log("allocation"), "not a list")
         Publisher(client, keys)("p", 1, EVENTS)
         with consumer_at(server.url, keys):
-            wait_until(lambda: lines(caplog, "store_away"), what="it to be noticed")
+            wait_until(lambda: logged("store_away"), what="it to be noticed")
             before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
             wait_until(
                 lambda: client.info("commandstats")["cmdstat_evalsha"]["calls"] > before + 6, what="more attempts"
             )
-            assert lines(caplog, "store_back") == []
+            assert logged("store_back") == []
             client.delete(keys.log("allocation"))
-            wait_until(lambda: lines(caplog, "store_back"), what="it to be over")
+            wait_until(lambda: logged("store_back"), what="it to be over")
         assert stats(client, keys) == {"applied": 100}
-    assert len(lines(caplog, "store_away")) == 1
+    assert len(logged("store_away")) == 1
 
 
 @pytest.mark.timed
@@ -283,7 +275,7 @@ def test_a_full_store_gets_room_by_being_applied(keys: Keys, kind: str) -> None:
         assert client.xlen(keys.events) < 1000
 
 
-def test_a_field_that_is_no_number_stops_nobody(server: Server, keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_field_that_is_no_number_stops_nobody(server: Server, keys: Keys, logged: Logged) -> None:
     """Somebody wrote into the hashes by hand."""
     with connect(server.url, part="test") as client:
         for field in ("p:applied", "x:applied", "p:dead", "p:seen", "nonsense"):
@@ -296,11 +288,15 @@ def test_a_field_that_is_no_number_stops_nobody(server: Server, keys: Keys, capl
 
         assert counters(client, keys) == {"AllocationSetSaved": 100}
         assert "x:applied holds no number in " + keys.producers in verify(client, keys).faults
-    assert lines(caplog, "store_away") == []
+    assert logged("store_away") == []
 
 
 def test_a_bug_in_etlog_is_waited_out(
-    server: Server, keys: Keys, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: Server,
+    keys: Keys,
+    logged: Logged,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Whatever goes wrong, the process stays; the trace is logged once, however often it happens."""
     failures = iter([ZeroDivisionError("a bug")] * 3)
@@ -316,11 +312,11 @@ def test_a_bug_in_etlog_is_waited_out(
     with connect(server.url, part="test") as client, consumer_at(server.url, keys):
         Publisher(client, keys)("p", 1, EVENTS)
         wait_until(lambda: stats(client, keys).get("applied") == 100, what="the events to be applied")
-        wait_until(lambda: lines(caplog, "store_back"), what="it to be over")
+        wait_until(lambda: logged("store_back"), what="it to be over")
 
     [traced] = [record for record in caplog.records if record.exc_info]
     assert "a bug" in str(traced.exc_info)
-    assert len(lines(caplog, "store_away")) == 1
+    assert len(logged("store_away")) == 1
 
 
 def test_no_clock_that_somebody_sets_is_asked() -> None:

@@ -15,10 +15,10 @@ from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.scripts import Command, run
 from etlog_events.store import connect
-from support.consumers import CaughtUp, Consuming, Publish
+from support.log import Log
 from support.samples import saved
 from support.servers import wait_until
-from support.stream import dead, listed, raw_entries, stats
+from support.stream import raw_entries
 
 STREAM = "events"
 
@@ -46,22 +46,22 @@ def read(count: int, after: bytes, *block: object) -> Command:
     return ("XREAD", "COUNT", count, *block, "STREAMS", STREAM, after)
 
 
-def test_every_entry_is_read_once_and_in_order(client: redis.Redis, keys: Keys, publish: Publish) -> None:
+def test_every_entry_is_read_once_and_in_order(log: Log) -> None:
     """However the reads fall, and whatever comes meanwhile."""
-    reading = ReadAhead(keys.events)
+    reading = ReadAhead(log.keys.events)
     reading.start(b"0-0")
     taken: list[Entry] = []
     for number in (1, 500, 0, 63, 64, 65, 0, 1):
         if number:
-            publish([saved(size) for size in range(number)])
+            log.publish([saved(size) for size in range(number)])
         for _ in range(3):
             command = reading.command(1)
             taken += reading.take()
             if command is not None:
-                reading.put(run(client, command)[0])
+                reading.put(run(log.client, command)[0])
     taken += reading.take()
 
-    assert [entry_id for entry_id, _ in taken] == [entry_id for entry_id, _ in raw_entries(client, keys)]
+    assert [entry_id for entry_id, _ in taken] == [entry_id for entry_id, _ in raw_entries(log.client, log.keys)]
 
 
 def test_it_begins_behind_the_cursor(reading: ReadAhead) -> None:
@@ -134,51 +134,41 @@ def test_a_read_that_is_not_full_says_nothing(reading: ReadAhead) -> None:
     assert reading.count == FIRST
 
 
-def test_a_batch_is_applied_while_the_next_one_is_collected(
-    client: redis.Redis,
-    keys: Keys,
-    publish: Publish,
-    consuming: Consuming,
-    caught_up: CaughtUp,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_batch_is_applied_while_the_next_one_is_collected(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the one behind that is read in the same round trip: neither side waits for the other."""
     sizes: list[int] = []
 
     def collecting(entries: Sequence[Entry], *rest: Any) -> Batch:
         before = sum(sizes)
-        wait_until(lambda: stats(client, keys).get("applied", 0) == before, what="what was collected to be applied")
+        wait_until(lambda: log.stats().get("applied", 0) == before, what="what was collected to be applied")
         sizes.append(len(entries))
         return collect_despite_bugs(entries, *rest)
 
-    publish([saved(size) for size in range(3 * FIRST)])
-    client.script_load(SCRIPT.text)  # so that the first call is not refused
+    log.publish([saved(size) for size in range(3 * FIRST)])
+    log.client.script_load(SCRIPT.text)  # so that the first call is not refused
     monkeypatch.setattr(consumer_module, "collect_despite_bugs", collecting)
-    with consuming():
-        caught_up()
+    log.apply()
 
     assert sizes == [FIRST, 2 * FIRST]
 
 
-def test_a_backlog_is_applied_once_by_consumers_that_come_and_go(
-    client: redis.Redis, keys: Keys, store_url: str, publish: Publish
-) -> None:
+def test_a_backlog_is_applied_once_by_consumers_that_come_and_go(log: Log, store_url: str) -> None:
     """Each is stopped or fails with a batch in hand and another one read ahead; wrong events are among them."""
-    publish([saved(size) if size % 100 else b"wrong" for size in range(10_000)])
+    log.publish([saved(size) if size % 100 else b"wrong" for size in range(10_000)])
     turns = failures = 0
-    while stats(client, keys).get("applied", 0) < 9900:
+    while log.stats().get("applied", 0) < 9900:
         turns += 1
         with connect(store_url, part="consumer") as consumers_client:
-            consumer = Consumer(consumers_client, Target(keys, KUBECOST_KINDS, 1000), retain=100_000)
-            stop = _Turns(6, consumer, client, keys, failing=turns % 2 == 0)
+            consumer = Consumer(consumers_client, Target(log.keys, KUBECOST_KINDS, 1000), retain=100_000)
+            stop = _Turns(6, consumer, log.client, log.keys, failing=turns % 2 == 0)
             consumer.run(stop)
             failures += stop.failures
 
     assert turns > 2
     assert failures > 0
-    assert stats(client, keys) == {"applied": 9900, "dead": 100}
-    assert len(dead(client, keys)) == 100
-    assert listed(client, keys, "allocation") == [saved(size) for size in range(10_000) if size % 100][-1000:]
+    assert log.stats() == {"applied": 9900, "dead": 100}
+    assert len(log.dead()) == 100
+    assert log.listed("allocation") == [saved(size) for size in range(10_000) if size % 100][-1000:]
 
 
 class _Turns(threading.Event):

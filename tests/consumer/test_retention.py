@@ -6,148 +6,126 @@ from etlog_consumer.retention import SCAN, STEP, Retention
 from etlog_events.keys import Keys
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.consumers import CaughtUp, Consuming, Publish
+from support.log import Log
 from support.samples import saved
 from support.servers import wait_until
-from support.stream import counters, entries, group, numbers, raw_entries, stats
+from support.stream import raw_entries
 
 #: Entries that may stay beyond those that are to be retained: those up to the next mark, a node of the stream.
 SLACK = STEP
 
 
 @pytest.mark.parametrize("retain", [0, 1, 150, 1000])
-def test_the_stream_stays_as_long_as_it_should(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp, retain: int
-) -> None:
+def test_the_stream_stays_as_long_as_it_should(log: Log, retain: int) -> None:
     """All that is retained is there, and at most a node more."""
-    with consuming(retain=retain):
+    with log.consuming(retain=retain):
         for run in range(1, 5):
-            publish([saved(size) for size in range(700)])
-            caught_up()
-            length = client.xlen(keys.events)
+            log.publish([saved(size) for size in range(700)])
+            log.caught_up()
+            length = log.client.xlen(log.keys.events)
             assert min(retain, 700 * run) <= length <= retain + SLACK
-        assert numbers(client, keys)[length - retain :] == list(range(2801 - retain, 2801))
-    assert counters(client, keys) == {"AllocationSetSaved": 2800}
+        assert log.numbers()[length - retain :] == list(range(2801 - retain, 2801))
+    assert log.counters() == {"AllocationSetSaved": 2800}
 
 
-def test_a_backlog_is_trimmed_once_it_is_applied(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_a_backlog_is_trimmed_once_it_is_applied(log: Log) -> None:
     """The stream keeps every entry as long as no consumer runs, however few are to be retained."""
-    with consuming(retain=500):
-        publish([saved(size) for size in range(100)])
-        caught_up()
-    publish([saved(size) for size in range(5000)])
-    assert client.xlen(keys.events) == 5100
+    with log.consuming(retain=500):
+        log.publish([saved(size) for size in range(100)])
+        log.caught_up()
+    log.publish([saved(size) for size in range(5000)])
+    assert log.client.xlen(log.keys.events) == 5100
 
-    with consuming(retain=500):
-        caught_up()
+    log.apply(retain=500)
 
-    assert 500 <= client.xlen(keys.events) <= 500 + SLACK
-    assert counters(client, keys) == {"AllocationSetSaved": 5100}
+    assert 500 <= log.client.xlen(log.keys.events) <= 500 + SLACK
+    assert log.counters() == {"AllocationSetSaved": 5100}
 
 
-def test_restarts_do_not_keep_the_stream_from_being_trimmed(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_restarts_do_not_keep_the_stream_from_being_trimmed(log: Log) -> None:
     """A consumer that starts anew finds the entries that were applied before it."""
     for run in range(1, 6):
-        with consuming(retain=500):
-            publish([saved(size) for size in range(330)])
-            caught_up()
-        assert min(330 * run, 500) <= client.xlen(keys.events) <= 500 + SLACK
+        with log.consuming(retain=500):
+            log.publish([saved(size) for size in range(330)])
+            log.caught_up()
+        assert min(330 * run, 500) <= log.client.xlen(log.keys.events) <= 500 + SLACK
 
-    assert counters(client, keys) == {"AllocationSetSaved": 5 * 330}
+    assert log.counters() == {"AllocationSetSaved": 5 * 330}
 
 
-def test_an_entry_that_is_not_applied_stays(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_an_entry_that_is_not_applied_stays(log: Log) -> None:
     """However long no consumer was there, and however little is retained."""
-    with consuming(retain=0):
-        publish([saved(size) for size in range(1000)])
-        caught_up()
-    publish([saved(size) for size in range(1000, 6000)])
+    with log.consuming(retain=0):
+        log.publish([saved(size) for size in range(1000)])
+        log.caught_up()
+    log.publish([saved(size) for size in range(1000, 6000)])
 
-    cursor = client.get(keys.cursor)
+    cursor = log.client.get(log.keys.cursor)
     assert isinstance(cursor, bytes)
-    assert [fields[b"event"] for _, fields in raw_entries(client, keys, after=cursor)] == [
+    assert [fields[b"event"] for _, fields in raw_entries(log.client, log.keys, after=cursor)] == [
         saved(size) for size in range(1000, 6000)
     ]
 
-    with consuming(retain=0):
-        caught_up()
-    assert client.xlen(keys.events) <= SLACK
-    assert stats(client, keys) == {"applied": 6000}
+    log.apply(retain=0)
+    assert log.client.xlen(log.keys.events) <= SLACK
+    assert log.stats() == {"applied": 6000}
 
 
-def test_nothing_goes_before_there_is_enough(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_nothing_goes_before_there_is_enough(log: Log) -> None:
     """Less than what is to be retained stays as it is."""
-    with consuming(retain=5000):
-        publish([saved(size) for size in range(3000)])
-        caught_up()
+    with log.consuming(retain=5000):
+        log.publish([saved(size) for size in range(3000)])
+        log.caught_up()
 
-    assert client.xlen(keys.events) == 3000
+    assert log.client.xlen(log.keys.events) == 3000
 
 
-def test_a_consumer_may_be_told_to_retain_less(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_a_consumer_may_be_told_to_retain_less(log: Log) -> None:
     """Than the one before: it finds the marks again."""
-    publish([saved(size) for size in range(6000)])
-    with consuming(retain=5000):
-        caught_up()
-    assert client.xlen(keys.events) >= 5000
+    log.publish([saved(size) for size in range(6000)])
+    log.apply(retain=5000)
+    assert log.client.xlen(log.keys.events) >= 5000
 
-    with consuming(retain=200):
-        publish([saved()])
-        caught_up()
+    with log.consuming(retain=200):
+        log.publish([saved()])
+        log.caught_up()
 
-    assert client.xlen(keys.events) <= 200 + SLACK
-    assert len(entries(client, keys)) >= 200
+    assert log.client.xlen(log.keys.events) <= 200 + SLACK
+    assert len(log.entries()) >= 200
 
 
-def test_a_log_to_which_nothing_comes_is_trimmed_as_well(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_a_log_to_which_nothing_comes_is_trimmed_as_well(log: Log) -> None:
     """A consumer that is told to retain less need not wait for the next event."""
-    publish([saved(size) for size in range(3000)])
-    with consuming(retain=2000):
-        caught_up()
-    assert client.xlen(keys.events) >= 2000
+    log.publish([saved(size) for size in range(3000)])
+    log.apply(retain=2000)
+    assert log.client.xlen(log.keys.events) >= 2000
 
-    with consuming(retain=150):
-        wait_until(lambda: client.xlen(keys.events) <= 150 + SLACK, what="the stream to be trimmed")
+    with log.consuming(retain=150):
+        wait_until(lambda: log.client.xlen(log.keys.events) <= 150 + SLACK, what="the stream to be trimmed")
 
-    assert numbers(client, keys)[-150:] == list(range(2851, 3001))
+    assert log.numbers()[-150:] == list(range(2851, 3001))
 
 
-def test_the_lag_stays_right_while_the_stream_is_trimmed(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming, caught_up: CaughtUp
-) -> None:
+def test_the_lag_stays_right_while_the_stream_is_trimmed(log: Log) -> None:
     """What was trimmed counts as read."""
-    with consuming(retain=100):
-        publish([saved(size) for size in range(2000)])
-        caught_up()
-    publish([saved(size) for size in range(7)])
+    with log.consuming(retain=100):
+        log.publish([saved(size) for size in range(2000)])
+        log.caught_up()
+    log.publish([saved(size) for size in range(7)])
 
-    assert group(client, keys)["entries-read"] == 2000
-    assert group(client, keys)["lag"] == 7
+    assert log.group()["entries-read"] == 2000
+    assert log.group()["lag"] == 7
 
 
-def test_trimming_waits_for_no_consumer_group_of_others(
-    client: redis.Redis, keys: Keys, publish: Publish, consuming: Consuming
-) -> None:
+def test_trimming_waits_for_no_consumer_group_of_others(log: Log) -> None:
     """Others may read the stream under a group of theirs, which does not disturb that of etlog."""
-    client.xgroup_create(keys.events, "others", mkstream=True)
-    with consuming(retain=100):
-        publish([saved(size) for size in range(1500)])
-        wait_until(lambda: counters(client, keys) == {"AllocationSetSaved": 1500}, what="all to be applied")
-        wait_until(lambda: client.xlen(keys.events) <= 100 + SLACK, what="the stream to be trimmed")
+    log.client.xgroup_create(log.keys.events, "others", mkstream=True)
+    with log.consuming(retain=100):
+        log.publish([saved(size) for size in range(1500)])
+        wait_until(lambda: log.counters() == {"AllocationSetSaved": 1500}, what="all to be applied")
+        wait_until(lambda: log.client.xlen(log.keys.events) <= 100 + SLACK, what="the stream to be trimmed")
 
-    assert group(client, keys)["lag"] == 0
+    assert log.group()["lag"] == 0
 
 
 @given(

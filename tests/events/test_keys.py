@@ -44,6 +44,7 @@ def test_all_keys_of_a_log_share_a_hash_tag() -> None:
         keys.contract,
         keys.events,
         keys.cursor,
+        keys.lease,
         *keys.logs(["asset"]),
         keys.counters,
         keys.stats,
@@ -51,7 +52,7 @@ def test_all_keys_of_a_log_share_a_hash_tag() -> None:
         keys.producers,
         keys.retired,
     ]
-    assert all(name.startswith("etlog:{nightly}:") for name in [*names, keys.lease])
+    assert all(name.startswith("etlog:{nightly}:") for name in names)
 
 
 def test_the_keys_of_the_fleet_share_a_slot() -> None:

@@ -1,6 +1,5 @@
 """What a producer still has to deliver: numbered without a gap, sent again after a loss, and accounted for."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,16 +14,16 @@ from etlog_producer import Producer, unacked
 from etlog_producer.delivery import Batch, Delivery
 from etlog_producer.publish import Published
 from etlog_producer.spool.writer import SpoolFolder
+from support.logged import Logged
 from support.producers import emit, numbered, spooled
 from support.servers import Server, wait_until
 from support.stream import entries, numbers
 
 
 def test_a_store_that_lost_its_tail_gets_it_again(
-    producer: Producer, client: redis.Redis, keys: Keys, caplog: pytest.LogCaptureFixture
+    producer: Producer, client: redis.Redis, keys: Keys, logged: Logged
 ) -> None:
     """A replica was promoted without the last events: stream and number are set back."""
-    caplog.set_level(logging.INFO, "etlog.producer")
     emit(producer, *range(10))
     assert producer.flush(10)
     for entry in entries(client, keys)[4:]:
@@ -35,14 +34,19 @@ def test_a_store_that_lost_its_tail_gets_it_again(
 
     assert producer.flush(10)
     assert numbered(client, keys) == [(size + 1, size) for size in range(11)]
-    assert "The store lost events 5 to 10; sending them again" in caplog.messages
+    assert logged("rewound") == ["The store lost events 5 to 10; sending them again"]
+
+
+def emit_and_lose(producer: Producer, client: redis.Redis, keys: Keys, events: int) -> None:
+    """Emit so many events; the store takes them, and then loses everything."""
+    emit(producer, *range(events))
+    assert producer.flush(10)
+    client.delete(keys.events, keys.producers)
 
 
 def test_a_store_that_lost_everything_gets_it_again(producer: Producer, client: redis.Redis, keys: Keys) -> None:
     """As long as it is still kept."""
-    emit(producer, *range(1200))
-    assert producer.flush(10)
-    client.delete(keys.events, keys.producers)
+    emit_and_lose(producer, client, keys, 1200)
 
     emit(producer, 1200)
 
@@ -59,9 +63,7 @@ def test_what_is_no_longer_kept_is_skipped(
 ) -> None:
     """The rest follows under its own numbers, so that the hole shows, and the producer says which events it is."""
     monkeypatch.setattr(unacked, "KEEP_EVENTS", 3)
-    emit(producer, *range(10))
-    assert producer.flush(10)
-    client.delete(keys.events, keys.producers)
+    emit_and_lose(producer, client, keys, 10)
 
     emit(producer, 10)
 
@@ -73,9 +75,7 @@ def test_what_is_no_longer_kept_is_skipped(
 
 def test_a_flush_after_a_loss_waits_for_what_is_sent_again(producer: Producer, client: redis.Redis, keys: Keys) -> None:
     """The numbers before the loss do not count."""
-    emit(producer, *range(100))
-    assert producer.flush(10)
-    client.delete(keys.events, keys.producers)
+    emit_and_lose(producer, client, keys, 100)
     emit(producer, 100)
 
     assert producer.flush(10)

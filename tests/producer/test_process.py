@@ -3,7 +3,9 @@
 import gc
 import weakref
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 import redis
@@ -26,6 +28,10 @@ def emit(who, count):
 """
 
 
+#: The fixture `emitted_by`: runs a script, and returns what `emitted` then finds.
+EmittedBy: TypeAlias = Callable[[str], dict[str, list[int]]]
+
+
 def emitted(client: redis.Redis, keys: Keys) -> dict[str, list[int]]:
     """Who emitted which events, in stream order. Each must have its own id and numbers without a gap."""
     sizes: dict[str, list[int]] = defaultdict(list)
@@ -42,11 +48,22 @@ def emitted(client: redis.Redis, keys: Keys) -> dict[str, list[int]]:
     return sizes
 
 
-def test_a_plain_script_delivers_at_its_end(run_stage: RunStage, client: redis.Redis, keys: Keys) -> None:
-    """It neither flushes nor closes."""
-    run_stage(HEAD + "emit('script', 700)")
+@pytest.fixture
+def emitted_by(run_stage: RunStage, client: redis.Redis, keys: Keys) -> EmittedBy:
+    """Runs a script that begins with `HEAD`, and tells what it and its children emitted."""
 
-    assert emitted(client, keys) == {"script": list(range(700))}
+    def run(script: str) -> dict[str, list[int]]:
+        run_stage(HEAD + script)
+        return emitted(client, keys)
+
+    return run
+
+
+def test_a_plain_script_delivers_at_its_end(emitted_by: EmittedBy) -> None:
+    """It neither flushes nor closes."""
+    found = emitted_by("emit('script', 700)")
+
+    assert found == {"script": list(range(700))}
 
 
 def test_a_producer_that_no_one_refers_to_lives_as_long_as_its_thread(dead_url: str) -> None:
@@ -77,20 +94,17 @@ def test_a_producer_without_events_is_not_kept(dead_url: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["sys.exit(0)", "del producer"])
-def test_a_script_that_leaves_otherwise_delivers_too(
-    run_stage: RunStage, client: redis.Redis, keys: Keys, end: str
-) -> None:
+def test_a_script_that_leaves_otherwise_delivers_too(emitted_by: EmittedBy, end: str) -> None:
     """By `sys.exit`, or after it let go of the producer."""
-    run_stage(HEAD + f"emit('script', 300)\n{end}")
+    found = emitted_by(f"emit('script', 300)\n{end}")
 
-    assert emitted(client, keys) == {"script": list(range(300))}
+    assert found == {"script": list(range(300))}
 
 
-def test_a_script_that_fails_delivers_what_came_before(run_stage: RunStage, client: redis.Redis, keys: Keys) -> None:
+def test_a_script_that_fails_delivers_what_came_before(emitted_by: EmittedBy) -> None:
     """What led to the failure is what one wants to read."""
-    run_stage(
-        HEAD
-        + """
+    found = emitted_by(
+        """
 if os.fork() == 0:
     emit('script', 300)
     sys.stderr = open(os.devnull, 'w')
@@ -99,14 +113,13 @@ assert os.waitstatus_to_exitcode(os.wait()[1]) == 1
 """
     )
 
-    assert emitted(client, keys) == {"script": list(range(300))}
+    assert found == {"script": list(range(300))}
 
 
-def test_a_forked_child_emits_under_its_own_id(run_stage: RunStage, client: redis.Redis, keys: Keys) -> None:
+def test_a_forked_child_emits_under_its_own_id(emitted_by: EmittedBy) -> None:
     """What the parent had not sent yet is the parent's alone; both go on with the same producer."""
-    run_stage(
-        HEAD
-        + """
+    found = emitted_by(
+        """
 emit('parent', 800)
 child = os.fork()
 if child == 0:
@@ -116,14 +129,13 @@ os.waitpid(child, 0)
 """
     )
 
-    assert emitted(client, keys) == {"parent": list(range(800)), "child": list(range(300))}
+    assert found == {"parent": list(range(800)), "child": list(range(300))}
 
 
-def test_a_parent_goes_on_after_a_fork(run_stage: RunStage, client: redis.Redis, keys: Keys) -> None:
+def test_a_parent_goes_on_after_a_fork(emitted_by: EmittedBy) -> None:
     """Under the same id, with the following numbers."""
-    run_stage(
-        HEAD
-        + """
+    found = emitted_by(
+        """
 before = producer.id
 emit('parent', 10)
 assert producer.flush(20)
@@ -141,14 +153,13 @@ assert status == 0
 """
     )
 
-    assert emitted(client, keys) == {"parent": [*range(10), *range(10)], "child": list(range(10))}
+    assert found == {"parent": [*range(10), *range(10)], "child": list(range(10))}
 
 
-def test_a_grandchild_is_a_producer_of_its_own(run_stage: RunStage, client: redis.Redis, keys: Keys) -> None:
+def test_a_grandchild_is_a_producer_of_its_own(emitted_by: EmittedBy) -> None:
     """Forks of forks, as daemons make them; a child that emits nothing passes on nothing."""
-    run_stage(
-        HEAD
-        + """
+    found = emitted_by(
+        """
 emit('parent', 50)
 child = os.fork()
 if child == 0:
@@ -162,16 +173,13 @@ os.waitpid(child, 0)
 """
     )
 
-    assert emitted(client, keys) == {"parent": list(range(50)), "grandchild": list(range(50))}
+    assert found == {"parent": list(range(50)), "grandchild": list(range(50))}
 
 
-def test_a_fork_while_the_sender_is_connecting_does_no_harm(
-    run_stage: RunStage, client: redis.Redis, keys: Keys
-) -> None:
+def test_a_fork_while_the_sender_is_connecting_does_no_harm(emitted_by: EmittedBy) -> None:
     """A module that another thread was about to import at the fork is broken in the child for ever."""
-    run_stage(
-        HEAD
-        + """
+    found = emitted_by(
+        """
 import threading
 from importlib.machinery import SourceFileLoader
 
@@ -196,14 +204,13 @@ os.waitpid(child, 0)
 """
     )
 
-    assert emitted(client, keys) == {"parent": list(range(10)), "child": list(range(10))}
+    assert found == {"parent": list(range(10)), "child": list(range(10))}
 
 
-def test_a_child_of_a_closed_producer_has_a_closed_one(run_stage: RunStage, client: redis.Redis, keys: Keys) -> None:
+def test_a_child_of_a_closed_producer_has_a_closed_one(emitted_by: EmittedBy) -> None:
     """A fork does not open it again."""
-    run_stage(
-        HEAD
-        + """
+    found = emitted_by(
+        """
 from etlog_producer import ProducerClosed
 emit('parent', 1)
 producer.close()
@@ -218,17 +225,14 @@ assert os.waitpid(child, 0)[1] == 0
 """
     )
 
-    assert emitted(client, keys) == {"parent": [0]}
+    assert found == {"parent": [0]}
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_a_child_of_multiprocessing_delivers_at_its_end(
-    run_stage: RunStage, client: redis.Redis, keys: Keys, method: str
-) -> None:
+def test_a_child_of_multiprocessing_delivers_at_its_end(emitted_by: EmittedBy, method: str) -> None:
     """Such a child leaves past everything that is registered for the end of a process."""
-    run_stage(
-        HEAD
-        + f"""
+    found = emitted_by(
+        f"""
 import multiprocessing
 
 if __name__ == "__main__":
@@ -244,7 +248,7 @@ if __name__ == "__main__":
 """
     )
 
-    assert emitted(client, keys) == {
+    assert found == {
         "parent": [*range(400), 0],
         "child 0": list(range(300)),
         "child 1": list(range(300)),
@@ -277,11 +281,10 @@ if __name__ == "__main__":
     assert emitted(client, keys) == {"child": list(range(300))}
 
 
-def test_a_child_that_fails_delivers_what_came_before(run_stage: RunStage, client: redis.Redis, keys: Keys) -> None:
+def test_a_child_that_fails_delivers_what_came_before(emitted_by: EmittedBy) -> None:
     """What led to the failure is what one wants to read."""
-    run_stage(
-        HEAD
-        + """
+    found = emitted_by(
+        """
 import multiprocessing
 
 def fail():
@@ -297,14 +300,13 @@ if __name__ == "__main__":
 """
     )
 
-    assert emitted(client, keys) == {"child": list(range(300))}
+    assert found == {"child": list(range(300))}
 
 
-def test_the_workers_of_a_pool_deliver_at_their_end(run_stage: RunStage, client: redis.Redis, keys: Keys) -> None:
+def test_the_workers_of_a_pool_deliver_at_their_end(emitted_by: EmittedBy) -> None:
     """One producer a worker, through all of its tasks."""
-    run_stage(
-        HEAD
-        + """
+    found = emitted_by(
+        """
 from concurrent.futures import ProcessPoolExecutor
 import multiprocessing
 
@@ -318,16 +320,13 @@ if __name__ == "__main__":
 """
     )
 
-    assert sum(len(sizes) for sizes in emitted(client, keys).values()) == 600
+    assert sum(len(sizes) for sizes in found.values()) == 600
 
 
-def test_the_workers_of_a_spawned_pool_deliver_at_their_end(
-    run_stage: RunStage, client: redis.Redis, keys: Keys
-) -> None:
+def test_the_workers_of_a_spawned_pool_deliver_at_their_end(emitted_by: EmittedBy) -> None:
     """As `ProcessPoolExecutor` starts them where forking is not the default."""
-    run_stage(
-        HEAD
-        + """
+    found = emitted_by(
+        """
 from concurrent.futures import ProcessPoolExecutor
 import multiprocessing
 
@@ -340,26 +339,23 @@ if __name__ == "__main__":
 """
     )
 
-    assert sum(len(sizes) for sizes in emitted(client, keys).values()) == 400
+    assert sum(len(sizes) for sizes in found.values()) == 400
 
 
-def test_a_process_may_leave_at_once_after_a_flush(run_stage: RunStage, client: redis.Redis, keys: Keys) -> None:
+def test_a_process_may_leave_at_once_after_a_flush(emitted_by: EmittedBy) -> None:
     """By `os._exit`, past everything that is registered for its end."""
-    run_stage(HEAD + "emit('script', 700)\nassert producer.flush(20)\nos._exit(0)")
+    found = emitted_by("emit('script', 700)\nassert producer.flush(20)\nos._exit(0)")
 
-    assert emitted(client, keys) == {"script": list(range(700))}
+    assert found == {"script": list(range(700))}
 
 
-def test_the_workers_of_a_server_that_forks_before_it_serves(
-    run_stage: RunStage, client: redis.Redis, keys: Keys
-) -> None:
+def test_the_workers_of_a_server_that_forks_before_it_serves(emitted_by: EmittedBy) -> None:
     """As gunicorn does: the producer was made, and had events under way, in the parent, which goes on as well.
 
     Workers end by SIGTERM, upon which they leave by `sys.exit`.
     """
-    run_stage(
-        HEAD
-        + """
+    found = emitted_by(
+        """
 import signal
 emit('master', 500)
 workers = []
@@ -382,7 +378,6 @@ for child in workers:
 """
     )
 
-    found = emitted(client, keys)
     assert {who: len(sizes) for who, sizes in found.items()} == {
         "master": 501,
         "worker 0": 200,
@@ -391,13 +386,10 @@ for child in workers:
     }
 
 
-def test_threads_share_a_producer_until_the_end_of_the_script(
-    run_stage: RunStage, client: redis.Redis, keys: Keys
-) -> None:
+def test_threads_share_a_producer_until_the_end_of_the_script(emitted_by: EmittedBy) -> None:
     """No event of theirs is missing, without a flush."""
-    run_stage(
-        HEAD
-        + """
+    found = emitted_by(
+        """
 from threading import Thread
 threads = [Thread(target=emit, args=('script', 250)) for _ in range(4)]
 for thread in threads:
@@ -407,7 +399,7 @@ for thread in threads:
 """
     )
 
-    assert sorted(emitted(client, keys)["script"]) == sorted(list(range(250)) * 4)
+    assert sorted(found["script"]) == sorted(list(range(250)) * 4)
 
 
 @pytest.mark.timed

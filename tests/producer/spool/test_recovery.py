@@ -1,7 +1,6 @@
 """Spool files whose producer is gone: they are sent once, under their own numbers, by whichever process finds them."""
 
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from etlog_producer import Producer
 from etlog_producer.publish import Publisher
 from etlog_producer.spool.recovery import Recovery
 from etlog_producer.spool.writer import SpoolFolder
+from support.logged import Logged
 from support.producers import emit, numbered, spool_files
 from support.proxy import Proxy
 from support.samples import WINDOW
@@ -261,10 +261,9 @@ def test_an_idle_producer_finds_what_is_left_behind_later(
     client: redis.Redis,
     keys: Keys,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    logged: Logged,
 ) -> None:
     """It looks about once a minute."""
-    caplog.set_level(logging.INFO, "etlog.producer")
     monkeypatch.setattr("etlog_producer.sender.LOOK", 0.2)
     emit(producer, 1)
     assert producer.flush(10)
@@ -273,4 +272,4 @@ def test_an_idle_producer_finds_what_is_left_behind_later(
 
     wait_until(lambda: not path.exists(), what="the file to be delivered")
     assert [entry.producer for entry in entries(client, keys)] == [producer.id, "gone-1-abc", "gone-1-abc"]
-    assert "Delivered 2 events of producer gone-1-abc from the spool" in caplog.messages
+    assert logged("spool_delivered") == ["Delivered 2 events of producer gone-1-abc from the spool"]
