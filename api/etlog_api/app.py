@@ -7,6 +7,7 @@ from datetime import datetime, tzinfo
 from etlog_events.settings import Settings
 from fastapi import FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
@@ -18,9 +19,11 @@ from etlog_api.routes import docs, live, log, logs, status, ui
 class Application(FastAPI):
     """FastAPI with no layers but those that it is given.
 
-    Its own ones handle errors a second time, outside of the safe headers, and together take as long as an answer
-    from the cache.
+    Its own ones handle errors a second time, outside of the safe headers, and ask at every request whether it is to be
+    traced; together they take as long as an answer from the cache.
     """
+
+    __call__ = Starlette.__call__
 
     def build_middleware_stack(self) -> ASGIApp:
         """The layers around the router."""
@@ -49,7 +52,6 @@ def create_app(settings: Settings, clock: Callable[[tzinfo], datetime] = datetim
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # asking for it costs as much as all layers
     )
     app.router.routes.append(log.LogRoute(registry))  # the first, so that no other is tried before it
     app.include_router(live.router(registry))
@@ -63,8 +65,8 @@ def create_app(settings: Settings, clock: Callable[[tzinfo], datetime] = datetim
 def _layers(registry: Registry) -> list[Middleware]:
     """What a request passes on its way to a route, in this order."""
     layers = [
-        Middleware(WithoutPrefix),
         Middleware(SafeHeaders),
+        Middleware(WithoutPrefix),
         Middleware(Measured, metrics=registry.metrics),
         Middleware(Errors),
     ]

@@ -1,4 +1,4 @@
-"""The layers that every request passes, outermost first: prefix, safe headers, metrics, errors, token."""
+"""The layers that every request passes, outermost first: safe headers, prefix, metrics, errors, token."""
 
 import hmac
 import logging

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
+from etlog_api.middleware import HEADERS
 from playwright.sync_api import expect
 from support.apis import ApiProcess, api_process
 from support.servers import Server
@@ -95,6 +96,7 @@ def test_the_prefix_without_its_slash_leads_to_the_page(prefixed: ApiProcess) ->
         answer = httpx.get(f"{url}{PREFIX}")
         assert answer.is_redirect
         assert str(answer.next_request and answer.next_request.url) == f"{url}{PREFIX}/"
+        assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
 
 
 def test_without_a_proxy_it_answers_at_the_root(prefixed: ApiProcess) -> None:
