@@ -18,6 +18,7 @@ help:
 	@echo "make lint    ruff: style, imports, formatting"
 	@echo "make types   mypy, strict"
 	@echo "make lock    renew the pinned, hashed requirements"
+	@echo "make install install into .venv"
 	@echo "make clean   remove .venv and caches"
 
 dev: install
