@@ -26,8 +26,8 @@ def test_the_api_goes_and_comes_back(new_page: NewPage, log: Log, page_store: Se
         expect(page.locator("#m-live .value")).to_have_text("live")
         show_count(page, 6)
         api.stop()
-        expect(page.locator("#headline")).to_have_text("The API is away.", timeout=40_000)
-        expect(page.locator("#alarm")).to_have_text("The API is away.")
+        expect(page.locator("#headline")).to_have_text("The API is unreachable.", timeout=40_000)
+        expect(page.locator("#alarm")).to_have_text("The API is unreachable.")
         expect(page.locator("#reasons")).to_contain_text("etlog serve")
         show_count(page, 6)
         log.fill(2, prefix="AssetSet")
@@ -46,14 +46,14 @@ def test_the_store_goes_and_comes_back(page: Page, log: Log) -> None:
     show_count(page, 6)
     log.store.stop()
     try:
-        expect(page.locator("#headline")).to_contain_text("The store is away", timeout=40_000)
-        expect(page.locator("#m-store .value")).to_have_text("away")
+        expect(page.locator("#headline")).to_contain_text("The store is unreachable", timeout=40_000)
+        expect(page.locator("#m-store .value")).to_have_text("unreachable")
         expect(page.locator("#reasons")).to_contain_text("Check the store")
         assert page.locator("#health").get_attribute("data-level") == "bad"
     finally:
         log.store.resume()
     expect(page.locator("#headline")).to_contain_text("Healthy", timeout=40_000)
-    expect(page.locator("#m-store .value")).to_have_text("there")
+    expect(page.locator("#m-store .value")).to_have_text("up")
 
 
 def test_where_streams_are_blocked_the_page_polls(new_page: NewPage, log: Log) -> None:
