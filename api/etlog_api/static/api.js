@@ -49,6 +49,7 @@ export async function dataOf(path, part) {
   return (await parsed(await request(path), part)).data;
 }
 
+// The answer in JSON, whose data has `part`: what has not is not an answer of etlog.
 async function parsed(response, part) {
   let answer;
   try {
@@ -60,5 +61,5 @@ async function parsed(response, part) {
   return answer;
 }
 
-// A proxy that wants a login, or another service, answers 200, too.
+// A proxy that wants a login answers 200, too, and so does another service.
 export const notEtlog = () => new Problem(0, "the server at this address is not the etlog API");

@@ -1,6 +1,6 @@
 // What the page does: requests, the live log, timers, the address. What comes of it goes back as a message.
 
-import { Problem, ask, dataOf, request, notEtlog, token } from "./api.js";
+import { Problem, ask, dataOf, notEtlog, request, token } from "./api.js";
 import { make } from "./dom.js";
 import { Stream } from "./stream.js";
 import { pathOf, toAddress } from "./url.js";

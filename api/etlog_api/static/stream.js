@@ -1,6 +1,6 @@
 // Follows the live log: resumes after breaks, and reports when streams do not get through.
 
-import { request, notEtlog } from "./api.js";
+import { notEtlog, request } from "./api.js";
 import { isAfter } from "./ids.js";
 import { parser } from "./sse.js";
 
