@@ -114,6 +114,7 @@ class Errors:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         began = False
+        scope.pop("starlette.exception_handlers", None)  # those of an application that mounts this one
 
         async def send_noted(message: Message) -> None:
             nonlocal began

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from etlog_api.middleware import GUARDED
+from etlog_api.routes.log import LOG_PATH
 
 _TIME = {"type": "string", "format": "date-time"}
 _COUNT = {"type": "integer", "minimum": 0}
@@ -234,8 +235,6 @@ LAST_EVENT_ID = parameter(
     examples=["1654276074092-0"],
 )
 
-
-LOG_PATH = "/model/etl/log"
 
 #: The route that FastAPI cannot describe, because it is plain ASGI.
 _LOG: dict[str, Any] = {

@@ -33,7 +33,7 @@ class Queries:
 
         @lru_cache(maxsize=REMEMBERED)
         def log(text: bytes) -> str:
-            return parse_log(QueryParams(text))
+            return single(QueryParams(text), "log")
 
         @lru_cache(maxsize=REMEMBERED)
         def filters(text: bytes) -> tuple[Query, str]:
@@ -62,9 +62,12 @@ class Queries:
         return replace(query, window=parse_window(window, now=now))
 
 
-def parse_log(parameters: QueryParams) -> str:
-    """The name of the log in the parameter `log`, empty without one. Raises `BadQuery`."""
-    return _single(parameters, "log")
+def single(parameters: QueryParams, name: str) -> str:
+    """The value of the parameter `name`, empty without one. Raises `BadQuery` when it is given several times."""
+    values = parameters.getlist(name)
+    if len(values) > 1:
+        raise BadQuery(f"the parameter {name} is given {len(values)} times; give it once")
+    return values[0] if values else ""
 
 
 def parse_kinds(parameters: QueryParams, kinds: Kinds) -> tuple[frozenset[str] | None, tuple[str, ...]]:
@@ -72,7 +75,7 @@ def parse_kinds(parameters: QueryParams, kinds: Kinds) -> tuple[frozenset[str] |
 
     Raises `BadQuery`.
     """
-    texts = [text for text in (part.strip() for part in _single(parameters, "kind").split(",")) if text]
+    texts = [text for text in (part.strip() for part in single(parameters, "kind").split(",")) if text]
     found = [kinds.containing(text) for text in texts]
     unknown = tuple(text for text, names in zip(texts, found, strict=True) if not names)
     return (frozenset().union(*found) if texts else None), unknown
@@ -84,15 +87,8 @@ def _filters_of(parameters: QueryParams, kinds: Kinds) -> tuple[Query, str]:
     Unknown parameters are ignored, as in Kubecost.
     """
     names, unknown = parse_kinds(parameters, kinds)
-    window, limit = _single(parameters, "window"), _single(parameters, "limit")
+    window, limit = single(parameters, "window"), single(parameters, "limit")
     return Query(kinds=names, limit=_limit(limit) if limit else None, unknown=unknown), window
-
-
-def _single(parameters: QueryParams, name: str) -> str:
-    values = parameters.getlist(name)
-    if len(values) > 1:
-        raise BadQuery(f"the parameter {name} is given {len(values)} times; give it once")
-    return values[0] if values else ""
 
 
 def _limit(text: str) -> int:

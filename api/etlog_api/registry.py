@@ -12,7 +12,7 @@ from etlog_api.errors import UnknownLog
 from etlog_api.log.log import Log
 from etlog_api.metrics import Figures, Metrics
 from etlog_api.middleware import may_see
-from etlog_api.query import parse_log
+from etlog_api.query import single
 
 #: Logs that the store is asked about at a time: more would wait for one another and seem to wait for the store.
 AT_ONCE = 16
@@ -47,7 +47,7 @@ class Registry:
 
     def log(self, request: Request) -> Log:
         """The log that `request` names. Raises `UnknownLog`, and `BadQuery` when it names several."""
-        return self.log_named(parse_log(request.query_params), request.scope)
+        return self.log_named(single(request.query_params, "log"), request.scope)
 
     def log_named(self, asked: str, scope: Scope) -> Log:
         """The log `asked`, or the default log if that is empty, for the caller whose request has `scope`.

@@ -32,13 +32,13 @@ class Backoff:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.retries = 0
+        self.since: float | None = None  # when the outage began, by `clock`
         self.error: Exception | None = None  # of the last attempt, None after one that succeeded
         self._logger = logger
         self._failing = failing
         self._recovered = recovered
         self._longest = longest
         self._clock = clock
-        self._since: float | None = None
         self._pause = FIRST_RETRY
         self._traced = False
 
@@ -46,8 +46,8 @@ class Backoff:
         """Note that an attempt failed. Returns the seconds to wait before the next one."""
         self.retries += 1
         self.error = error
-        if self._since is None:
-            self._since = self._clock()
+        if self.since is None:
+            self.since = self._clock()
             self._logger.warning("%s: %s", self._failing, self.reason, extra={"action": "store_away"})
         if not self._traced and not isinstance(error, redis.RedisError | OSError | StoreError):
             self._traced = True
@@ -60,9 +60,9 @@ class Backoff:
         """Note that the store has done all that was asked of it."""
         self.error = None
         self._pause = FIRST_RETRY
-        if self._since is not None:
-            seconds = self._clock() - self._since
-            self._since, self._traced = None, False
+        if self.since is not None:
+            seconds = self._clock() - self.since
+            self.since, self._traced = None, False
             self._logger.warning("%s after %.1f s", self._recovered, seconds, extra={"action": "store_back"})
 
     @property

@@ -237,7 +237,7 @@ def test_a_log_that_begins_again_is_told(
             assert b"no longer holds" in other.resyncs[0][1]
         client.delete(keys.cursor, keys.producers)
         wait_until(lambda: following.ended)
-    assert [reason for _, reason in following.resyncs] == [b"the log went back, or began again"]
+    assert [reason for _, reason in following.resyncs] == [b"the log was reset or restored to an earlier state"]
     assert following.last == b"0-0"
     with tail(api.url, last=following.last) as following, consuming():
         add(client, keys, [saved(1)])

@@ -95,6 +95,11 @@ TRICKS = [
 ]
 
 
+def mounted(inner: Any, prefix: str) -> Any:
+    """Another application, in which `inner` is mounted."""
+    return Starlette(routes=[Mount(prefix, inner)], lifespan=lambda _: inner.router.lifespan_context(inner))
+
+
 @pytest.mark.parametrize("way", ["plain", "behind a proxy that strips a prefix", "mounted under a prefix"])
 def test_no_way_leads_past_the_guard(store_url: str, keys: Keys, fill: Fill, way: str) -> None:
     """Whatever path the router takes for the log is one that is guarded."""
@@ -103,8 +108,7 @@ def test_no_way_leads_past_the_guard(store_url: str, keys: Keys, fill: Fill, way
     prefix, root_path = "", "/prefix" if "proxy" in way else ""
     if "mounted" in way:
         prefix = "/prefix"
-        inner = app
-        app = Starlette(routes=[Mount(prefix, inner)], lifespan=lambda _: inner.router.lifespan_context(inner))
+        app = mounted(app, prefix)
     with serve(app, root_path=root_path) as api:
         seen = {trick: exchange(api, trick.replace("{}", prefix)) for trick in TRICKS}
         assert api.get(f"{prefix}/model/etl/log", headers=bearer(TOKENS[0])).status_code == 200
@@ -191,3 +195,12 @@ def test_what_does_not_exist_is_told_in_the_envelope(api: Api) -> None:
         assert answer.json()["code"] == code
         assert json.loads(answer.content)["message"]
     assert "GET" in api.client.put("/model/etl/log").headers["Allow"]
+
+
+def test_in_another_application_its_errors_are_its_own(store_url: str, keys: Keys) -> None:
+    """Not those of the other one, which knows no envelope."""
+    app = mounted(create_app(Settings(redis_url=store_url, name=keys.name)), "/prefix")
+    with serve(app) as api:
+        for path in ("/prefix/static/none.js", "/prefix/none"):
+            answer = api.get(path)
+            assert (answer.status_code, answer.json()) == (404, {"code": 404, "message": "Not Found"})

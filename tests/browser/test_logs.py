@@ -70,5 +70,5 @@ def test_one_with_a_token_for_one_log_sees_that_one(new_page: NewPage, many: Api
     expect(page.locator("#pick")).to_be_hidden()
 
     page.goto(f"{many.url}/?log=nightly")
-    expect(page.locator("#headline")).to_have_text("This log is not here.")
+    expect(page.locator("#headline")).to_have_text("There is no such log, or the token does not open it.")
     expect(page.locator("#reasons")).to_contain_text("unknown log 'nightly'")

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from support.apis import ApiProcess, api_process
 from support.servers import Server
 
-from browser.conftest import Log, NewPage
+from browser.conftest import Log, NewPage, run
 
 HOUR = timedelta(hours=1)
 
@@ -26,8 +26,8 @@ def test_the_api_goes_and_comes_back(new_page: NewPage, log: Log, page_store: Se
         expect(page.locator("#m-live .value")).to_have_text("live")
         show_count(page, 6)
         api.stop()
-        expect(page.locator("#headline")).to_have_text("The API is away.", timeout=40_000)
-        expect(page.locator("#alarm")).to_have_text("The API is away.")
+        expect(page.locator("#headline")).to_have_text("The API is unreachable.", timeout=40_000)
+        expect(page.locator("#alarm")).to_have_text("The API is unreachable.")
         expect(page.locator("#reasons")).to_contain_text("etlog serve")
         show_count(page, 6)
         log.fill(2, prefix="AssetSet")
@@ -46,14 +46,55 @@ def test_the_store_goes_and_comes_back(page: Page, log: Log) -> None:
     show_count(page, 6)
     log.store.stop()
     try:
-        expect(page.locator("#headline")).to_contain_text("The store is away", timeout=40_000)
-        expect(page.locator("#m-store .value")).to_have_text("away")
+        expect(page.locator("#headline")).to_contain_text("The store is unreachable", timeout=40_000)
+        expect(page.locator("#m-store .value")).to_have_text("unreachable")
         expect(page.locator("#reasons")).to_contain_text("Check the store")
         assert page.locator("#health").get_attribute("data-level") == "bad"
     finally:
         log.store.resume()
     expect(page.locator("#headline")).to_contain_text("Healthy", timeout=40_000)
-    expect(page.locator("#m-store .value")).to_have_text("there")
+    expect(page.locator("#m-store .value")).to_have_text("up")
+
+
+@pytest.mark.parametrize("body", ["{}", "null", '{"data":{}}', "<html>Log in</html>"])
+def test_an_answer_of_another_server_is_named_and_outlived(new_page: NewPage, log: Log, body: str) -> None:
+    """A proxy that wants a login first answers 200, too: to the log, its status, its names and its stream."""
+    log.fill(3)
+    page = new_page("about:blank")
+    page.route("**/model/etl/**", lambda route: route.fulfill(body=body, content_type="application/json"))
+    page.goto(log.api.url)
+    expect(page.locator("#headline")).to_have_text("The API is unreachable.")
+    expect(page.locator("#reasons")).to_contain_text("the server at this address is not the etlog API")
+    expect(page.locator("#m-live .value")).to_have_text(re.compile("reconnecting|polling"))
+    page.unroute("**/model/etl/**")
+    show_count(page, 6)
+    expect(page.locator("#headline")).to_contain_text("Healthy", timeout=40_000)
+    expect(page.locator("#m-live .value")).to_have_text("live", timeout=40_000)
+
+
+@pytest.mark.parametrize("body", ["null", "<html>Bad gateway</html>"])
+def test_an_error_without_a_message_is_told_by_its_code(new_page: NewPage, log: Log, body: str) -> None:
+    """A proxy's own errors have none."""
+    page = new_page("about:blank")
+    page.route("**/model/etl/**", lambda route: route.fulfill(status=502, body=body))
+    page.goto(log.api.url)
+    expect(page.locator("#headline")).to_have_text("The API fails with 502.")
+    expect(page.locator("#reasons")).to_contain_text("the API answered 502")
+
+
+def test_a_bug_of_the_page_does_not_leave_a_read_open(blank: Page) -> None:
+    """It is told as a problem, so that the log is read again, and thrown, so that the console shows it."""
+    expression = """(async () => {
+        const told = [];
+        const dispatch = ({ type, number, problem }) => {
+            if (type === 'logAnswered') throw new Error('a bug');
+            told.push([type, number, problem.status, problem.message]);
+        };
+        const effects = Object.assign(Object.create(m.Effects.prototype), { dispatch });
+        const thrown = await effects.read({ number: 7, path: 'model/etl/log', tag: null }).catch(String);
+        return [thrown, told];
+    })()"""
+    assert run(blank, "effects", f"await {expression}") == ["Error: a bug", [["logFailed", 7, 0, "Error: a bug"]]]
 
 
 def test_where_streams_are_blocked_the_page_polls(new_page: NewPage, log: Log) -> None:

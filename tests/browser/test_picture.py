@@ -35,7 +35,7 @@ def test_a_picture_of_the_sample_is_taken(new_page: NewPage, tmp_path: Path) -> 
                 wait_until(lambda: _counted(log, "AllocationSetSaved") >= MINUTES * 12, 90 * MINUTES, "more sets")
             page = new_page(f"http://127.0.0.1:{port}/", viewport={"width": 1280, "height": 1080})
             expect(page.locator(".grid .failed").first).to_be_visible()
-            expect(page.locator("#m-applied .note")).to_have_text(re.compile(r"^\d+ a minute"))
+            expect(page.locator("#m-applied .note")).to_have_text(re.compile(r"^\d+ per minute"))
             page.screenshot(path=target)
             expect(page.locator("#headline")).to_contain_text("failed")
         finally:

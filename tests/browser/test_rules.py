@@ -174,8 +174,8 @@ STATUS = {"lag": 0, "oldest_unapplied": None, "active_consumer": "c", "stats": {
         ({"status": {**STATUS, "oldest_unapplied": 1.0, "lag": 1, "active_consumer": None}}, "bad", "no consumer"),
         ({"status": {**STATUS, "stats": {"dead": 3}}}, "warn", "3 events were refused"),
         ({"status": {**STATUS, "stats": {"lost": 1}}}, "bad", "1 event of this log was lost"),
-        ({"problem": {"status": 0, "message": "the API does not answer"}}, "bad", "The API is away"),
-        ({"problem": {"status": 503, "message": "gone"}}, "bad", "The store is away"),
+        ({"problem": {"status": 0, "message": "the API does not answer"}}, "bad", "The API is unreachable"),
+        ({"problem": {"status": 503, "message": "gone"}}, "bad", "The store is unreachable"),
     ],
 )
 def test_health_says_what_is_bad_in_words(blank: Page, given: dict[str, Any], level: str, words: str) -> None:

@@ -36,7 +36,7 @@ class Hub:
         self._tailer: Tailer | None = None
         self.leaving = anyio.Event()  # set when the service stops, while clients are still there
 
-    async def listen(self, after: Position | None, kinds: frozenset[str] | None) -> AsyncGenerator[bytes, None]:
+    async def subscribe(self, after: Position | None, kinds: frozenset[str] | None) -> AsyncGenerator[bytes, None]:
         """The events of `kinds` that are applied after the entry `after`, or from now on, as Server-Sent Events.
 
         Raises `StoreUnavailable` or `NewerContract` when it cannot begin. Ends when the client must connect again: it
@@ -58,7 +58,9 @@ class Hub:
                     async for chunk in self._replay(after, joined, kinds):
                         yield chunk
             except StoreError as e:
-                logger.warning("A client of the live log must come back: %s", e, extra={"action": "live_ended"})
+                logger.warning(
+                    "Disconnected a live client, which must reconnect: %s", e, extra={"action": "live_ended"}
+                )
                 return
             while frames := await subscriber.take():
                 yield frames.spell(kinds, joined)

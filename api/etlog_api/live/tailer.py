@@ -89,7 +89,7 @@ class Tailer:
         if cursor == at:
             return
         if cursor < at:
-            await self._start_over(store, "the log went back, or began again")
+            await self._start_over(store, "the log was reset or restored to an earlier state")
             return
         entries = await self._stream.complete_entries(store, at, cursor)
         if entries is None:

@@ -1,7 +1,8 @@
 """One log as a replica serves it: its connection, reader, cache and live hub."""
 
+from collections.abc import Awaitable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from etlog_events.errors import StoreError
 from etlog_events.keys import Keys
@@ -17,6 +18,8 @@ from etlog_api.log.snapshot import read_counters, read_cursor, read_snapshot
 from etlog_api.metrics import Figures
 from etlog_api.query import Query
 from etlog_api.status import Readiness, Status, read_status
+
+T = TypeVar("T")
 
 
 class Log:
@@ -57,10 +60,7 @@ class Log:
 
     async def status_or_none(self) -> Status | None:
         """The present status, or None while the store is away."""
-        try:
-            return await self.status()
-        except StoreError:
-            return None
+        return await _or_none(self.status())
 
     async def figures_or_none(self) -> Figures | None:
         """Status and counters, or None while the store is away."""
@@ -68,21 +68,20 @@ class Log:
         async def read(client: Any) -> Figures:
             return await read_status(client, self._keys), await read_counters(client, self._keys, self._kinds)
 
-        try:
-            return await self._clients.ask(read)
-        except StoreError:
-            return None
+        return await _or_none(self._clients.ask(read))
 
     async def text_or_none(self) -> bytes | None:
         """The answer to a query for everything, or None without one."""
-        try:
-            return self.cache.body(await self.reader.view(), Query()).text
-        except StoreError:
-            return None
+        view = await _or_none(self.reader.view())
+        return self.cache.body(view, Query()).text if view else None
 
     async def evidence_or_none(self) -> Evidence | None:
         """What else a bug report shows, or None while the store is away."""
-        try:
-            return await self._clients.ask(partial(read_evidence, keys=self._keys))
-        except StoreError:
-            return None
+        return await _or_none(self._clients.ask(partial(read_evidence, keys=self._keys)))
+
+
+async def _or_none(answer: Awaitable[T]) -> T | None:
+    try:
+        return await answer
+    except StoreError:
+        return None

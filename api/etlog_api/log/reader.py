@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import redis
+from etlog_events.backoff import Backoff
 from etlog_events.errors import NewerContract, StoreUnavailable
 
 from etlog_api.log.connection import QUESTION_TIMEOUT
@@ -83,7 +84,9 @@ class Reader:
         self._snapshot: Snapshot | None = None
         self._read_at = 0.0
         self._moved_at = float("-inf")
-        self._away_since: float | None = None
+        self._outage = Backoff(
+            logger, failing="The store is away", recovered="The store answers again", clock=time.time
+        )
         self._refused = False
 
     @property
@@ -137,11 +140,7 @@ class Reader:
                 raise
             except (redis.RedisError, OSError) as e:  # a timeout is an OSError
                 return self._away(e)
-        if self._away_since is not None:
-            logger.warning(
-                "The store answers again after %.1f s", time.time() - self._away_since, extra={"action": "store_back"}
-            )
-            self._away_since = None
+        self._outage.succeeded()
         self._refused = False
         self._snapshot, self._read_at = snapshot, time.monotonic()
         return View(snapshot, behind_since=self._link.down_since)
@@ -163,9 +162,7 @@ class Reader:
         return found
 
     def _away(self, error: Exception) -> View | None:
-        if self._away_since is None:
-            self._away_since = time.time()
-            logger.warning("The store is away: %s", str(error) or "no answer in time", extra={"action": "store_away"})
+        self._outage.failed(error if str(error) else TimeoutError("no answer in time"))
         if self._snapshot is None:
             return None
-        return View(self._snapshot, self._away_since, self._link.down_since)
+        return View(self._snapshot, self._outage.since, self._link.down_since)

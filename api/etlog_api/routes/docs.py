@@ -61,7 +61,7 @@ def router(app: FastAPI, *, tokens: bool) -> APIRouter:
         return Body(orjson.dumps(document()), JSON)
 
     @cache
-    def page() -> Body:
+    def html() -> Body:
         return Body(_html(document(), "docs.css", "openapi.json").encode(), "text/html; charset=utf-8")
 
     @routes.api_route("/openapi.json", methods=["GET", "HEAD"])
@@ -70,7 +70,7 @@ def router(app: FastAPI, *, tokens: bool) -> APIRouter:
 
     @routes.api_route("/docs", methods=["GET", "HEAD"])
     async def for_people(request: Request) -> Response:
-        return await page().respond(request.headers.raw)
+        return await html().respond(request.headers.raw)
 
     @routes.api_route("/docs.css", methods=["GET", "HEAD"])
     async def styled(request: Request) -> Response:

@@ -10,9 +10,10 @@ from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
 from etlog_api.live.frames import parse_position
-from etlog_api.openapi import KIND, LAST_EVENT_ID, LOG, LOG_PATH, answers
+from etlog_api.openapi import KIND, LAST_EVENT_ID, LOG, answers
 from etlog_api.query import parse_kinds
 from etlog_api.registry import Registry
+from etlog_api.routes.log import LOG_PATH
 
 logger = logging.getLogger("etlog.api")
 
@@ -59,7 +60,7 @@ def router(registry: Registry) -> APIRouter:
         live = registry.log(request).live
         wanted, _ = parse_kinds(request.query_params, kinds)
         last = request.headers.get("last-event-id")
-        chunks = live.listen(parse_position(last) if last else None, wanted)
+        chunks = live.subscribe(parse_position(last) if last else None, wanted)
         first = await anext(chunks)  # what cannot begin is answered as an error, not as an empty stream
 
         async def from_first() -> AsyncIterator[bytes]:

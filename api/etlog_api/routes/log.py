@@ -4,9 +4,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from etlog_api.openapi import LOG_PATH
 from etlog_api.query import Queries
 from etlog_api.registry import Registry
+
+LOG_PATH = "/model/etl/log"
 
 
 class LogRoute(BaseRoute):

@@ -13,10 +13,10 @@
 import { STAGES, isError } from "./kinds.js";
 
 // Windows after the last one in the log, up to the present, that are expected. A log that rests longer is at rest.
-export const AHEAD = 12;
+const AHEAD = 12;
 
 // Empty windows in a row that are shown one by one; more are shown as one break.
-export const LONGEST_GAP = 24;
+const LONGEST_GAP = 24;
 
 const GRACE = 5000;
 
@@ -37,7 +37,7 @@ export function coverage(categories, now) {
 }
 
 // The windows of a group, in order: those of its events, those between, and those that have begun since.
-export function windowsOf(items, length, now) {
+function windowsOf(items, length, now) {
   const starts = [...new Set(items.map((item) => item.start))].sort((a, b) => a - b);
   const windows = [];
   for (const start of starts) {
@@ -104,7 +104,7 @@ function judge(items, habit) {
   return stages;
 }
 
-const follower = (stage) => STAGES[Math.min(STAGES.indexOf(stage) + 1, STAGES.length - 2)];
+const follower = (stage) => STAGES[Math.min(STAGES.indexOf(stage) + 1, STAGES.indexOf("Reconciled") - 1)];
 
 function cellsOf(stage, windows, seen, now) {
   const found = seen.map((stages) => stages.get(stage) ?? { times: 0 });

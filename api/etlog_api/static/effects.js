@@ -1,6 +1,6 @@
 // What the page does: requests, the live log, timers, the address. What comes of it goes back as a message.
 
-import { Problem, ask, request, token } from "./api.js";
+import { Problem, ask, dataOf, notEtlog, request, token } from "./api.js";
 import { make } from "./dom.js";
 import { Stream } from "./stream.js";
 import { pathOf, toAddress } from "./url.js";
@@ -39,7 +39,7 @@ export class Effects {
       const answer = await ask(path, { tag, signal });
       this.dispatch({ type: "logAnswered", number, answer });
     } catch (error) {
-      if (!signal.aborted) this.dispatch({ type: "logFailed", number, problem: problemIn(error) });
+      if (!signal.aborted) this.fail(error, { type: "logFailed", number });
     }
   }
 
@@ -52,10 +52,10 @@ export class Effects {
     if (this.looking) return;
     this.looking = true;
     try {
-      const { data: status } = await (await request(this.status)).json();
+      const status = await dataOf(this.status, "stats");
       this.dispatch({ type: "statusAnswered", status, at: Date.now() });
     } catch (error) {
-      this.dispatch({ type: "statusFailed", problem: problemIn(error) });
+      this.fail(error, { type: "statusFailed" });
     } finally {
       this.looking = false;
     }
@@ -63,10 +63,9 @@ export class Effects {
 
   async logs() {
     try {
-      const { data: logs } = await (await request("model/etl/logs")).json();
-      this.dispatch({ type: "logsAnswered", logs });
+      this.dispatch({ type: "logsAnswered", logs: await dataOf("model/etl/logs", "logs") });
     } catch (error) {
-      if (error instanceof Problem) this.dispatch({ type: "failed", problem: error });  // else the page is being left
+      this.fail(error, { type: "failed" });
     }
   }
 
@@ -118,18 +117,21 @@ export class Effects {
   async report() {
     try {
       const response = await request(this.bugreport, { signal: AbortSignal.timeout(60000) });
-      const name = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition") ?? "")?.[1] ?? "etlog-bugreport.zip";
+      const name = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition"))?.[1];
+      if (!name) throw notEtlog();
       const address = URL.createObjectURL(await response.blob());
       make("a", { href: address, download: name }).click();
       setTimeout(() => URL.revokeObjectURL(address), 10000);
     } catch (error) {
-      this.dispatch({ type: "failed", problem: problemIn(error) });
+      this.fail(error, { type: "failed" });
     }
   }
-}
 
-// What the API or the network refused; any other error is a bug of the page.
-function problemIn(error) {
-  if (error instanceof Problem) return error;
-  throw error;
+  // Dispatch `message` with the problem. An error that is not a Problem is a bug of the page: it is dispatched as well,
+  // so that the state does not wait for an answer for good, and the console shows it.
+  fail(error, message) {
+    const known = error instanceof Problem;
+    this.dispatch({ ...message, problem: known ? error : new Problem(0, String(error)) });
+    if (!known) throw error;
+  }
 }

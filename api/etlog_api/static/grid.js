@@ -5,7 +5,7 @@ import { tally } from "./coverage.js";
 import { MINUTE, clock, count, duration, lengthName, plural, shortDay, windowName } from "./times.js";
 
 // Columns that are shown of a group; the older ones are in the log.
-export const MOST = 120;
+const MOST = 120;
 
 const SIGNS = { done: "", recovered: "↻", failed: "✕", missing: "?", due: "·", none: "" };
 const WORDS = { done: "done", recovered: "recovered", failed: "failed", missing: "missing", due: "not yet due", none: "not expected" };

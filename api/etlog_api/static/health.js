@@ -13,7 +13,7 @@ export function judge({ problem, warning, status, failed, missing, loose, empty 
   const reasons = [];
   const say = (level, text, next) => reasons.push({ level, text, next });
   if (problem) return verdict([trouble(problem)]);
-  if (warning) say("bad", `The store is away: ${warning}.`, "What you see is the last known log. Check the store and the network to it; the page comes back by itself.");
+  if (warning) say("bad", `The store is unreachable: ${warning}.`, "What you see is the last known log. Check the store and the network to it; the page recovers by itself.");
   if (status) {
     const { lag, oldest_unapplied: oldest, active_consumer: consumer, stats } = status;
     const waiting = lag === null ? "Events wait" : `${plural(lag, "event")} ${lag === 1 ? "waits" : "wait"}`;
@@ -31,11 +31,11 @@ export function judge({ problem, warning, status, failed, missing, loose, empty 
 }
 
 function trouble({ status, message }) {
-  if (status === 401) return { level: "bad", text: "A token is needed.", next: message };
-  if (status === 503) return { level: "bad", text: "The store is away.", next: `${message}. Check the store and the network to it; the page comes back by itself.` };
-  if (status === 404) return { level: "bad", text: "This log is not here.", next: message };
+  if (status === 401) return { level: "bad", text: "A token is required.", next: message };
+  if (status === 503) return { level: "bad", text: "The store is unreachable.", next: `${message}. Check the store and the network to it; the page recovers by itself.` };
+  if (status === 404) return { level: "bad", text: "There is no such log, or the token does not open it.", next: message };
   if (status === 400) return { level: "warn", text: "The log cannot be shown.", next: message };
-  if (status === 0) return { level: "bad", text: "The API is away.", next: `${message}. Is etlog serve running, and does the network reach it? The page comes back by itself.` };
+  if (status === 0) return { level: "bad", text: "The API is unreachable.", next: `${message}. Is etlog serve running, and does the network reach it? The page recovers by itself.` };
   return { level: "bad", text: `The API fails with ${status}.`, next: `${message}. Its own log says more.` };
 }
 
@@ -48,7 +48,7 @@ function verdict(reasons, empty) {
   return { level: reasons[0].level, headline: worst.map(({ text }) => text).join(" "), reasons };
 }
 
-// Events a minute, from looks [{ at, applied }] at the number applied, over the last minute. Null while unknown.
+// Events per minute, from looks [{ at, applied }] at the number applied, over the last minute. Null while unknown.
 export function perMinute(looks) {
   const first = looks[0];
   const last = looks.at(-1);

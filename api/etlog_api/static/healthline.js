@@ -56,7 +56,7 @@ export function showMetrics(status, { errors, rate, connection }) {
   const known = (value, format = count) => (status && value !== null && value !== undefined ? format(value) : "–");
   const stats = status?.stats ?? {};
   const oldest = status?.oldest_unapplied ?? null;
-  metric("applied", known(stats.applied ?? 0), rate === null ? "– a minute" : `${count(rate)} a minute`);
+  metric("applied", known(stats.applied ?? 0), rate === null ? "– per minute" : `${count(rate)} per minute`);
   metric("errors", count(errors), errors ? "✕ in view" : "in view", errors ? "bad" : "ok");
   const late = oldest === null || oldest < SLOW ? "ok" : oldest < STUCK ? "warn" : "bad";
   metric("lag", status ? known(status.lag) : "–", oldest === null ? "nothing waits" : `oldest ${duration(oldest * 1000)}`, late);
@@ -67,6 +67,6 @@ export function showMetrics(status, { errors, rate, connection }) {
   const store = status?.store;
   const [name, version] = store?.valkey_version ? ["Valkey", store.valkey_version] : ["Redis", store?.redis_version ?? ""];
   const facts = store ? `${name} ${version} · ${store.used_memory_human}` : "no answer";
-  metric("store", status ? "there" : "away", facts, status ? "ok" : "bad");
+  metric("store", status ? "up" : "unreachable", facts, status ? "ok" : "bad");
   metric("live", connection.word, connection.note, connection.level);
 }

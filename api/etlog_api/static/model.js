@@ -5,7 +5,7 @@ import { splitKind } from "./kinds.js";
 import { parseTime } from "./times.js";
 
 // An event with what the views need of it, taken apart once.
-export function toItem(category, event) {
+function toItem(category, event) {
   const { ms, ns } = parseTime(event.time);
   const { window, size, error } = event.metadata ?? {};
   const { action } = splitKind(event.kind) ?? { action: event.kind };

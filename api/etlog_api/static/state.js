@@ -75,7 +75,7 @@ const ON = {
   eventsCame: (state, { events }) => [take(state, events)],
   streamResynced: (state) => read(state),
   streamLost: (state, { blocked }) => [patch(state, { connection: { link: blocked ? "blocked" : "lost" } })],
-  streamRefused: (state) => failed(state, { status: 401, message: "the token is not valid any more" }),
+  streamRefused: (state) => failed(state, { status: 401, message: "the token is no longer valid" }),
 
   ticked: (state) => (state.connection.hidden || state.connection.asked ? [state] : [state, { type: "look" }]),
   statusAnswered(state, { status, at }) {

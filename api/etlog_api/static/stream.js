@@ -1,6 +1,6 @@
 // Follows the live log: resumes after breaks, and reports when streams do not get through.
 
-import { request } from "./api.js";
+import { notEtlog, request } from "./api.js";
 import { isAfter } from "./ids.js";
 import { parser } from "./sse.js";
 
@@ -63,6 +63,7 @@ export class Stream {
     try {
       const headers = this.lastId ? { "Last-Event-ID": this.lastId } : {};
       const response = await request(this.path, { headers, signal: own.signal });
+      if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) throw notEtlog();
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       const messages = parser();
       let opened = false;
