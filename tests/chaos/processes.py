@@ -13,7 +13,7 @@ from support.servers import Server, free_port
 CAP = 1_000_000
 
 
-class Part:
+class Process:
     """A process that talks to the store through a proxy. What it says goes into a file."""
 
     def __init__(self, name: str, arguments: list[str], store_port: int, log: str, folder: Path) -> None:
@@ -97,7 +97,7 @@ class Part:
         self.proxy.close()
 
 
-class Parts:
+class Processes:
     """A whole log: one store, and what works with it."""
 
     def __init__(self, folder: Path, log: str) -> None:
@@ -113,14 +113,16 @@ class Parts:
             port = free_port()
             commands[f"replica-{i}"] = ["-m", "etlog", "serve", "--port", str(port)]
             self.addresses[f"replica-{i}"] = f"http://127.0.0.1:{port}"
-        self.by_name = {name: Part(name, command, self.store.port, log, folder) for name, command in commands.items()}
+        self.by_name = {
+            name: Process(name, command, self.store.port, log, folder) for name, command in commands.items()
+        }
 
-    def of(self, kind: str) -> list[Part]:
-        """The parts of a kind: `emitter`, `consumer`, `replica`."""
-        return [part for name, part in self.by_name.items() if name.startswith(kind)]
+    def of(self, kind: str) -> list[Process]:
+        """The processes of a kind: `emitter`, `consumer`, `replica`."""
+        return [process for name, process in self.by_name.items() if name.startswith(kind)]
 
     def close(self) -> None:
         """End everything."""
-        for part in self.by_name.values():
-            part.close()
+        for process in self.by_name.values():
+            process.close()
         self.store.close()
