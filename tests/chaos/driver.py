@@ -169,8 +169,9 @@ def _judge(processes: Processes, client: redis.Redis, keys: Keys, outcome: Outco
 
 
 def _marker(event: bytes) -> str:
-    marker: str = orjson.loads(event)["metadata"]["marker"]
-    return marker
+    """Producer and number of an event."""
+    metadata = orjson.loads(event)["metadata"]
+    return f"{metadata['stage']} {metadata['size']}"
 
 
 def _stream(client: redis.Redis, keys: Keys) -> list[bytes]:

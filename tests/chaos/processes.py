@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from support.emitters import TESTS
 from support.proxy import Proxy
 from support.servers import Server, free_port
 
@@ -21,6 +22,7 @@ class Process:
         self.proxy = Proxy(store_port)
         self._arguments = [argument.replace("URL", self.proxy.url) for argument in arguments]
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("ETLOG_")} | {
+            "PYTHONPATH": str(TESTS),
             "ETLOG_REDIS_URL": self.proxy.url,
             "ETLOG_NAME": log,
             "ETLOG_CAP": str(CAP),
@@ -105,8 +107,7 @@ class Processes:
         # What the store has confirmed it has on disk: else what a killed emitter cannot send again could be lost.
         self.store = Server("--appendonly", "yes", "--appendfsync", "always")
         self.record = folder / "accepted"
-        emitter = str(Path(__file__).parent / "emitter.py")
-        commands = {f"emitter-{i}": [emitter, "URL", log, str(self.record)] for i in range(1, 5)}
+        commands = {f"emitter-{i}": ["-m", "chaos.emitter", "URL", log, str(self.record)] for i in range(1, 5)}
         commands |= {f"consumer-{i}": ["-m", "etlog", "consume"] for i in range(1, 4)}
         self.addresses = {}
         for i in range(1, 3):
