@@ -22,29 +22,29 @@ def rows(scale: Scale) -> Iterator[Row]:
     with running(append_only=False) as store:
         for _ in range(scale.rounds):
             store.empty()
-            _listen(store, row, clients, count)
+            _subscribe(store, row, clients, count)
     row.bound("p99", most=100)
     row.bound("processor of the API", most=1.0)
     yield row
 
 
-def _listen(store: Store, row: Row, clients: int, count: int) -> None:
+def _subscribe(store: Store, row: Row, clients: int, count: int) -> None:
     emitting = {"url": store.url, "log": services.LOG, "folder": store.folder / "spool", "rate": RATE, "count": count}
     with services.consumer(store), services.ours(store) as service:
-        listening = {"port": service.port, "path": "/model/etl/log/stream", "clients": clients}
+        job = {"port": service.port, "path": "/model/etl/log/stream", "clients": clients}
         with (
-            programs.ready("shared/listeners.py", listening) as listeners,
+            programs.ready("shared/subscribers.py", job) as subscribers,
             programs.ready("ours/steady.py", emitting) as emitter,
         ):
-            listeners.go()
+            subscribers.go()
             began, cpu = time.perf_counter(), service.cpu()
             emitter.go()
             emitter.result()
-            apply.wait_applied(store, count, listeners)
+            apply.wait_applied(store, count, subscribers)
             cores = (service.cpu() - cpu) / (time.perf_counter() - began)
             time.sleep(REST)
-            listeners.go()
-            told = listeners.result()
+            subscribers.go()
+            told = subscribers.result()
     if told["least"] != count or told["most"] != count:
         raise WrongResult(f"clients got {told['least']} to {told['most']} events instead of {count}")
     row.add("p50", told["p50"], "ms", ours=True)

@@ -1,6 +1,8 @@
 """The layout: which part may import which, what modules are called, and how long they may be."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,6 +101,17 @@ def test_a_module_is_short(package: str) -> None:
     for path in PACKAGES[package].rglob("*"):
         if path.suffix in {".py", ".lua", ".js"}:
             assert len(path.read_text().splitlines()) <= LONGEST, path
+
+
+def test_the_fixtures_need_only_what_the_hosts_of_stages_have() -> None:
+    """Airflow and Dagster are tested in an environment of their own, with the packages that CONTRIBUTING.md names."""
+    missing = ("fakeredis", "fastapi", "httpx", "uvicorn", "etlog", "etlog_api", "etlog_dev")
+    source = f"import sys; sys.modules.update(dict.fromkeys({missing})); import conftest; from producer import conftest"
+    command = [sys.executable, "-c", source]
+
+    ended = subprocess.run(command, cwd=TESTS, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_tests_share_only_what_is_in_support() -> None:

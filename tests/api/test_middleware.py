@@ -100,13 +100,13 @@ def mounted(inner: Any, prefix: str) -> Any:
     return Starlette(routes=[Mount(prefix, inner)], lifespan=lambda _: inner.router.lifespan_context(inner))
 
 
-@pytest.mark.parametrize("way", ["plain", "behind a proxy that strips a prefix", "mounted under a prefix"])
-def test_no_way_leads_past_the_guard(store_url: str, keys: Keys, fill: Fill, way: str) -> None:
-    """Whatever path the router takes for the log is one that is guarded."""
+@pytest.mark.parametrize("served", ["plain", "behind a proxy that strips a prefix", "mounted under a prefix"])
+def test_no_path_leads_past_the_token(store_url: str, keys: Keys, fill: Fill, served: str) -> None:
+    """Whatever path the router takes for the log requires it."""
     fill([saved()])
     app: Any = create_app(Settings(redis_url=store_url, name=keys.name, api_token=TOKENS))
-    prefix, root_path = "", "/prefix" if "proxy" in way else ""
-    if "mounted" in way:
+    prefix, root_path = "", "/prefix" if "proxy" in served else ""
+    if "mounted" in served:
         prefix = "/prefix"
         app = mounted(app, prefix)
     with serve(app, root_path=root_path) as api:

@@ -12,6 +12,7 @@ from etlog_api.log import reader as reading
 from etlog_api.log.reader import Reader, View
 from etlog_api.log.snapshot import Snapshot
 from etlog_events.errors import StoreUnavailable
+from support.servers import wait_until
 
 
 class Store:
@@ -53,10 +54,8 @@ def run(test: Callable[[Store, Reader], Coroutine[Any, Any, None]]) -> None:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Let all others go on until `condition` holds."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0)
+    """Let the reader go on until `condition` holds."""
+    await asyncio.to_thread(wait_until, condition)
 
 
 def requests(reader: Reader, number: int) -> list["asyncio.Task[View]"]:

@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="etlog-chaos-"))
-    print(f"{arguments.seconds:.0f} s of chaos with the seed {arguments.seed}; the parts' logs are in {folder}")
+    print(f"{arguments.seconds:.0f} s of chaos with the seed {arguments.seed}; what the processes say is in {folder}")
     outcome = run(arguments.seed, arguments.seconds, folder)
     print(f"\n{'fault':24}{'times':>8}")
     for fault, times in sorted(outcome.faults.items()):

@@ -13,7 +13,7 @@ import httpx
 import orjson
 import redis
 from chaos.faults import Fault, schedule
-from chaos.parts import Part, Parts
+from chaos.processes import Process, Processes
 from etlog.verification import verify
 from etlog_events.keys import Keys
 from etlog_events.store import connect
@@ -44,48 +44,48 @@ class Outcome:
 
 
 def run(seed: int, seconds: float, folder: Path) -> Outcome:
-    """Run for `seconds` with the faults that `seed` gives. What the parts say is left in `folder`."""
+    """Run for `seconds` with the faults that `seed` gives. What the processes say is left in `folder`."""
     outcome = Outcome(seed, seconds)
     keys = Keys("chaos")
-    parts = Parts(folder, keys.name)
+    processes = Processes(folder, keys.name)
     try:
-        _suffer(parts, keys, schedule(seed, seconds, [*parts.by_name, "store"]), seconds, outcome)
-        with connect(parts.store.url, part="test") as client:
-            _settle(parts, client, keys, outcome)
-            _judge(parts, client, keys, outcome)
+        _suffer(processes, keys, schedule(seed, seconds, [*processes.by_name, "store"]), seconds, outcome)
+        with connect(processes.store.url, part="test") as client:
+            _settle(processes, client, keys, outcome)
+            _judge(processes, client, keys, outcome)
     finally:
-        parts.close()
+        processes.close()
     return outcome
 
 
-def _suffer(parts: Parts, keys: Keys, faults: list[Fault], seconds: float, outcome: Outcome) -> None:
+def _suffer(processes: Processes, keys: Keys, faults: list[Fault], seconds: float, outcome: Outcome) -> None:
     began = time.monotonic()
     ends: list[tuple[float, int, Fault]] = []
     for place, fault in enumerate([*faults, Fault(seconds, "", "", 0)]):
         while (now := time.monotonic() - began) < fault.at or (ends and ends[0][0] <= now):
             if ends and ends[0][0] <= now:
-                _end(parts, heapq.heappop(ends)[2])
+                _end(processes, heapq.heappop(ends)[2])
             else:
                 time.sleep(max(0.0, min(fault.at - now, 0.05)))
-            outcome.restarts += sum(part.keep() for part in parts.by_name.values())
+            outcome.restarts += sum(process.keep() for process in processes.by_name.values())
         if fault.target:
-            _begin(parts, keys, fault)
+            _begin(processes, keys, fault)
             outcome.faults[f"{fault.target.partition('-')[0]} {fault.what}"] += 1
             heapq.heappush(ends, (fault.at + fault.seconds, place, fault))
     while ends:
-        _end(parts, heapq.heappop(ends)[2])
+        _end(processes, heapq.heappop(ends)[2])
 
 
-def _begin(parts: Parts, keys: Keys, fault: Fault) -> None:
+def _begin(processes: Processes, keys: Keys, fault: Fault) -> None:
     if fault.target != "store":
-        parts.by_name[fault.target].begin(fault.what)
+        processes.by_name[fault.target].begin(fault.what)
     elif fault.what == "kill":
-        parts.store.kill()
+        processes.store.kill()
     elif fault.what == "stop":
-        parts.store.stop()
+        processes.store.stop()
     else:
         try:
-            with connect(parts.store.url, part="chaos") as client:
+            with connect(processes.store.url, part="chaos") as client:
                 if fault.what == "lease":
                     client.delete(keys.lease)
                 else:
@@ -94,34 +94,34 @@ def _begin(parts: Parts, keys: Keys, fault: Fault) -> None:
             pass
 
 
-def _end(parts: Parts, fault: Fault) -> None:
+def _end(processes: Processes, fault: Fault) -> None:
     if fault.target != "store":
-        parts.by_name[fault.target].end(fault.what)
+        processes.by_name[fault.target].end(fault.what)
     elif fault.what == "kill":
-        if parts.store.process.poll() is not None:
-            parts.store.start()
-    elif fault.what == "stop" and parts.store.process.poll() is None:
-        parts.store.resume()
+        if processes.store.process.poll() is not None:
+            processes.store.start()
+    elif fault.what == "stop" and processes.store.process.poll() is None:
+        processes.store.resume()
 
 
-def _settle(parts: Parts, client: redis.Redis, keys: Keys, outcome: Outcome) -> None:
+def _settle(processes: Processes, client: redis.Redis, keys: Keys, outcome: Outcome) -> None:
     """Everything is healed: the emitters deliver what they have and end, and the rest is applied."""
     began = time.monotonic()
-    for emitter in parts.of("emitter"):
+    for emitter in processes.of("emitter"):
         code = emitter.finish(SETTLING)
         if code not in {0, -signal.SIGTERM}:  # one that was started just now did not come to listen
             outcome.broken.append(f"{emitter.name} ended with {code}")
 
     def settled() -> bool:
-        for part in (*parts.of("consumer"), *parts.of("replica")):
-            part.keep()
+        for process in (*processes.of("consumer"), *processes.of("replica")):
+            process.keep()
         return is_applied(client, keys)
 
     wait_until(settled, SETTLING, "everything to be applied")
     outcome.settled_in = time.monotonic() - began
 
 
-def _judge(parts: Parts, client: redis.Redis, keys: Keys, outcome: Outcome) -> None:
+def _judge(processes: Processes, client: redis.Redis, keys: Keys, outcome: Outcome) -> None:
     found = verify(client, keys)
     outcome.broken += found.faults
     if found.total.in_flight or not found.counted:
@@ -134,9 +134,9 @@ def _judge(parts: Parts, client: redis.Redis, keys: Keys, outcome: Outcome) -> N
     if twice:
         outcome.broken.append(f"{len(twice)} events were applied more than once, such as {twice[0]}")
 
-    reported = _reported(parts.of("consumer"))
-    outcome.takeovers = sum(part.output.read_text().count("Active: ") for part in parts.of("consumer"))
-    accepted = _accepted(parts.record)
+    reported = _reported(processes.of("consumer"))
+    outcome.takeovers = sum(process.output.read_text().count("Active: ") for process in processes.of("consumer"))
+    accepted = _accepted(processes.record)
     outcome.accepted = sum(accepted.values())
     missing = [
         (producer, number)
@@ -158,7 +158,7 @@ def _judge(parts: Parts, client: redis.Redis, keys: Keys, outcome: Outcome) -> N
         if ordered[category] != lists[category]:
             outcome.broken.append(f"the list {category} is not in the order of the stream")
 
-    answers = {name: _answer(address) for name, address in parts.addresses.items()}
+    answers = {name: _answer(address) for name, address in processes.addresses.items()}
     for name, answer in answers.items():
         for category in CATEGORIES:
             if answer["data"][category] != [orjson.loads(event) for event in lists[category]]:
@@ -169,8 +169,9 @@ def _judge(parts: Parts, client: redis.Redis, keys: Keys, outcome: Outcome) -> N
 
 
 def _marker(event: bytes) -> str:
-    marker: str = orjson.loads(event)["metadata"]["marker"]
-    return marker
+    """Producer and number of an event."""
+    metadata = orjson.loads(event)["metadata"]
+    return f"{metadata['stage']} {metadata['size']}"
 
 
 def _stream(client: redis.Redis, keys: Keys) -> list[bytes]:
@@ -192,11 +193,11 @@ def _accepted(record: Path) -> dict[str, int]:
     return accepted
 
 
-def _reported(consumers: list[Part]) -> dict[str, list[tuple[int, int]]]:
+def _reported(consumers: list[Process]) -> dict[str, list[tuple[int, int]]]:
     """The losses that the consumers have reported, by producer."""
     reported: dict[str, list[tuple[int, int]]] = {}
-    for part in consumers:
-        for line in re.finditer(r"Lost: events (\d+) to (\d+) of producer (\S+) never", part.output.read_text()):
+    for process in consumers:
+        for line in re.finditer(r"Lost: events (\d+) to (\d+) of producer (\S+) never", process.output.read_text()):
             reported.setdefault(line[3], []).append((int(line[1]), int(line[2])))
     return reported
 

@@ -1,7 +1,7 @@
-"""An emitting process: `python emitter.py URL LOG RECORD`. It emits without end and notes what was accepted.
+"""An emitting process: `python -m chaos.emitter URL LOG RECORD`. It emits without end and notes what was accepted.
 
-The marker of an event is the producer's id and the event's number. A line of the file RECORD, `<producer> <number>`,
-says that all up to that number were accepted, which is: `flush()` returned. SIGTERM ends it, with all delivered.
+The stage of an event is its producer's id. A line of the file RECORD, `<producer> <number>`, says that all up to that
+number were accepted, which is: `flush()` returned. SIGTERM ends it, with all delivered.
 """
 
 import os
@@ -10,6 +10,7 @@ import sys
 from time import sleep
 
 from etlog_producer import Producer
+from support.producers import Numbered
 
 #: Events between two notes, and seconds between: some 150 a second.
 BURST, PAUSE = 15, 0.1
@@ -18,7 +19,6 @@ BURST, PAUSE = 15, 0.1
 PATIENCE = 60.0
 
 KINDS = ("AllocationSetSaved", "AssetSetSaved", "AllocationSetLoaded", "AssetSetAggregated")
-WINDOW = ("2022-06-03T10:00:00Z", "2022-06-03T11:00:00Z")
 
 
 def main() -> None:
@@ -28,16 +28,18 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
     producer = Producer(url, log=log)
     file = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    number = 0
+    numbered = Numbered(producer, producer.id, KINDS)
+
+    def note() -> None:
+        os.write(file, f"{producer.id} {numbered.number}\n".encode())
+
     while not stopping:
-        for _ in range(BURST):
-            number += 1
-            producer.emit(KINDS[number % 4], size=number, window=WINDOW, marker=f"{producer.id} {number}")
+        numbered.emit(BURST)
         if producer.flush(0.05):
-            os.write(file, f"{producer.id} {number}\n".encode())
+            note()
         sleep(PAUSE)
     if producer.flush(PATIENCE):
-        os.write(file, f"{producer.id} {number}\n".encode())
+        note()
     producer.close()
 
 

@@ -22,11 +22,11 @@ def test_nothing_accepted_is_lost_and_nothing_is_counted_twice(tmp_path: Path) -
 
 def test_a_seed_gives_the_same_faults_again() -> None:
     """And sooner or later everything happens to everyone."""
-    parts = ["emitter-1", "consumer-1", "consumer-2", "replica-1", "store"]
+    processes = ["emitter-1", "consumer-1", "consumer-2", "replica-1", "store"]
 
-    faults = schedule(1, 600, parts)
+    faults = schedule(1, 600, processes)
 
-    assert faults == schedule(1, 600, parts)
-    assert faults != schedule(2, 600, parts)
+    assert faults == schedule(1, 600, processes)
+    assert faults != schedule(2, 600, processes)
     happened = {(fault.target.partition("-")[0], fault.what) for fault in faults}
     assert happened == {(kind, what) for kind, possible in POSSIBLE.items() for what in possible}

@@ -25,7 +25,7 @@ from etlog_events.settings import Settings
 from support import commands
 from support.proxy import Proxy
 from support.samples import saved
-from support.servers import PATIENCE, Server, wait_until
+from support.servers import Server, wait_until
 
 pytestmark = pytest.mark.usefixtures("own_log")
 
@@ -234,13 +234,12 @@ def test_a_run_that_was_interrupted_goes_on_without_doubling(
 ) -> None:
     """Twice, by Ctrl-C."""
     file.write_text("".join(map(line, range(60_000))))
-    command = [sys.executable, "-m", "etlog", "emit", "--file", str(file)]
     for resume in ([], ["--resume"]):
         before = int(client.xlen(keys.events))
-        process = subprocess.Popen([*command, *resume], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        wait_until(lambda: int(client.xlen(keys.events)) > before + 9000, what="some events")  # noqa: B023
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 130
+        with commands.running("emit", "--file", str(file), *resume) as command:
+            wait_until(lambda: int(client.xlen(keys.events)) > before + 9000, what="some events")  # noqa: B023
+            command.stop(signal.SIGINT)
+            assert command.wait() == 130
 
     assert run(["emit", "--file", str(file), "--resume"]) == 0
 
@@ -265,11 +264,9 @@ def test_a_file_with_a_skipped_line_that_was_corrected_is_not_resumed(
     """Wherever it stands: every event after it would go out under the number of the one before."""
     lines = [*map(line, range(7_000)), "{}\n", *map(line, range(7_001, 60_000))]
     file.write_text("".join(lines))
-    emit = [sys.executable, "-m", "etlog", "emit", "--file", str(file), "--on-error", "skip"]
-    process = subprocess.Popen(emit, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    wait_until(lambda: int(client.xlen(keys.events)) > 9_000, what="some events")
-    process.kill()
-    process.wait(PATIENCE)
+    with commands.running("emit", "--file", str(file), "--on-error", "skip") as command:
+        wait_until(lambda: int(client.xlen(keys.events)) > 9_000, what="some events")
+        command.stop(signal.SIGKILL)
     lines[7_000] = line(7_000)
     file.write_text("".join(lines))
 

@@ -3,11 +3,9 @@
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,9 +19,10 @@ from etlog_events.event import Event
 from etlog_events.keys import Keys
 from support import commands
 from support.apis import api_process
+from support.commands import Command
 from support.consumers import CaughtUp, Consuming
 from support.samples import DOCUMENTED, saved
-from support.servers import PATIENCE, wait_until
+from support.servers import wait_until
 
 ANSWER = (
     b'{"code":200,"data":{"allocation":['
@@ -261,81 +260,72 @@ def test_a_reader_that_has_seen_enough_sees_no_error(options: list[str], fake: F
     """`etlog log | head -1` ends silently."""
     fake.body = answer(*[event(error=f"no prices {number}") for number in range(5000)])
 
-    command = [sys.executable, "-m", "etlog", "log", "--url", fake.url, *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.read(10)
-        process.stdout.close()
+    with subprocess.Popen(["head", "-c", "10"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as head:
+        ended = commands.run("log", "--url", fake.url, *options, stdout=head.stdin)
 
-        assert process.stderr.read() == b""
+    assert ended.stderr == ""
+
+
+def followed(command: Command) -> list[dict[str, Any]]:
+    """The metadata of the events that `--follow --json` has printed, if it has printed nothing else."""
+    return [json.loads(line)["metadata"] for line in command.printed.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def test_the_log_is_followed_from_its_newest_events_on(
-    api: str, client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: CaughtUp, tmp_path: Path
+    api: str, client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: CaughtUp
 ) -> None:
     """What was applied before is shown first, what comes is shown once, and Ctrl-C ends it without a traceback."""
-    output = tmp_path / "followed"
     with consuming():
         for size in range(15):
             client.xadd(keys.events, {"event": saved(size)})
         caught_up()
-        with output.open("wb") as file:
-            command = [sys.executable, "-m", "etlog", "log", "--follow", "--json", "--url", api]
-            following = subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE)
-        wait_until(lambda: len(output.read_bytes().splitlines()) == 10, what="the newest events")
+        with commands.running("log", "--follow", "--json", "--url", api) as following:
+            wait_until(lambda: len(followed(following)) == 10, what="the newest events")
 
-        for size in range(15, 20):
-            client.xadd(keys.events, {"event": saved(size)})
-        wait_until(lambda: len(output.read_bytes().splitlines()) == 15, what="the events that came")
+            for size in range(15, 20):
+                client.xadd(keys.events, {"event": saved(size)})
+            wait_until(lambda: len(followed(following)) == 15, what="the events that came")
 
-    following.send_signal(signal.SIGINT)
-    _, errors = following.communicate(timeout=PATIENCE)
-    sizes = [json.loads(line)["metadata"]["size"] for line in output.read_bytes().splitlines()]
-    assert sizes == list(range(5, 20))
-    assert errors == b""
+            following.stop(signal.SIGINT)
+
+    assert [metadata["size"] for metadata in followed(following)] == list(range(5, 20))
 
 
 def test_what_comes_while_the_api_is_away_is_shown_after_it(
-    store_url: str, client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: CaughtUp, tmp_path: Path
+    store_url: str, client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: CaughtUp
 ) -> None:
     """Also when nothing that passes the filter had come before: where it stood is known from the connection alone."""
-    output = tmp_path / "followed"
 
     def emit(error: str) -> None:
         client.xadd(keys.events, {"event": Event.new("AssetSetComputeError", error=error).encode()})
         caught_up()
 
-    def shown() -> list[str]:
-        return [json.loads(line)["metadata"]["error"] for line in output.read_bytes().splitlines()]
+    def errors(following: Command) -> list[str]:
+        return [metadata["error"] for metadata in followed(following)]
 
     with consuming(), ExitStack() as stack:
         emit("before")
         api = stack.enter_context(api_process(store_url, name=keys.name))
-        file = stack.enter_context(output.open("wb"))
-        command = [sys.executable, "-m", "etlog", "log", "--follow", "--kind", "Error", "--json", "--url", api.url]
-        following = stack.enter_context(subprocess.Popen(command, stdout=file))
-        stack.callback(following.kill)
-        wait_until(lambda: shown() == ["before"], what="what was there")
+        following = stack.enter_context(
+            commands.running("log", "--follow", "--kind", "Error", "--json", "--url", api.url)
+        )
+        wait_until(lambda: errors(following) == ["before"], what="what was there")
         api.stop()
         emit("meanwhile")
         api.start()
-        wait_until(lambda: len(shown()) == 2, what="what came while the API was away")
+        wait_until(lambda: len(errors(following)) == 2, what="what came while the API was away")
         emit("after")
-        wait_until(lambda: len(shown()) == 3, what="what came after it")
+        wait_until(lambda: len(errors(following)) == 3, what="what came after it")
 
-    assert shown() == ["before", "meanwhile", "after"]
+    assert errors(following) == ["before", "meanwhile", "after"]
 
 
 def test_one_of_several_logs_is_followed_by_its_name(second_of_two: tuple[str, ...]) -> None:
     """Its newest events come first; `--log` names it."""
-    command = [sys.executable, "-m", "etlog", "log", "--follow", "--json", *second_of_two]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as following:
-        assert following.stdout is not None
-        followed = [json.loads(following.stdout.readline()) for _ in range(2)]
-        following.send_signal(signal.SIGINT)
+    with commands.running("log", "--follow", "--json", *second_of_two) as following:
+        wait_until(lambda: len(followed(following)) == 2, what="its events")
 
-    assert [event["metadata"]["size"] for event in followed] == [2, 3]
+    assert [metadata["size"] for metadata in followed(following)] == [2, 3]
 
 
 def test_a_log_that_the_api_does_not_serve_is_one_sentence(second_of_two: tuple[str, ...]) -> None:

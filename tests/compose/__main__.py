@@ -20,6 +20,7 @@ from typing import Any
 
 from compose.deployment import LOG, PATIENCE, ROOT, Deployment
 from compose.load import KINDS, Emitting, asking
+from support.servers import wait_until
 
 #: Prints what an image has of these packages.
 DEV_PACKAGES = (
@@ -27,24 +28,16 @@ DEV_PACKAGES = (
 )
 
 
-class Broken(Exception):
-    """Raised when a promise is broken."""
-
-
 def require(holds: bool, sentence: str) -> None:
-    """Print `sentence`, or raise `Broken` with it."""
-    if not holds:
-        raise Broken(sentence)
+    """Print `sentence`. Raises `AssertionError` with it when it does not hold."""
+    assert holds, sentence
     print(f"  ok   {sentence}", flush=True)
 
 
-def until(condition: Callable[[], Any], sentence: str) -> None:
-    """Wait until `condition` holds, and print `sentence` with how long that took. Raises `Broken`."""
+def require_soon(condition: Callable[[], Any], sentence: str) -> None:
+    """Wait until `condition` holds, and print `sentence` with how long that took. Raises `AssertionError`."""
     began = time.monotonic()
-    while not condition():
-        if time.monotonic() - began > PATIENCE:
-            raise Broken(f"not within {PATIENCE} s: {sentence}")
-        time.sleep(0.2)
+    wait_until(condition, PATIENCE, sentence)
     print(f"  ok   {sentence} ({time.monotonic() - began:.1f} s)", flush=True)
 
 
@@ -62,9 +55,9 @@ def everything_up(here: Deployment) -> None:
     found = here.inside(here.containers("consumer")[0], "python", "-c", DEV_PACKAGES)
     require(found.split() == [], "the production image holds nothing of the part dev/")
     require(here.refuses_strangers(), "the API requires its token")
-    until(lambda: sum(here.counters().values()) >= 10, "ten events of the sample ETL are in the log")
+    require_soon(lambda: sum(here.counters().values()) >= 10, "ten events of the sample ETL are in the log")
     here.compose("stop", "sample")
-    until(lambda: caught_up(here), "the sample ETL is stopped, and all is applied")
+    require_soon(lambda: caught_up(here), "the sample ETL is stopped, and all is applied")
 
 
 def killed_under_load(here: Deployment, events: int, pace: int) -> None:
@@ -74,10 +67,12 @@ def killed_under_load(here: Deployment, events: int, pace: int) -> None:
     with asking(here, clients=4) as answers:
         emitting = Emitting(here, events, pace)
         for number, fault in enumerate((kill_replica, kill_consumer, kill_store), start=1):
-            until(partial(emitting.has_fed, events * number // 5), f"{events * number // 5} events are on their way")
+            require_soon(
+                partial(emitting.has_fed, events * number // 5), f"{events * number // 5} events are on their way"
+            )
             fault(here)
         print(f"       {emitting.finish()}", flush=True)
-        until(lambda: caught_up(here), "all is applied")
+        require_soon(lambda: caught_up(here), "all is applied")
     number = sum(answers.statuses.values())
     print(
         f"       {number} answers, {answers.warned} with a warning, slowest after {answers.slowest:.2f} s", flush=True
@@ -99,7 +94,7 @@ def kill_replica(here: Deployment) -> None:
     """SIGKILL for the first replica; it comes back by itself."""
     replica = here.containers("api")[0]
     here.kill(replica)
-    until(lambda: here.restarts(replica) and here.well("api") == 2, "killed replica 1, it is back and healthy")
+    require_soon(lambda: here.restarts(replica) and here.well("api") == 2, "killed replica 1, it is back and healthy")
 
 
 def kill_consumer(here: Deployment) -> None:
@@ -108,18 +103,20 @@ def kill_consumer(here: Deployment) -> None:
     holder = here.status()["active_consumer"]
     killed = next(container for container in consumers if holder.startswith(container[:12]))
     here.kill(killed)
-    until(
+    require_soon(
         lambda: (here.status() or {}).get("active_consumer") not in {holder, None},
         f"killed consumer {consumers.index(killed) + 1}, which was active; another one is",
     )
-    until(lambda: here.restarts(killed) and here.well("consumer") == 2, "the killed consumer is back and healthy")
+    require_soon(
+        lambda: here.restarts(killed) and here.well("consumer") == 2, "the killed consumer is back and healthy"
+    )
 
 
 def kill_store(here: Deployment) -> None:
     """SIGKILL for Redis; it comes back with what it had, and the emitter sends again what is missing."""
     store = here.containers("redis")[0]
     here.kill(store)
-    until(lambda: here.restarts(store) and here.well("redis") == 1, "killed Redis, it is back and healthy")
+    require_soon(lambda: here.restarts(store) and here.well("redis") == 1, "killed Redis, it is back and healthy")
 
 
 def down_and_up(here: Deployment) -> None:
@@ -132,7 +129,7 @@ def down_and_up(here: Deployment) -> None:
     require(here.log() == log, f"the log is the same, to the byte ({len(log)} bytes)")
     Emitting(here, len(KINDS), pace=100).finish()
     expected = Counter(counters) + Counter(KINDS)
-    until(lambda: here.counters() == expected, "it goes on: four more events are counted")
+    require_soon(lambda: here.counters() == expected, "it goes on: four more events are counted")
 
 
 def scaled(here: Deployment) -> None:
@@ -145,7 +142,7 @@ def scaled(here: Deployment) -> None:
         here.counters()
         return b'etlog_requests_total{route="/model/etl/log",status="200"}' in here.ask(third, "/metrics")
 
-    until(asked, "the load balancer asks the third, too")
+    require_soon(asked, "the load balancer asks the third, too")
 
 
 def watched(here: Deployment) -> None:
@@ -156,16 +153,20 @@ def watched(here: Deployment) -> None:
     def up() -> dict[str, int]:
         return {sample["metric"]["job"]: int(sample["value"][1]) for sample in here.queried("sum by (job) (up)")}
 
-    until(lambda: up() == {"etlog-api": 3, "etlog-consumer": 2}, "Prometheus scrapes three replicas and two consumers")
+    require_soon(
+        lambda: up() == {"etlog-api": 3, "etlog-consumer": 2}, "Prometheus scrapes three replicas and two consumers"
+    )
     panels = json.loads((ROOT / "deploy" / "grafana" / "etlog.json").read_text())["panels"]
     asked = [target["expr"] for panel in panels for target in panel.get("targets", [])]
-    until(lambda: all(map(here.queried, asked)), f"all {len(asked)} questions of the dashboard have an answer")
+    require_soon(lambda: all(map(here.queried, asked)), f"all {len(asked)} questions of the dashboard have an answer")
     require(not here.firing(), "no alert fires")
 
     here.compose("run", "--rm", "--no-deps", "sample", "emit", "AssetSetComputeError", "--error", "no prices")
     here.inside(here.containers("redis")[0], "redis-cli", "XADD", "etlog:{default}:events", "*", "event", "no event")
     expected = {"EtlogComputeErrors", "EtlogDeadLettersRising"}
-    until(lambda: here.firing() == expected, f"an event of an error and one that is none: {sorted(expected)} fire")
+    require_soon(
+        lambda: here.firing() == expected, f"an event of an error and one that is none: {sorted(expected)} fire"
+    )
 
 
 def main() -> int:
@@ -182,7 +183,7 @@ def main() -> int:
         down_and_up(here)
         scaled(here)
         watched(here)
-    except (Broken, RuntimeError) as e:
+    except (AssertionError, RuntimeError) as e:
         print(f"BROKEN {e}\n{here.compose('ps', '--all', check=False)}\n{here.compose('logs', check=False)[-8000:]}")
         return 1
     finally:

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from urllib.error import HTTPError
 
 from compose.deployment import BALANCER, Deployment
+from etlog_events.event import Event
+from support.samples import WINDOW
 
 #: The kinds that the load's events take in turn.
 KINDS = ("AllocationSetSaved", "AllocationSetLoaded", "AssetSetSaved", "AssetSetTotaled")
-
-_TIME = "2022-06-03T11:00:07Z"
-_WINDOW = '{"start":"2022-06-03T10:00:00Z","end":"2022-06-03T11:00:00Z"}'
 
 
 class Emitting:
@@ -49,9 +48,8 @@ class Emitting:
         began = time.monotonic()
         with suppress(BrokenPipeError), self._process.stdin as lines:  # `finish` tells why it ended
             for number in range(self.events):
-                kind = KINDS[number % len(KINDS)]
-                metadata = f'{{"size":{number},"window":{_WINDOW}}}'
-                lines.write(f'{{"kind":"{kind}","metadata":{metadata},"time":"{_TIME}"}}\n')
+                event = Event.new(KINDS[number % len(KINDS)], size=number, window=WINDOW)
+                lines.write(event.encode().decode() + "\n")
                 self._fed += 1
                 if number % 100 == 99:
                     lines.flush()

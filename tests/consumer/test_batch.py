@@ -113,7 +113,7 @@ def test_a_dead_letter_without_an_event_keeps_all_fields() -> None:
 
 @pytest.mark.parametrize("fields", [[b"event", b"x" * 2**20], [b"evnt", b"x" * 2**20], [b"x", b"y"] * 2**16])
 def test_a_dead_letter_keeps_the_start_of_a_long_text(fields: Fields) -> None:
-    """More than an event may have would mend nothing, and would fill the store."""
+    """More than an event may have would repair nothing, and would fill the store."""
     [letter] = batch_of(fields).dead
 
     assert len(letter.raw) == MAX_DEAD_BYTES

@@ -13,7 +13,7 @@ from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS, Kinds
 from etlog_events.store import connect
 from etlog_producer import Producer
-from support.consumers import consumer_thread, running
+from support.consumers import consumer_thread, in_threads
 from support.log import Log
 from support.producers import emit
 from support.samples import DOCUMENTED, WINDOW, saved
@@ -353,7 +353,7 @@ def test_two_active_consumers_apply_each_event_once(log: Log, store_url: str) ->
     with (
         connect(store_url, part="consumer") as one,
         connect(store_url, part="consumer") as other,
-        running(*(Consumer(twins, target, retain=100_000, name="twin") for twins in (one, other))),
+        in_threads(*(Consumer(twins, target, retain=100_000, name="twin") for twins in (one, other))),
     ):
         for first in range(0, 6000, 100):
             log.publish([saved(size) for size in range(first, first + 100)])

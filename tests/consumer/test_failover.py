@@ -1,7 +1,6 @@
 """Failover under load: one consumer is active, another takes over, and every event is counted once."""
 
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,56 +8,26 @@ from contextlib import contextmanager
 import pytest
 import redis
 from etlog.verification import verify
+from etlog_events.event import Event
 from etlog_events.keys import Keys
-from etlog_events.store import connect
-from etlog_producer.publish import Publisher
 from support.consumers import Process, StartConsumer
-from support.samples import saved
+from support.emitters import Emitter
 from support.servers import wait_until
 from support.stream import listed, stats
 
-#: Events in one call of the load, about a hundred calls a second.
-BATCH = [saved(size) for size in range(20)]
-
-
-class Load:
-    """A producer that publishes all the time."""
-
-    def __init__(self, url: str, keys: Keys) -> None:
-        self.published = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(url, keys))
-        self._thread.start()
-
-    def _run(self, url: str, keys: Keys) -> None:
-        with connect(url, part="test") as client:
-            publish = Publisher(client, keys)
-            while not self._stop.wait(0.01):
-                publish("load", self.published + 1, BATCH)
-                self.published += len(BATCH)
-
-    def go_on(self, events: int) -> None:
-        """Wait for so many more."""
-        target = self.published + events
-        wait_until(lambda: self.published >= target, what="the load to go on")
-
-    def end(self) -> None:
-        """Stop it."""
-        self._stop.set()
-        self._thread.join()
-
 
 @contextmanager
-def loaded(url: str, keys: Keys, client: redis.Redis) -> Iterator[Load]:
-    """A load meanwhile; at the end all of it is applied, once, and in order."""
-    load = Load(url, keys)
+def loaded(url: str, keys: Keys, client: redis.Redis) -> Iterator[Emitter]:
+    """A stage emits some 2,000 events a second meanwhile; at the end all of them are applied, once, and in order."""
+    load = Emitter(url, keys.name, "load", pause=0.002)
     try:
         yield load
     finally:
-        load.end()
-    wait_until(lambda: stats(client, keys).get("applied") == load.published, what="all to be applied")
-    assert stats(client, keys) == {"applied": load.published}
-    assert listed(client, keys, "allocation") == (BATCH * 50)[-1000:]
+        emitted = load.end()
+    wait_until(lambda: stats(client, keys).get("applied") == emitted, what="all to be applied")
+    assert stats(client, keys) == {"applied": emitted}
+    sizes = [Event.decode(text).metadata["size"] for text in listed(client, keys, "allocation")]
+    assert sizes == list(range(emitted - 999, emitted + 1))
     assert verify(client, keys).faults == []
 
 

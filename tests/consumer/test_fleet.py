@@ -17,7 +17,7 @@ from etlog_events.keys import CONSUMERS, CONSUMERS_CONTRACT, Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from support.apis import add
-from support.consumers import running
+from support.consumers import in_threads
 from support.samples import saved
 from support.servers import wait_until
 
@@ -46,7 +46,7 @@ def working(url: str, logs: Sequence[str], apply: Apply | None = None) -> Iterat
 
     with connect(url, part="consumer") as client:
         one = Fleet(client, logs, apply or consume, metrics)
-        with running(one):
+        with in_threads(one):
             yield one
 
 

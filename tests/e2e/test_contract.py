@@ -155,7 +155,7 @@ def test_an_older_version_is_respected(
 def test_a_producer_keeps_its_events_until_it_may_publish(
     client: redis.Redis, keys: Keys, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One line says why; `flush` does not wait for what waiting cannot mend; nothing is lost and none is doubled."""
+    """One line says why; `flush` does not wait for what waiting cannot cure; nothing is lost and none is doubled."""
     with caplog.at_level(logging.WARNING, "etlog.producer"), Producer() as producer:
         emit(producer, *range(3))
         with pytest.raises(NewerContract, match=re.escape(sentence(keys, "etlog-producer"))):

@@ -1,6 +1,5 @@
 """A day and more between an event and what comes after it: what was delivered is still known, and counted once."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from etlog_events.sequence import RETIRE_AFTER
 from etlog_producer import Producer
 from etlog_producer.publish import Publisher
 from etlog_producer.spool import recovery
+from support import commands
 from support.consumers import CaughtUp, Consuming
 from support.producers import emit
 from support.samples import WINDOW, saved
@@ -141,10 +141,9 @@ def test_a_file_is_resumed_after_a_day(
     file = tmp_path / "events.ndjson"
     file.write_bytes(b"\n".join(saved(size) for size in range(30_000)))
     command = ["emit", "--file", str(file), "--redis-url", store_url, "--log", keys.name]
-    process = subprocess.Popen([sys.executable, "-m", "etlog", *command], stderr=subprocess.DEVNULL, env=os.environ)
-    wait_until(lambda: int(client.xlen(keys.events)) > 12_000, what="some events")
-    process.kill()
-    process.wait(PATIENCE)
+    with commands.running(*command) as emitting:
+        wait_until(lambda: int(client.xlen(keys.events)) > 12_000, what="some events")
+        emitting.stop(signal.SIGKILL)
     a_day_passes()
 
     assert run([*command, "--resume"]) == 0

@@ -154,7 +154,7 @@ def test_every_setting_is_tried_with_bad_values() -> None:
     ("variable", "value"), [(variable, value) for variable, values in BAD_VALUES.items() for value in values]
 )
 def test_a_bad_value_gives_one_line_that_names_the_variable(variable: str, value: str) -> None:
-    """Who reads it knows what to mend."""
+    """Who reads it knows what to correct."""
     with pytest.raises(SettingsError) as refused:
         Settings.from_environment({variable: value})
 

@@ -18,12 +18,10 @@ from support.proxy import Proxy
 from support.servers import PATIENCE, Server, free_port, replica_of
 
 
-@pytest.fixture(autouse=True)
-def spool_dir(plain_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture
+def spool_dir(tmp_path: Path) -> Path:
     """The folder for spool files of this test alone."""
-    folder = tmp_path / "spool"
-    monkeypatch.setenv("ETLOG_SPOOL_DIR", str(folder))
-    return folder
+    return tmp_path / "spool"
 
 
 @pytest.fixture

@@ -23,10 +23,9 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def run(*arguments: str, timeout: float = PATIENCE, **options: Any) -> "subprocess.CompletedProcess[str]":
-    """Run `etlog` to its end."""
-    return subprocess.run(
-        _line(arguments), capture_output=True, text=True, timeout=timeout, check=False, env=_environment(), **options
-    )
+    """Run `etlog` to its end. What it prints is kept, except for the outputs that `options` send elsewhere."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.run(_line(arguments), text=True, timeout=timeout, check=False, env=_environment(), **options)
 
 
 class Command:

@@ -41,7 +41,7 @@ class Runs(Protocol):
 
 
 @contextmanager
-def running(*consumers: Runs) -> Iterator[None]:
+def in_threads(*consumers: Runs) -> Iterator[None]:
     """Run consumers, each in a thread, while the block lasts."""
     stop = threading.Event()
     threads = [threading.Thread(target=each.run, args=(stop,)) for each in consumers]
@@ -69,7 +69,7 @@ def consumer_thread(
     """Run a consumer on the log of `keys` in a thread while the block lasts; `options` are those of `Consumer`."""
     with connect(url, part="consumer", answer_timeout=answer_timeout) as client:
         consumer = Consumer(client, Target(keys, kinds, cap), retain=retain, **options)
-        with running(consumer):
+        with in_threads(consumer):
             yield consumer
 
 

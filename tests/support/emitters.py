@@ -1,6 +1,7 @@
 """Stages as processes, which emit until they are told to end."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -10,7 +11,8 @@ from typing import Any
 
 from support.servers import PATIENCE, wait_until
 
-_SCRIPT = Path(__file__).with_name("run_emitter.py")
+#: The folder of all tests, in which the processes of a test find `support`.
+TESTS = Path(__file__).parents[1]
 
 
 class Emitter:
@@ -45,7 +47,8 @@ class Emitter:
             "options": options,
         }
         self._process = subprocess.Popen(
-            [sys.executable, str(_SCRIPT), url, log, name, json.dumps(work)],
+            [sys.executable, "-m", "support.run_emitter", url, log, name, json.dumps(work)],
+            env=os.environ | {"PYTHONPATH": str(TESTS)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -5,13 +5,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-import fakeredis
 from support.stream import Client
 
 
 @contextmanager
 def fake_store() -> Iterator[Client]:
     """A client of an empty store in memory. It knows no scripts: what rests on one is tested on a real server."""
+    import fakeredis  # noqa: PLC0415 - an environment without it can run every test that needs no such store
+
     with fakeredis.FakeRedis(server=fakeredis.FakeServer()) as client:
         yield client
 

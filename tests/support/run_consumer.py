@@ -1,4 +1,8 @@
-"""A consumer as a process, to be stopped by SIGTERM or killed: `python run_consumer.py URL LOG`."""
+"""A consumer as a process, to be stopped by SIGTERM or killed: `python run_consumer.py URL LOG`.
+
+Unlike `etlog consume` it takes a name: a test then knows which of two holds the lease, and one that was killed comes
+back under its old name without waiting for its own lease.
+"""
 
 import argparse
 import os
@@ -13,12 +17,12 @@ from etlog_events.store import connect
 
 def main() -> None:
     """Consume until SIGTERM."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser()
     parser.add_argument("url")
     parser.add_argument("log")
     parser.add_argument("--cap", type=int, default=1000)
     parser.add_argument("--retain", type=int, default=100_000)
-    parser.add_argument("--name", help="one that comes back under its old name need not wait for its own lease")
+    parser.add_argument("--name")
     arguments = parser.parse_args()
 
     target = Target(Keys(arguments.log), KUBECOST_KINDS, arguments.cap)

@@ -1,7 +1,7 @@
-"""A stage as a process: `run_emitter.py URL LOG NAME WORK`. It emits until its standard input ends, then closes.
+"""A stage as a process: `python -m support.run_emitter URL LOG NAME WORK`. It emits until its standard input ends, then
+closes.
 
-The size of an event is its number, from 1 on. WORK is JSON, made by `emitters.Emitter`. The books are printed over and
-over, a line of JSON each.
+WORK is JSON, made by `emitters.Emitter`. The books are printed over and over, a line of JSON each.
 """
 
 import json
@@ -11,10 +11,8 @@ from dataclasses import asdict
 from importlib import import_module
 from time import monotonic
 
-from etlog_events.kinds import KUBECOST_KINDS
 from etlog_producer import Producer
-
-WINDOW = ("2022-06-03T10:00:00Z", "2022-06-03T11:00:00Z")
+from support.producers import Numbered
 
 #: Events between two looks at standard input.
 BURST = 5
@@ -29,18 +27,14 @@ def main() -> None:
         getattr(import_module(module), constant)  # a constant that is gone must not go unnoticed
         setattr(import_module(module), constant, value)
     producer = Producer(url, log=log, **given["options"])
-    kinds = [KUBECOST_KINDS.by_name[kind] for kind in given["kinds"]]
-    number, printed = 0, 0.0
+    numbered = Numbered(producer, name, given["kinds"])
+    printed = 0.0
 
     def print_books() -> None:
-        print(json.dumps({"accepted": number, **asdict(producer.stats())}), flush=True)  # noqa: T201
+        print(json.dumps({"accepted": numbered.number, **asdict(producer.stats())}), flush=True)  # noqa: T201
 
-    while number != given["events"] and not select.select([sys.stdin], [], [], given["pause"])[0]:
-        for _ in range(BURST):
-            kind = kinds[number % len(kinds)]
-            number += 1
-            error = "e" if kind.action.is_error else None
-            producer.emit(kind.name, size=number, window=WINDOW, error=error, stage=name)
+    while numbered.number != given["events"] and not select.select([sys.stdin], [], [], given["pause"])[0]:
+        numbered.emit(BURST)
         if monotonic() - printed > 0.05:
             printed = monotonic()
             print_books()

@@ -20,7 +20,7 @@ from support.consumers import catch_up
 from support.samples import WINDOW, saved
 from support.servers import free_port, wait_until
 from support.stream import Client, stats
-from topology.parts import AFTER, SOON, Parts, numbers_of, times_until
+from topology.processes import AFTER, SOON, Processes, numbers_of, times_until
 
 pytestmark = pytest.mark.timed
 
@@ -35,10 +35,10 @@ def cluster() -> Iterator[Clustered]:
 
 
 @pytest.fixture(scope="module")
-def parts(cluster: Clustered) -> Iterator[Parts]:
-    """All parts at work."""
-    with closing(Parts(cluster.url, KEYS.name)) as parts:
-        yield parts
+def processes(cluster: Clustered) -> Iterator[Processes]:
+    """All processes at work."""
+    with closing(Processes(cluster.url, KEYS.name)) as processes:
+        yield processes
 
 
 @pytest.fixture
@@ -65,21 +65,21 @@ def etlog(
 
 
 def test_a_slot_that_moves_under_load_loses_and_doubles_nothing(
-    cluster: Clustered, parts: Parts, client: Client
+    cluster: Clustered, processes: Processes, client: Client
 ) -> None:
     """There and back; while its keys are in two places all wait, and then go on within seconds."""
     home = cluster.holder()
-    stage = parts.stage("moving")
-    parts.wait(stage)
+    stage = processes.stage("moving")
+    processes.wait(stage)
 
     for target, at_once in ((cluster.others()[0], False), (home, True)):
         if not (at_once and cluster.move_at_once(target)):
-            cluster.move(target, lambda: _let_it_emit(stage, parts))
+            cluster.move(target, lambda: _let_it_emit(stage, processes))
         goal = stage.emitted + AFTER
         times = times_until(
             producer=lambda: stage.acknowledged >= goal,  # noqa: B023
-            api=lambda: parts.answered("moving") >= goal,  # noqa: B023
-            live=lambda: parts.followed("moving") >= goal,  # noqa: B023
+            api=lambda: processes.answered("moving") >= goal,  # noqa: B023
+            live=lambda: processes.followed("moving") >= goal,  # noqa: B023
         )
         assert max(times.values()) <= SOON, times
 
@@ -90,14 +90,14 @@ def test_a_slot_that_moves_under_load_loses_and_doubles_nothing(
     assert cluster.holder() is home
 
 
-def _let_it_emit(stage: Any, parts: Parts) -> None:
+def _let_it_emit(stage: Any, processes: Processes) -> None:
     goal = stage.emitted + 10
     wait_until(lambda: stage.emitted >= goal, what="the stage to emit")
-    parts.answered("moving")
+    processes.answered("moving")
 
 
 def test_every_command_reaches_the_log(
-    cluster: Clustered, parts: Parts, client: Client, etlog: Callable[..., str]
+    cluster: Clustered, processes: Processes, client: Client, etlog: Callable[..., str]
 ) -> None:
     """Those that write, and those that look after it; and what waits in the spool for the cluster is sent there."""
     applied = stats(client, KEYS).get("applied", 0)
@@ -113,10 +113,10 @@ def test_every_command_reaches_the_log(
     wait_until(lambda: stats(client, KEYS)["applied"] == applied + 3, what="all to be applied")
 
     assert json.loads(etlog("verify", "--json"))["holds"]
-    parts.api.wait()
-    status = httpx.get(f"{parts.api.url}/model/etl/status").json()["data"]
+    processes.api.wait()
+    status = httpx.get(f"{processes.api.url}/model/etl/status").json()["data"]
     assert status["stats"]["applied"] == applied + 3
-    assert httpx.get(f"{parts.api.url}/model/etl/bugreport").status_code == 200
+    assert httpx.get(f"{processes.api.url}/model/etl/bugreport").status_code == 200
 
 
 def test_the_api_reads_from_a_replica_of_the_node(cluster: Clustered, client: Client) -> None:
@@ -131,17 +131,19 @@ def test_the_api_reads_from_a_replica_of_the_node(cluster: Clustered, client: Cl
         assert _apis(cluster.replica.client) == 1
 
 
-def test_a_replica_takes_the_place_of_a_node_that_is_lost(cluster: Clustered, parts: Parts, client: Client) -> None:
-    """The last test of this cluster: all parts go on there, and nothing is missing."""
-    stage = parts.stage("surviving")
-    parts.wait(stage)
+def test_a_replica_takes_the_place_of_a_node_that_is_lost(
+    cluster: Clustered, processes: Processes, client: Client
+) -> None:
+    """The last test of this cluster: all processes go on there, and nothing is missing."""
+    stage = processes.stage("surviving")
+    processes.wait(stage)
     cluster.lose(cluster.holder())
     goal = stage.emitted + AFTER
     times = times_until(
         failover=lambda: cluster.holds(cluster.replica),
         producer=lambda: stage.acknowledged >= goal,
-        api=lambda: parts.answered("surviving") >= goal,
-        live=lambda: parts.followed("surviving") >= goal,
+        api=lambda: processes.answered("surviving") >= goal,
+        live=lambda: processes.followed("surviving") >= goal,
     )
     emitted = stage.end()
 

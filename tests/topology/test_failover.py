@@ -11,7 +11,7 @@ from etlog_events.store import connect
 from support.consumers import catch_up
 from support.replicated import Replicated
 from support.stream import stats
-from topology.parts import AFTER, SOON, Parts, numbers_of, times_until
+from topology.processes import AFTER, SOON, Processes, numbers_of, times_until
 
 pytestmark = pytest.mark.timed
 
@@ -24,7 +24,7 @@ KEEP_NOTHING = {"etlog_producer.unacked.KEEP_SECONDS": 0}
 @dataclass(frozen=True)
 class Outcome:
     """What came of it: by stage, how many events it emitted or was acknowledged, and the numbers in the log; the
-    seconds until each part was at work again; the stats of the log, and its faults."""
+    seconds until each process was at work again; the stats of the log, and its faults."""
 
     emitted: dict[str, int]
     acknowledged: int
@@ -38,14 +38,14 @@ class Outcome:
 def outcome() -> Iterator[Outcome]:
     """Two stages wait for a replica's acknowledgement, two do not. Of the first, one dies with the primary; of the
     others, one keeps nothing that it could send again."""
-    with closing(Replicated(2)) as store, closing(Parts(store.url, KEYS.name)) as parts:
-        staying, dying = parts.stage("staying", acks="replica"), parts.stage("dying", acks="replica")
+    with closing(Replicated(2)) as store, closing(Processes(store.url, KEYS.name)) as processes:
+        staying, dying = processes.stage("staying", acks="replica"), processes.stage("dying", acks="replica")
         keeping, forgetting = (
-            parts.stage("keeping"),
-            parts.stage("forgetting", constants=KEEP_NOTHING),
+            processes.stage("keeping"),
+            processes.stage("forgetting", constants=KEEP_NOTHING),
         )
         stages = staying, keeping, forgetting
-        parts.wait(*stages, dying)
+        processes.wait(*stages, dying)
         store.settle()
 
         store.cut_replication()
@@ -57,8 +57,8 @@ def outcome() -> Iterator[Outcome]:
         times = times_until(
             failover=store.promoted,
             producer=lambda: keeping.acknowledged >= goal,
-            api=lambda: parts.answered("keeping") >= goal,
-            live=lambda: parts.followed("keeping") >= goal,
+            api=lambda: processes.answered("keeping") >= goal,
+            live=lambda: processes.followed("keeping") >= goal,
         )
         store.primary.resume()
         emitted = {stage.name: stage.end() for stage in stages}

@@ -1,4 +1,4 @@
-"""All parts of a log at work on a store, as processes: stages that emit, a consumer, the API, and who follows it."""
+"""The processes that work on a log: stages that emit, a consumer, the API, and who follows it."""
 
 import json
 import time
@@ -17,11 +17,11 @@ from support.stream import Client, entries
 #: Events that a stage must have emitted since a fault, before what comes counts as done after it.
 AFTER = 50
 
-#: Seconds that any part may take to be at work again, once the store is.
+#: Seconds that any process may take to be at work again, once the store is.
 SOON = 5.0
 
 
-class Parts:
+class Processes:
     """A consumer and a replica of the API on the log `log` at `url`, and whatever is started with them."""
 
     def __init__(self, url: str, log: str, **settings: str) -> None:
@@ -38,7 +38,7 @@ class Parts:
         return self._stages[-1]
 
     def wait(self, *stages: Emitter) -> None:
-        """Wait until all parts are at work on what `stages` emit."""
+        """Wait until all processes are at work on what `stages` emit."""
         self.api.wait()
         for stage in stages:
             wait_until(lambda: stage.acknowledged >= AFTER, what=f"{stage.name} to begin")  # noqa: B023
@@ -94,7 +94,7 @@ def times_until(**conditions: Callable[[], Any]) -> dict[str, float]:
         return len(times) == len(conditions)
 
     try:
-        wait_until(all_true, what="all parts")
+        wait_until(all_true, what="all processes")
     except AssertionError as e:
         raise AssertionError(f"only these went on: {times}") from e
     return times

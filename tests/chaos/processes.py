@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from support.emitters import TESTS
 from support.proxy import Proxy
 from support.servers import Server, free_port
 
@@ -13,7 +14,7 @@ from support.servers import Server, free_port
 CAP = 1_000_000
 
 
-class Part:
+class Process:
     """A process that talks to the store through a proxy. What it says goes into a file."""
 
     def __init__(self, name: str, arguments: list[str], store_port: int, log: str, folder: Path) -> None:
@@ -21,6 +22,7 @@ class Part:
         self.proxy = Proxy(store_port)
         self._arguments = [argument.replace("URL", self.proxy.url) for argument in arguments]
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("ETLOG_")} | {
+            "PYTHONPATH": str(TESTS),
             "ETLOG_REDIS_URL": self.proxy.url,
             "ETLOG_NAME": log,
             "ETLOG_CAP": str(CAP),
@@ -97,7 +99,7 @@ class Part:
         self.proxy.close()
 
 
-class Parts:
+class Processes:
     """A whole log: one store, and what works with it."""
 
     def __init__(self, folder: Path, log: str) -> None:
@@ -105,22 +107,23 @@ class Parts:
         # What the store has confirmed it has on disk: else what a killed emitter cannot send again could be lost.
         self.store = Server("--appendonly", "yes", "--appendfsync", "always")
         self.record = folder / "accepted"
-        emitter = str(Path(__file__).parent / "emitter.py")
-        commands = {f"emitter-{i}": [emitter, "URL", log, str(self.record)] for i in range(1, 5)}
+        commands = {f"emitter-{i}": ["-m", "chaos.emitter", "URL", log, str(self.record)] for i in range(1, 5)}
         commands |= {f"consumer-{i}": ["-m", "etlog", "consume"] for i in range(1, 4)}
         self.addresses = {}
         for i in range(1, 3):
             port = free_port()
             commands[f"replica-{i}"] = ["-m", "etlog", "serve", "--port", str(port)]
             self.addresses[f"replica-{i}"] = f"http://127.0.0.1:{port}"
-        self.by_name = {name: Part(name, command, self.store.port, log, folder) for name, command in commands.items()}
+        self.by_name = {
+            name: Process(name, command, self.store.port, log, folder) for name, command in commands.items()
+        }
 
-    def of(self, kind: str) -> list[Part]:
-        """The parts of a kind: `emitter`, `consumer`, `replica`."""
-        return [part for name, part in self.by_name.items() if name.startswith(kind)]
+    def of(self, kind: str) -> list[Process]:
+        """The processes of a kind: `emitter`, `consumer`, `replica`."""
+        return [process for name, process in self.by_name.items() if name.startswith(kind)]
 
     def close(self) -> None:
         """End everything."""
-        for part in self.by_name.values():
-            part.close()
+        for process in self.by_name.values():
+            process.close()
         self.store.close()

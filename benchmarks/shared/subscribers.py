@@ -8,14 +8,14 @@ import orjson
 from shared import turn
 
 job = turn.arguments()
-REQUEST = f"GET {job['path']} HTTP/1.1\r\nHost: listeners\r\nAccept: text/event-stream\r\n\r\n".encode()
+REQUEST = f"GET {job['path']} HTTP/1.1\r\nHost: subscribers\r\nAccept: text/event-stream\r\n\r\n".encode()
 
 
 #: What a client reads at a time, into one place for all: a buffer for each read would be a mapping of memory each.
 ROOM = memoryview(bytearray(256 * 1024))
 
 
-class Listener(asyncio.BufferedProtocol):
+class Subscriber(asyncio.BufferedProtocol):
     """Keeps the pieces with their times; nothing is read out of them while it is measured."""
 
     def __init__(self) -> None:
@@ -41,10 +41,10 @@ def nanoseconds(text: str) -> int:
     return int(datetime.fromisoformat(whole + "+00:00").timestamp()) * 10**9 + int(fraction.ljust(9, "0"))
 
 
-def delays(listener: Listener, born: dict[bytes, tuple[int, int]]) -> tuple[int, list[int]]:
+def delays(subscriber: Subscriber, born: dict[bytes, tuple[int, int]]) -> tuple[int, list[int]]:
     """How many events came, in order and none twice, and the nanoseconds that each took."""
     expected, found, rest = 0, [], b""
-    for when, piece in listener.pieces:
+    for when, piece in subscriber.pieces:
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
             if line.startswith(b"data: "):
@@ -62,17 +62,17 @@ def delays(listener: Listener, born: dict[bytes, tuple[int, int]]) -> tuple[int,
 async def main() -> None:
     """Connect all, listen until the time is over, then look at what came."""
     loop = asyncio.get_running_loop()
-    listeners = []
+    subscribers = []
     for _ in range(job["clients"]):
-        _, listener = await loop.create_connection(Listener, "127.0.0.1", job["port"])
-        listeners.append(listener)
-    await asyncio.gather(*(listener.connected for listener in listeners))
+        _, subscriber = await loop.create_connection(Subscriber, "127.0.0.1", job["port"])
+        subscribers.append(subscriber)
+    await asyncio.gather(*(subscriber.connected for subscriber in subscribers))
     began = await loop.run_in_executor(None, turn.wait_for_go)
     await loop.run_in_executor(None, input)  # until all was emitted, and a moment longer
     born: dict[bytes, tuple[int, int]] = {}
     counts, all_delays = set(), []
-    for listener in listeners:
-        count, found = delays(listener, born)
+    for subscriber in subscribers:
+        count, found = delays(subscriber, born)
         counts.add(count)
         all_delays += found
     all_delays.sort()
