@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from etlog.errors import FAILED, CommandFailed
 
-SCRIPT = Script.load("etlog:requeue.lua")
+SCRIPT = Script.load("etlog_events:contract.lua", "etlog:requeue.lua")
 
 
 @dataclass(frozen=True, slots=True)

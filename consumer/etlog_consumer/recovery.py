@@ -15,8 +15,8 @@ from etlog_consumer.batch import Gap, report_losses
 
 logger = logging.getLogger("etlog.consumer")
 
-REPAIR = Script.load("etlog_consumer:head.lua", "etlog_consumer:repair.lua")
-PRUNE = Script.load("etlog_consumer:head.lua", "etlog_consumer:prune_producers.lua")
+REPAIR = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer:repair.lua")
+PRUNE = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer:prune_producers.lua")
 
 #: Seconds between two looks at the log, the longest that a loss at the end of the stream stays unnoticed.
 EVERY = 10.0

@@ -231,3 +231,25 @@ def test_a_producer_that_is_not_idle_keeps_its_record(log: Log) -> None:
     assert look(log.client, log.keys).repairs == []
 
     assert log.client.hgetall(log.keys.producers) == before
+
+
+@pytest.mark.parametrize("broken", ["producers", "stats", "retired"])
+def test_a_key_of_another_type_leaves_every_account_open(log: Log, broken: str) -> None:
+    """A loss is counted as a whole, in the record and in the sums, or not at all; so it is counted later."""
+    log.publish(EVENTS[:3])
+    log.client.xtrim(log.keys.events, maxlen=0)
+    log.client.hset(log.keys.producers, mapping={"idle:applied": 1, "idle:published": 1, "idle:seen": 1})
+    kept = f"{log.keys.contract}:kept"
+    log.client.hset(getattr(log.keys, broken), "present", 1)
+    log.client.rename(getattr(log.keys, broken), kept)
+    log.client.set(getattr(log.keys, broken), "not a hash")
+    before = log.client.dump(log.keys.producers)
+
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        look(log.client, log.keys)
+    assert log.client.dump(log.keys.producers) == before
+
+    log.client.rename(kept, getattr(log.keys, broken))
+    [gap] = look(log.client, log.keys).gaps
+    assert len(gap) == 3
+    assert log.stats()["lost"] == 3

@@ -64,7 +64,7 @@ def test_its_name_is_the_one_that_the_store_gives_it(client: redis.Redis) -> Non
 
 def test_a_script_is_made_of_files() -> None:
     """The first line is that of the first file, where the store looks for flags."""
-    script = Script.load("etlog_consumer:head.lua", "etlog_consumer:lease.lua")
+    script = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer:lease.lua")
 
     assert script.text.startswith("#!lua ")
     assert script.text.endswith(Script.load("etlog_consumer:lease.lua").text)

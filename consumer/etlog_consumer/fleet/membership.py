@@ -9,7 +9,7 @@ from etlog_events.scripts import Script
 
 from etlog_consumer.lease import DURATION
 
-SCRIPT = Script.load("etlog_consumer:head.lua", "etlog_consumer.fleet:membership.lua")
+SCRIPT = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer.fleet:membership.lua")
 
 
 class Membership:
