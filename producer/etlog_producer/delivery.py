@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic, time
 
 from etlog_events.errors import StoreError
-from etlog_events.process import new_id
+from etlog_events.ids import new_id
 from etlog_events.sequence import RENEWED_AFTER
 
 from etlog_producer.inbox import Inbox, WhenFull

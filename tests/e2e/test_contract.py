@@ -13,6 +13,7 @@ import redis
 from etlog import dead_letters
 from etlog.__main__ import run
 from etlog.commands import spool
+from etlog.verification import verify
 from etlog_api import create_app
 from etlog_consumer import Consumer, Target
 from etlog_consumer.recovery import Progress, Recovery
@@ -46,7 +47,7 @@ READING = {"consumer/etlog_consumer/trim_points.lua"}
 
 def sentence(keys: Keys, part: str) -> str:
     """What a part says of a log that follows a newer contract."""
-    return f"log {keys.name} follows contract {NEWER}, and this {part} knows none above {VERSION}; upgrade it"
+    return f"log {keys.name} follows contract {NEWER}, but this {part} supports at most {VERSION}; upgrade it"
 
 
 @pytest.fixture(autouse=True)
@@ -265,6 +266,28 @@ def test_a_consumer_that_takes_over_changes_nothing(store_url: str, client: redi
 
     assert client.xinfo_groups(keys.events) == []
     assert not client.exists(keys.lease, keys.cursor)
+
+
+def test_a_consumer_that_stops_says_what_kept_it_from_its_end(
+    store_url: str, client: redis.Redis, keys: Keys, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The contract was raised a moment ago; the lease lapses."""
+    stop = threading.Event()
+    with connect(store_url, part="consumer") as mine:
+        consumer = Consumer(mine, Target(keys, KUBECOST_KINDS, 1000), retain=1000)
+        assert consumer._lease.hold()
+        client.set(keys.contract, NEWER)
+        stop.set()
+        consumer.run(stop)
+
+    assert caplog.messages == [f"Stopped: {sentence(keys, 'etlog-consumer')}"]
+
+
+@pytest.mark.usefixtures("newer")
+def test_verification_reads_the_contract_with_the_log(client: redis.Redis, keys: Keys) -> None:
+    """It may have been raised since the command connected."""
+    with pytest.raises(NewerContract, match=re.escape(sentence(keys, "etlog"))):
+        verify(client, keys)
 
 
 @pytest.mark.usefixtures("newer")
