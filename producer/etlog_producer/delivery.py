@@ -1,4 +1,4 @@
-"""What one producer still has to deliver, and its accounts: every accepted event is somewhere, and counted once."""
+"""The way of one producer's events through memory, spool and store, and its accounts: each is counted once."""
 
 import logging
 from collections.abc import Sequence
