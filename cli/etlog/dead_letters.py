@@ -10,11 +10,10 @@ from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
 from etlog_events.scripts import Script
 from etlog_events.validation import validator
-from redis.exceptions import ResponseError
 
 from etlog.errors import FAILED, CommandFailed
 
-SCRIPT = Script.load("etlog:requeue.lua")
+SCRIPT = Script.load("etlog_events:contract.lua", "etlog:requeue.lua")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class Choice:
 
 
 #: Letters read or moved in one call; each holds at most 64 KiB.
-PAGE = 100
+AT_ONCE = 100
 
 
 def letters(client: Any, keys: Keys, choice: Choice) -> Iterator[Letter]:
@@ -74,12 +73,12 @@ def letters(client: Any, keys: Keys, choice: Choice) -> Iterator[Letter]:
     start = b"-"
     # Letters that arrive meanwhile are left out: one that is requeued unrepaired comes back.
     newest = client.xrevrange(keys.dead, count=1)
-    while newest and (page := client.xrange(keys.dead, start, newest[0][0], count=PAGE)):
-        for entry_id, fields in page:
+    while newest and (chunk := client.xrange(keys.dead, start, newest[0][0], count=AT_ONCE)):
+        for entry_id, fields in chunk:
             letter = _letter(entry_id, fields)
             if choice.reason is None or choice.reason in letter.reason:
                 yield letter
-        start = b"(" + page[-1][0]
+        start = b"(" + chunk[-1][0]
 
 
 def _letter(letter_id: bytes, fields: dict[bytes, bytes]) -> Letter:
@@ -127,15 +126,13 @@ def _move(client: Any, keys: Keys, moves: Iterator[tuple[str, str, bytes]]) -> i
     arguments: list[str | bytes] = []
 
     def send() -> int:
-        try:
+        with contract.translated(f"log {keys.name}", "etlog"):
             answers = SCRIPT.run(client, (keys.contract, keys.dead, keys.events), arguments) if arguments else []
-        except ResponseError as e:
-            raise contract.refusal(e, keys.name, "etlog") or e from e
         arguments.clear()
         return sum(answer is not None for answer in answers)
 
     for move in moves:
         arguments += move
-        if len(arguments) >= 3 * PAGE:
+        if len(arguments) >= 3 * AT_ONCE:
             count += send()
     return count + send()

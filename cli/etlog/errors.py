@@ -35,5 +35,5 @@ def explain(error: Exception) -> tuple[str, int]:
             return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", FAILED
         case ModuleNotFoundError(name=str(module)) if module.partition(".")[0] == "etlog_dev":
             install = "pip install 'etlog[dev]', or pip install ./dev in a checkout"
-            return f"this command needs the package etlog-dev, which is not installed: {install}", MISUSED
+            return f"this command requires the package etlog-dev, which is not installed: {install}", MISUSED
     raise error

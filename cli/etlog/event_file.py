@@ -54,7 +54,7 @@ def emit_file(path: str, settings: Settings, *, on_error: OnError = "stop", resu
     """
     with _open(path) as lines, _progress() as progress:
         if resume and (path == "-" or not lines.seekable()):
-            raise CommandFailed("--resume needs a file: standard input and pipes cannot be read again")
+            raise CommandFailed("--resume requires a file: standard input and pipes cannot be read again")
         with connected(settings, "emit"):
             pass  # a store that cannot be used is an error now; a producer would keep trying
         bookmark = Bookmark(path, settings, lines) if path != "-" and lines.seekable() else None

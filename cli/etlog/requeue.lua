@@ -11,18 +11,10 @@
 --
 -- Returns the ids in `events`, "" for a letter that was dropped, false for one that is not there any more.
 -- An entry that is put back has no number: that of the letter is accounted for already. A store that is full refuses
--- the call, unlike the consumer's, so this script does not begin with their head.
--- An error that begins with CONTRACT and the log's version says that this script does not know it; nothing was changed.
+-- the call, unlike the consumer's, so this script begins with `contract.lua`, but not with their head.
 
-local CONTRACT = 1
-
-local contract, dead, events = KEYS[1], KEYS[2], KEYS[3]
+local dead, events = KEYS[2], KEYS[3]
 local answers = {}
-
-local version = redis.call('GET', contract)
-if version and not (version:match('^%d+$') and tonumber(version) <= CONTRACT) then
-  return redis.error_reply('CONTRACT ' .. version .. ' is what the log follows, this script knows none above ' .. CONTRACT)
-end
 
 for i = 1, #ARGV, 3 do
   local id, mode, event = ARGV[i], ARGV[i + 1], ARGV[i + 2]

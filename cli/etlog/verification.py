@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from etlog_events import contract
 from etlog_events.keys import Keys
 from etlog_events.sequence import number_of
 
@@ -69,7 +70,7 @@ READINGS = 5
 
 
 def verify(client: Any, keys: Keys) -> Verification:
-    """Read the log and check it. Raises the driver's errors."""
+    """Read the log and check it. Raises the driver's errors and `NewerContract`."""
     for _ in range(READINGS):
         found, stable = _reading(client, keys)
         if stable or not found.faults:
@@ -80,13 +81,15 @@ def verify(client: Any, keys: Keys) -> Verification:
 def _reading(client: Any, keys: Keys) -> tuple[Verification, bool]:
     """One verification, and whether the log stood still meanwhile."""
     with client.pipeline(transaction=True) as pipe:
+        pipe.get(keys.contract)
         pipe.get(keys.cursor)
         pipe.hgetall(keys.producers)
         pipe.hvals(keys.retired)
         pipe.hgetall(keys.stats)
         pipe.hgetall(keys.counters)
         pipe.xrevrange(keys.events, count=1)
-        cursor, fields, retired, stats, counters, newest = pipe.execute()
+        version, cursor, fields, retired, stats, counters, newest = pipe.execute()
+    contract.check(version, keys.name, "etlog")
     cursor = cursor or b"0-0"
     faults = [
         f"{name.decode(errors='backslashreplace')} holds no number in {key}"
@@ -125,7 +128,7 @@ def _reading(client: Any, keys: Keys) -> tuple[Verification, bool]:
 MOST_COUNTED = 100_000
 
 #: Entries read at once.
-PAGE = 1000
+CHUNK = 1000
 
 
 def _in_flight(
@@ -138,10 +141,10 @@ def _in_flight(
     unnumbered = seen = 0
     after = cursor
     while seen < MOST_COUNTED:
-        page = client.xrange(keys.events, b"(" + after, last, count=PAGE)
-        if not page:
+        chunk = client.xrange(keys.events, b"(" + after, last, count=CHUNK)
+        if not chunk:
             return found, unnumbered, True
-        for after, entry in page:  # noqa: B007 - the last one is where the next page begins
+        for after, entry in chunk:  # noqa: B007 - the last one is where the next chunk begins
             producer, seq = entry.get(b"producer", b""), entry.get(b"seq", b"")
             number = number_of(seq)
             if producer in records and number:
@@ -150,7 +153,7 @@ def _in_flight(
                     found[producer] = found.get(producer, 0) + 1
             else:
                 unnumbered += 1
-        seen += len(page)
+        seen += len(chunk)
     return found, unnumbered, False
 
 

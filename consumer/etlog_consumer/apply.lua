@@ -13,7 +13,7 @@
 --   retired    hash    producer -> "number dead lost seen": the record of one that was idle for long; it comes back
 --   log        list    a category's newest events, oldest first
 --
--- Arguments: from, to, group, entries_read, cap, dead_cap, trim, then four lists and one a log, each led by its length:
+-- Arguments: from, to, group, entries_read, cap, dead_cap, trim, then four lists and one per log, each led by its length:
 --   from          the cursor that the batch was read from ("0-0": nothing applied yet)
 --   to            id of the batch's last entry
 --   entries_read  entries of the stream up to `to`, "" where that is unknown
@@ -22,7 +22,7 @@
 --   stat, number          to add to the stats
 --   producer, before, after, dead, lost   last number of each producer, that the batch was worked out from and now
 --   id, producer, seq, raw, reason   of each refused entry
---   event                 of each log, to append; at most 4000 a log and batch (a limit of Lua's stack)
+--   event                 of each log, to append; at most 4000 per log and batch (a limit of Lua's stack)
 --
 -- Returns {"applied", entries_read, entries_added, finding ...}: the entries of the stream up to `to` and all ever
 -- added, "" where unknown, and "stream-gone" or "group-gone" where it was removed. Or {"moved", cursor} when another
@@ -67,13 +67,6 @@ end
 local function number_of(text)
   local found = number((text or ''):match('^%d+$'))
   return found < 2 ^ 53 and found or 0
-end
-
-local function require_type(key, expected)
-  local found = redis.call('TYPE', key).ok
-  if found ~= expected and found ~= 'none' then
-    return redis.error_reply('WRONGTYPE ' .. key .. ' should be a ' .. expected .. ', it is a ' .. found)
-  end
 end
 
 -- Read.

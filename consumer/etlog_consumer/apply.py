@@ -9,7 +9,7 @@ from etlog_events.scripts import Command, Script
 
 from etlog_consumer.batch import Batch
 
-SCRIPT = Script.load("etlog_consumer:head.lua", "etlog_consumer:apply.lua")
+SCRIPT = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer:apply.lua")
 
 #: Dead letters that are kept; with 64 KiB each at the most.
 DEAD_CAP = 10_000

@@ -113,7 +113,7 @@ def collect(  # noqa: PLR0912, PLR0915 - one loop without calls: every event of 
     ids, logs, counters, accounts = batch.ids, batch.logs, batch.counters, batch.accounts
     raw: bytes | None
     for entry_id, fields in entries:
-        # What the publishing script writes is recognized at a glance, everything else is looked at in detail.
+        # What the publishing script writes is recognized by its fields, everything else is looked at in detail.
         if len(fields) == 6 and fields[0] == b"event" and fields[2] == b"producer" and fields[4] == b"seq":
             raw, producer, seq = fields[1], fields[3], fields[5]
         else:

@@ -8,7 +8,8 @@ from typing import Any
 
 from etlog_events import contract, scripts
 from etlog_events.backoff import Backoff
-from etlog_events.process import new_id
+from etlog_events.errors import NewerContract
+from etlog_events.ids import new_id
 from etlog_events.scripts import Command
 from etlog_events.store import BLOCK_MS
 
@@ -44,6 +45,7 @@ class Consumer:
         self.name = name or new_id()
         self._client = client
         self._target = target
+        self._subject = f"log {target.keys.name}"
         self._metrics = metrics or LogMetrics(Metrics(), target.keys.name)
         self._lease = Lease(client, target.keys, self.name)
         self._retention = Retention(retain)
@@ -64,12 +66,12 @@ class Consumer:
         self._metrics.progressed()
         while not stop.is_set():
             try:
-                complete = self._turn(stop)
+                with contract.translated(self._subject, "etlog-consumer"):
+                    complete = self._turn(stop)
+            except NewerContract:
+                self._metrics.ended()
+                raise
             except Exception as e:  # a bug in etlog, too, must not end the log
-                newer = contract.refusal(e, self._target.keys.name, "etlog-consumer")
-                if newer is not None:
-                    self._metrics.ended()
-                    raise newer from e
                 self._metrics.store_errors.inc()
                 self._forget()
                 stop.wait(away.failed(e))
@@ -169,8 +171,8 @@ class Consumer:
     def _look(self) -> None:
         """Look after the log, between two batches."""
         before = self._progress.cursor
-        found = self._recovery.look(self._progress, self._retention.trim())
-        self._metrics.lost.inc(sum(len(gap) for gap in found.gaps))
+        gaps = self._recovery.look(self._progress, self._retention.trim())
+        self._metrics.lost.inc(sum(len(gap) for gap in gaps))
         if self._progress.cursor != before:
             self._moved(self._progress.cursor)
 
@@ -204,13 +206,19 @@ class Consumer:
     def _end(self) -> None:
         """Apply the batch in hand, and let the next consumer in. What was read behind it is read again by that one."""
         try:
-            batch = self._batch
-            if batch is not None:
-                began = perf_counter()
-                [(outcome, *answer)] = scripts.run(self._client, self._apply(batch))
-                if outcome == b"applied":
-                    self._applied(batch, answer, perf_counter() - began)
-            self._lease.release()
+            with contract.translated(self._subject, "etlog-consumer"):
+                self._finish()
+        except NewerContract as e:
+            logger.warning("Stopped: %s", e, extra={"action": "stopped_by_contract"})
         except Exception as e:
-            logger.warning("Stopped without the store: %s", e, extra={"action": "stopped_without_store"})
+            logger.warning("Stopped while the store was unreachable: %s", e, extra={"action": "stopped_without_store"})
         self._metrics.ended()
+
+    def _finish(self) -> None:
+        batch = self._batch
+        if batch is not None:
+            began = perf_counter()
+            [(outcome, *answer)] = scripts.run(self._client, self._apply(batch))
+            if outcome == b"applied":
+                self._applied(batch, answer, perf_counter() - began)
+        self._lease.release()

@@ -1,26 +1,8 @@
 #!lua flags=allow-oom
--- In front of each of the consumer's scripts that write: they are loaded as one text, this one first.
+-- In front of each of the consumer's scripts that write, which begin with this file, `contract.lua` and their own.
 --
---   KEYS[1]  string  version of the contract that the other keys follow
---
--- An error that begins with CONTRACT and that version says that the script does not know it; nothing was changed.
--- A store that is full does not refuse these scripts (allow-oom): only what is applied can leave the stream and make
--- room, and applying needs all of them.
-
-local CONTRACT = 1
-
-local contract = KEYS[1]
-local version = redis.call('GET', contract)
-if version and not (version:match('^%d+$') and tonumber(version) <= CONTRACT) then
-  return redis.error_reply('CONTRACT ' .. version .. ' is what the log follows, this script knows none above ' .. CONTRACT)
-end
-
--- Note the version, in the step of the first write.
-local function note_version()
-  if not version then
-    redis.call('SET', contract, CONTRACT)
-  end
-end
+-- A store that is full does not refuse them (allow-oom): only what is applied can leave the stream and make room, and
+-- applying needs all of them.
 
 -- An answer that lists name, value, name, value ... as a table.
 local function named(list)
@@ -36,9 +18,17 @@ local function number(text)
   return tonumber(text or 0) or 0
 end
 
--- A number as the store shall hold it: all of its digits.
+-- A number as the store must hold it: all of its digits.
 local function digits(value)
   return string.format('%.0f', value)
+end
+
+-- The error of a key that holds another type, nothing where it is right or absent.
+local function require_type(key, expected)
+  local found = redis.call('TYPE', key).ok
+  if found ~= expected and found ~= 'none' then
+    return redis.error_reply('WRONGTYPE ' .. key .. ' should be a ' .. expected .. ', it is a ' .. found)
+  end
 end
 
 -- The record of a producer in the hash `retired`, "number dead lost seen", as these four; nothing where it is none.

@@ -5,7 +5,7 @@
 --   contract      string  version of the contract that the log follows
 --   lease         string  name of the active consumer, with a time to live
 --   name                  who asks
---   milliseconds          how long the lease shall last; 0 releases it
+--   milliseconds          how long the lease is to last; 0 releases it
 --
 -- Returns the holder after the call, false where there is none. A lease that would last longer than that, or for ever,
 -- is cut to it: the store's clock was set back, or the key was set by hand.

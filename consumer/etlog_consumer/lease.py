@@ -7,7 +7,7 @@ from typing import Any
 from etlog_events.keys import Keys
 from etlog_events.scripts import Script
 
-SCRIPT = Script.load("etlog_consumer:head.lua", "etlog_consumer:lease.lua")
+SCRIPT = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer:lease.lua")
 
 #: Seconds. Longer than a pause of a busy machine, shorter than anyone waits for a failover.
 DURATION = 4.0

@@ -19,6 +19,7 @@
 -- The lists are empty when the cursor is elsewhere. Publishing appends an event and notes its number in one step: so if
 -- the stream holds nothing after the cursor, all numbers that were published and not applied belong to entries that
 -- others deleted.
+-- All that can fail is checked before the first write: what a script has written before an error stays written.
 
 local events, cursor, producers, stats, retired = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local from, idle, remembered, trim, scan = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
@@ -26,6 +27,11 @@ local AT_ONCE = 100
 
 if (redis.call('GET', cursor) or '0-0') ~= from then
   return {{}, {}, scan}
+end
+local wrong = require_type(events, 'stream') or require_type(producers, 'hash') or require_type(stats, 'hash')
+  or require_type(retired, 'hash')
+if wrong then
+  return wrong
 end
 local at_end = #redis.call('XRANGE', events, '(' .. from, '+', 'COUNT', 1) == 0
 local now = tonumber(redis.call('TIME')[1]) * 1000
@@ -71,18 +77,18 @@ for producer, record in pairs(records) do
   end
 end
 
-local page = redis.call('HSCAN', retired, scan, 'COUNT', AT_ONCE)
-for i = 1, #page[2], 2 do
-  local published, dead, vanished, seen = retired_numbers(page[2][i + 1])
+local old = redis.call('HSCAN', retired, scan, 'COUNT', AT_ONCE)
+for i = 1, #old[2], 2 do
+  local published, dead, vanished, seen = retired_numbers(old[2][i + 1])
   if published and now - tonumber(seen) > remembered then
     add('pruned', tonumber(published))
     add('pruned_dead', tonumber(dead))
     add('pruned_lost', tonumber(vanished))
-    redis.call('HDEL', retired, page[2][i])
+    redis.call('HDEL', retired, old[2][i])
   end
 end
 
 if trim ~= '' then
   redis.call('XTRIM', events, 'MINID', trim)
 end
-return {lost, gone, page[1]}
+return {lost, gone, old[1]}

@@ -15,8 +15,8 @@ from etlog_consumer.batch import Gap, report_losses
 
 logger = logging.getLogger("etlog.consumer")
 
-REPAIR = Script.load("etlog_consumer:head.lua", "etlog_consumer:repair.lua")
-PRUNE = Script.load("etlog_consumer:head.lua", "etlog_consumer:prune_producers.lua")
+REPAIR = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer:repair.lua")
+PRUNE = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer:prune_producers.lua")
 
 #: Seconds between two looks at the log, the longest that a loss at the end of the stream stays unnoticed.
 EVERY = 10.0
@@ -26,7 +26,8 @@ START = b"0-0"
 
 _REPAIRS = {
     "cursor-gone": "The cursor was gone; it is taken from the group that mirrors it, %s",
-    "cursor-ahead": "The cursor was ahead of the stream, as after a restored backup; going on from %s, by numbers",
+    "cursor-ahead": "The cursor was ahead of the stream, as after a restored backup; continuing from %s; "
+    "numbered entries are recognized as duplicates",
     "stream-gone": "The stream was deleted; a new one goes on from %s",
     "group-gone": "The group that mirrors the cursor was destroyed; it is made again at %s",
     "log-gone": "The log was emptied, as by FLUSHALL; starting again from what is there, at %s",
@@ -46,15 +47,6 @@ class Progress:
     numbers: dict[bytes, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What a look has brought to light: the repairs, by the names that `repair.lua` gives them and `log-gone`, and
-    the losses at the stream's end."""
-
-    repairs: Sequence[str]
-    gaps: Sequence[Gap]
-
-
 class Recovery:
     """Looks after one log, every `EVERY` seconds."""
 
@@ -71,21 +63,20 @@ class Recovery:
         """Whether it is time for the next look."""
         return self._clock() >= self._due
 
-    def load(self, progress: Progress) -> Sequence[str]:
-        """Repair the log, and read into `progress` where it stands. Returns the repairs. The next look is due at once.
+    def load(self, progress: Progress) -> None:
+        """Repair the log, and read into `progress` where it stands. The next look is due at once.
 
         This is not one transaction, because a full store refuses those: if a batch is applied between the two reads,
         the next one will be refused, and the consumer starts over.
         """
         repaired, producers = scripts.run(self._client, self._repair, ("HGETALL", self._keys.producers))
-        repairs = self._repaired(progress, repaired)
+        self._repaired(progress, repaired)
         progress.entries_read = int(repaired[1]) if repaired[1] else None
         progress.numbers = numbers_of(dict(zip(producers[::2], producers[1::2], strict=True)))
         self._due = 0.0
-        return repairs
 
-    def look(self, progress: Progress, trim: bytes | None = None) -> Findings:
-        """Look after the log, and note in `progress` what changed; entries before `trim` may go.
+    def look(self, progress: Progress, trim: bytes | None = None) -> Sequence[Gap]:
+        """Look after the log, and note in `progress` what changed; entries before `trim` may go. Returns the losses.
 
         Where the cursor is another one afterwards, the log is not where the consumer left it.
         """
@@ -102,18 +93,18 @@ class Recovery:
         for producer in retired:
             progress.numbers.pop(producer, None)
         report_losses(gaps)
+        self._repaired(progress, repaired)
         self._due = self._clock() + EVERY
-        return Findings(self._repaired(progress, repaired), gaps)
+        return gaps
 
-    def _repaired(self, progress: Progress, answer: Sequence[bytes]) -> Sequence[str]:
-        """Take the cursor from what `repair.lua` answered. Returns what was repaired, after reporting it."""
+    def _repaired(self, progress: Progress, answer: Sequence[bytes]) -> None:
+        """Take the cursor from what `repair.lua` answered, and report what was repaired."""
         cursor, _, *findings = answer
         repairs = [finding.decode() for finding in findings]
         if not repairs and cursor == START != progress.cursor:
             repairs = ["log-gone"]
         report_repairs(repairs, cursor)
         progress.cursor = cursor
-        return repairs
 
 
 def report_repairs(repairs: Sequence[str], cursor: bytes) -> None:

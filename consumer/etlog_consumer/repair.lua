@@ -14,6 +14,7 @@
 --                 the end, too. What is applied a second time has a number, and is recognized as a duplicate by it
 --   stream-gone   made anew; its next id follows the cursor, whatever the clock says
 --   group-gone    made anew
+-- All that can fail is read before the first write: what a script has written before an error stays written.
 
 local events, cursor, group = KEYS[2], KEYS[3], ARGV[1]
 local findings = {}
@@ -37,6 +38,7 @@ end
 local at = redis.call('GET', cursor)
 local exists = redis.call('EXISTS', events) == 1
 local seen = exists and mirror()
+local stream = exists and named(redis.call('XINFO', 'STREAM', events))
 
 if not at and seen and seen['last-delivered-id'] ~= '0-0' then
   at = seen['last-delivered-id']
@@ -51,7 +53,6 @@ if not exists then
     findings[#findings + 1] = 'stream-gone'
   end
 else
-  local stream = named(redis.call('XINFO', 'STREAM', events))
   if at and after(at, stream['last-generated-id']) then
     if stream['length'] == 0 then
       redis.call('XSETID', events, at)

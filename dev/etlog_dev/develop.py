@@ -104,7 +104,7 @@ def _port(what: str, wanted: int, host: str, console: Console) -> int:
     reason = why_taken(host, wanted)
     port = next((port for port in range(wanted, min(wanted + 100, 65536)) if why_taken(host, port) is None), None)
     if port is None:
-        raise CommandFailed(f"the {what} finds no free port from {wanted} to {wanted + 99} ({reason})")
+        raise CommandFailed(f"no free port for the {what} between {wanted} and {wanted + 99} ({reason})")
     if port != wanted:
         console.print(f"  Port {wanted} is taken ({reason}), so the {what} uses {port}.")
     return port

@@ -24,7 +24,7 @@ class Summary:
     def __str__(self) -> str:
         lag = "?" if self.lag is None else f"{self.lag:,}"
         return (
-            f"applied {self.applied:,} ({self.per_minute:,} in a minute) · waiting {lag} · "
+            f"applied {self.applied:,} ({self.per_minute:,} in the last minute) · waiting {lag} · "
             f"errors {self.errors:,} · dead {self.dead:,} · lost {self.lost:,}"
         )
 

@@ -18,8 +18,8 @@ class Backoff:
     """What one thread or task knows of its failed attempts; others may read it.
 
     `logger` gets `failing` when an outage begins, with the error, and `recovered` when it has ended, with its seconds.
-    No pause is longer than `longest` seconds. An error that a store does not cause is logged once an outage with its
-    trace: it is a bug in etlog.
+    No pause is longer than `longest` seconds. An error that a store does not cause is logged with its trace, once per
+    outage: it is a bug in etlog.
     """
 
     def __init__(

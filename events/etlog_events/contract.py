@@ -2,9 +2,14 @@
 
 The first publish, or the first batch applied, notes the version in the same step. A part never touches a log that
 follows a newer one than it knows: every script that writes checks it, and what only reads reads the version along.
+The same holds for the set of consumer processes, whose version the first of them notes.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis.exceptions import ResponseError
 
 from etlog_events.errors import NewerContract
 
@@ -21,14 +26,20 @@ def check(held: bytes | None, log: str, part: str) -> None:
     `part` is a package to upgrade, such as `etlog-api`.
     """
     if held is not None and not (held.isdigit() and int(held) <= VERSION):
-        raise _newer(held.decode(errors="backslashreplace"), log, part)
+        raise _newer(held.decode(errors="backslashreplace"), f"log {log}", part)
 
 
-def refusal(error: Exception, log: str, part: str) -> NewerContract | None:
-    """What `error` means, if it is the answer of a script that does not know the log's version."""
-    found = _REFUSAL.match(str(error))
-    return _newer(found[1], log, part) if found else None
+@contextmanager
+def translated(subject: str, part: str) -> Iterator[None]:
+    """Turn the refusal of a script inside into `NewerContract`; `subject` is what it works on: `log nightly`."""
+    try:
+        yield
+    except ResponseError as e:
+        found = _REFUSAL.match(str(e))
+        if found is None:
+            raise
+        raise _newer(found[1], subject, part) from e
 
 
-def _newer(held: str, log: str, part: str) -> NewerContract:
-    return NewerContract(f"log {log} follows contract {held}, and this {part} knows none above {VERSION}; upgrade it")
+def _newer(held: str, subject: str, part: str) -> NewerContract:
+    return NewerContract(f"{subject} follows contract {held}, but this {part} supports at most {VERSION}; upgrade it")

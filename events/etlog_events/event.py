@@ -141,14 +141,14 @@ def _values(
         fields["window"] = _window_argument(window)
     if error is not None:
         if not isinstance(error, str):
-            raise InvalidEvent(f"error must be a text, not {_shown(error)}")
+            raise InvalidEvent(f"error must be a string, not {_shown(error)}")
         fields["error"] = error
     for needed in known.action.needs:
         if needed not in fields:
             raise InvalidEvent(f"{kind} needs {needed}")
     if metadata:
         for name in _OWN_ARGUMENTS & metadata.keys():
-            raise InvalidEvent(f"metadata must not hold {name}, there is an argument for it")
+            raise InvalidEvent(f"metadata must not contain {name!r}; pass it as an argument")
         fields.update(metadata)
     return kind, fields, timestamps.now() if time is None else _time_argument(time)
 

@@ -33,7 +33,7 @@ class Keys:
 
     @property
     def events(self) -> str:
-        """Stream: one entry an event, with the fields `event`, `producer`, `seq`."""
+        """Stream: one entry per event, with the fields `event`, `producer`, `seq`."""
         return self._key("events")
 
     @property

@@ -60,7 +60,7 @@ class Kinds:
         object.__setattr__(self, "by_name", MappingProxyType(by_name))
 
     def containing(self, text: str) -> frozenset[str]:
-        """The names of all kinds that contain `text`: `AssetSet` gives seven, `Saved` one a category."""
+        """The names of all kinds that contain `text`: `AssetSet` gives seven, `Saved` one per category."""
         return frozenset(name for name in self.by_name if text in name)
 
     def unknown(self, name: object) -> str:

@@ -4,7 +4,7 @@ A store that was restarted, failed over or flushed does not know a script. It is
 that it refused are sent again, with the plain commands behind the first of them: those ran too early. So beside calls
 of scripts, only commands that may run twice belong in a round trip: those that read, and WAIT.
 
-    APPLY = Script.load("etlog_consumer:head.lua", "etlog_consumer:apply.lua")
+    APPLY = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer:apply.lua")
     APPLY.run(client, keys, args)                                  blocking
     await APPLY.run_async(client, keys, args)                      asyncio
     run(client, APPLY.call(keys, args), ("GET", key))              in a pipeline, blocking or `run_async`
@@ -62,8 +62,9 @@ def run(client: Any, *commands: Command) -> list[Any]:
 
     Raises the driver's errors, the first error among the answers.
     """
-    with exchange(client, commands) as answers:
-        return without_errors(answers())
+    with exchange(client, commands) as take_answers:
+        answers = take_answers()
+    return without_errors(answers)
 
 
 async def run_async(client: Any, *commands: Command) -> list[Any]:
@@ -98,11 +99,12 @@ async def run_async(client: Any, *commands: Command) -> list[Any]:
 def exchange(client: Any, commands: Sequence[Command]) -> Iterator[Callable[[], list[Any]]]:
     """Send `commands` together, and give the function that waits for their answers, to be called once.
 
-    An error that is an answer stands in its place among them. Whatever is raised inside ends the connection, because
-    an answer may still be under way on it.
+    An error that is an answer stands in its place among them. The connection ends with a block that has not taken all
+    answers, because one may still be under way on it.
     """
     pool = client.connection_pool
     connection = pool.get_connection()
+    taken = False
 
     def send(commands: Sequence[Command]) -> None:
         connection.send_packed_command(connection.pack_commands(commands))
@@ -117,20 +119,21 @@ def exchange(client: Any, commands: Sequence[Command]) -> Iterator[Callable[[], 
         return answers
 
     def take() -> list[Any]:
+        nonlocal taken
         answers = read(len(commands))
         loads, again = _repeat(commands, answers)
         if loads:
             send([*loads, *(commands[place] for place in again)])
             _put(answers, again, read(len(loads) + len(again)))
+        taken = True
         return answers
 
     try:
         send(commands)
         yield take
-    except BaseException:
-        connection.disconnect()
-        raise
     finally:
+        if not taken:
+            connection.disconnect()
         pool.release(connection)
 
 

@@ -7,7 +7,7 @@ there already; what does not follow on tells of a loss.
 #: The largest number: what Lua's numbers hold exactly.
 MAX_SEQ = 2**53 - 1
 
-#: Bytes of a producer's id. Ours take some fifty; each is a field of a hash that is read as a whole.
+#: Bytes of a producer's id. The ids of etlog take some fifty; each is a field of a hash that is read as a whole.
 MAX_PRODUCER_BYTES = 256
 
 _DAY = 24 * 3600.0
@@ -18,7 +18,7 @@ RETIRE_AFTER = 1 * _DAY
 #: Seconds for which the store remembers the last number of a producer after its last event.
 REMEMBERED = 90 * _DAY
 
-#: Seconds after which events that lie on a disk are not sent any more, for the store may soon forget which of them it
+#: Seconds after which events that lie on a disk are no longer sent, because the store may soon forget which of them it
 #: has. A third less than it remembers: clocks differ, and the producer may have been idle before it wrote them.
 SENT_WITHIN = 60 * _DAY
 

@@ -15,7 +15,7 @@ from typing import Any
 from etlog_events.errors import SettingsError
 from etlog_events.keys import Keys
 from etlog_events.kinds import CATEGORIES, Kinds
-from etlog_events.store import url as address
+from etlog_events.store import url
 from etlog_events.store.discovery import ReadFrom
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -42,7 +42,8 @@ def log_name(value: str) -> str:
     """The name of a log: it stands in key names and URLs. Raises `ValueError`."""
     if not _NAME.fullmatch(value):
         raise ValueError(
-            f"must be up to 64 letters, digits, dots, dashes or underscores, a letter or digit first, not {value!r}"
+            "must be up to 64 letters, digits, dots, dashes or underscores, starting with a letter or digit, "
+            f"not {value!r}"
         )
     return value
 
@@ -50,19 +51,19 @@ def log_name(value: str) -> str:
 def _log_names(value: str) -> tuple[str, ...]:
     names = tuple(log_name(name.strip()) for name in value.split(","))
     if len(set(names)) < len(names):
-        raise ValueError(f"must be names that differ, not {value!r}")
+        raise ValueError(f"must be distinct names, not {value!r}")
     return names
 
 
 def store_url(value: str) -> str:
     """The address of the store. Raises `ValueError`, whose text does not repeat the address: it may hold a password."""
-    if not value.startswith(address.SCHEMES) or value in address.SCHEMES:
+    if not value.startswith(url.SCHEMES) or value in url.SCHEMES:
         raise ValueError(
             "must be a store address such as redis://127.0.0.1:6379/0, rediss://host:6379, unix:///run/redis.sock, "
             "redis+sentinel://host:26379,host:26379/primary/0 or redis+cluster://host:6379,host:6379"
         )
     try:
-        address.check(value)
+        url.check(value)
     except ValueError as e:
         raise ValueError(f"is not a store address: {e}") from e
     return value
@@ -132,7 +133,7 @@ def _tokens(value: str) -> tuple[str, ...]:
             ":log+log after one limits it to these logs"
         ) from None
     if len({token.secret for token in tokens}) < len(tokens):
-        raise ValueError("must be tokens that differ")
+        raise ValueError("must be distinct tokens")
     return texts
 
 
@@ -172,7 +173,7 @@ class Settings:
     categories: Mapping[str, str] = _setting(
         _categories,
         lambda: MappingProxyType({}),
-        "Categories beside allocation and asset, as name=Prefix,name=Prefix",
+        "Categories in addition to allocation and asset, as name=Prefix,name=Prefix",
     )
     timezone: tzinfo = _setting(  # noqa: RUF009
         _timezone, UTC, "Zone that decides what 'today' is: an IANA name or +05:30"
@@ -180,7 +181,7 @@ class Settings:
     api_token: tuple[str, ...] = _setting(
         _tokens,
         (),
-        "Bearer tokens of which the API requires one, comma-separated; unset: open to anyone. "
+        "Bearer tokens, comma-separated; the API requires one of them; unset: open to anyone. "
         "token:log+log opens these logs only",
         secret=True,
     )
@@ -195,8 +196,8 @@ class Settings:
     metrics_port: int = _setting(
         _at_least(0, 65535), 0, "Port of the consumer's metrics and readiness, on the same address; 0: none"
     )
-    log_level: str = _setting(_one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "Least severity that is logged")
-    log_format: str = _setting(_one_of("text", "json"), "text", "Shape of a log line")
+    log_level: str = _setting(_one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "Lowest severity to log")
+    log_format: str = _setting(_one_of("text", "json"), "text", "Format of log lines")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -216,14 +217,14 @@ class Settings:
         return cls(**values)
 
     def __post_init__(self) -> None:
-        """Raise `SettingsError` for a default log that nobody would apply."""
+        """Raise `SettingsError` for a default log that no one would apply."""
         if self.names and self.name not in self.names:
             raise SettingsError(f"ETLOG_NAME must be one of ETLOG_NAMES, {', '.join(self.names)}, not {self.name!r}")
 
     def public(self) -> dict[str, str]:
         """Every setting as text that may be shown: no password, no token."""
         shown = {setting.name: str(getattr(self, setting.name)) for setting in fields(self)}
-        shown["redis_url"] = address.shown(self.redis_url)
+        shown["redis_url"] = url.shown(self.redis_url)
         shown["names"] = ",".join(self.names)
         shown["categories"] = ",".join(f"{name}={prefix}" for name, prefix in self.categories.items())
         shown["api_token"] = f"{len(self.api_token)} set" if self.api_token else "not set"

@@ -12,8 +12,9 @@ _RFC3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]((?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])"
     r"(?:\.([0-9]+))?([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
-#: What follows the seconds in canonical spelling.
-_is_tail = re.compile(r"(?:\.[0-9]{0,8}[1-9])?Z").fullmatch
+#: What follows the seconds in canonical spelling, as a regular expression.
+TAIL = r"(?:\.[0-9]{0,8}[1-9])?Z"
+_is_tail = re.compile(TAIL).fullmatch
 
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
@@ -70,11 +71,6 @@ def from_datetime(moment: datetime) -> str:
     except OverflowError as e:
         raise ValueError(f"{moment.isoformat()} is out of range in UTC") from e
     return _spell(utc, f"{utc.microsecond:06d}000")
-
-
-def to_datetime(text: str) -> datetime:
-    """The instant of a canonical `text` as an aware datetime in UTC, cut to microseconds."""
-    return datetime.fromisoformat(text)
 
 
 def to_nanoseconds(text: str) -> int:

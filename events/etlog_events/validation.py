@@ -65,7 +65,7 @@ _WINDOW_TEXT = re.compile(rb'"window":\{"start":"([0-9TZ:.-]+)","end":"([0-9TZ:.
 _WINDOW_BYTES = 100
 
 #: What follows the seconds of the event's time.
-_is_time_end = re.compile(rb'(?:\.[0-9]{0,8}[1-9])?Z"\}').fullmatch
+_is_time_end = re.compile(timestamps.TAIL.encode() + rb'"\}').fullmatch
 
 #: Digits of a size that are never above `MAX_SIZE`.
 _DIGITS = 18

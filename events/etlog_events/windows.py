@@ -11,7 +11,7 @@ The forms and their rounding are those of OpenCost's window parser, so that a te
     2020-04-01T00:00:00Z,2020-04-03T00:00:00Z
 
 Beyond OpenCost, an RFC 3339 time may have an offset or a fraction, and one of the two may be missing: that side is
-open. Refused, where OpenCost answers with a span that nobody meant: a span that does not end after its start, a
+open. Refused, where OpenCost answers with a span that no one meant: a span that does not end after its start, a
 number beyond the calendar, a date that does not exist, and a valid pair with something around it.
 An offset in weeks counts weeks of seven days, where OpenCost's counts 24 of them for each.
 """

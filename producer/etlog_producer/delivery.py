@@ -1,4 +1,4 @@
-"""What one producer still has to deliver, and its accounts: every accepted event is somewhere, and counted once."""
+"""The way of one producer's events through memory, spool and store, and its accounts: each is counted once."""
 
 import logging
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic, time
 
 from etlog_events.errors import StoreError
-from etlog_events.process import new_id
+from etlog_events.ids import new_id
 from etlog_events.sequence import RENEWED_AFTER
 
 from etlog_producer.inbox import Inbox, WhenFull

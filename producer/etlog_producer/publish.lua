@@ -26,7 +26,7 @@ local HEADER = 3
 local version = redis.call('GET', contract)
 if version and not (version:match('^%d+$') and tonumber(version) <= CONTRACT) then
   return redis.error_reply('CONTRACT ' .. version .. ' is newer than ' .. CONTRACT
-    .. ', the newest one that this script knows: upgrade the publisher')
+    .. ', the newest that this script supports; upgrade it')
 end
 
 local field = producer .. ':published'

@@ -46,7 +46,7 @@ class Publisher:
 
     def __init__(self, client: Any, keys: Keys, acks: Acks = "memory") -> None:
         self._client = client
-        self._log = keys.name
+        self._subject = f"log {keys.name}"
         self._keys = (keys.events, keys.producers, keys.contract, keys.retired)
         self._acks = acks
         self._confirm = _CONFIRM.get(acks)
@@ -65,12 +65,15 @@ class Publisher:
             calls.append(PUBLISH.call(self._keys, (producer, first + start, mode, *part)))
         confirm = (self._confirm,) if self._confirm and events else ()
         try:
-            answers = scripts.run(self._client, *calls, *confirm)
+            with contract.translated(self._subject, "etlog-producer"):
+                answers = scripts.run(self._client, *calls, *confirm)
         except ResponseError as e:
-            meaning = self._meaning(e)
-            if meaning is None:
-                raise
-            raise meaning from e
+            if _lacks_waitaof(e):
+                raise AcksUnavailable(
+                    f"acks={self._acks!r} requires a store with WAITAOF (Redis 7.2 or Valkey) and appendonly yes, "
+                    f"but this one answered: {e}"
+                ) from e
+            raise
         outcome, held = answers[len(calls) - 1]  # of the last call: behind one that leaves a gap, each leaves one
         published = Published(held=int(held), gap=outcome == b"GAP")
         if confirm and not published.gap:
@@ -81,18 +84,13 @@ class Publisher:
         """Break the connections. A call that another thread is making fails, and its answer reaches no later call."""
         self._client.connection_pool.disconnect()
 
-    def _meaning(self, error: ResponseError) -> Exception | None:
-        """The error of etlog that `error` stands for, None if there is none."""
-        text = str(error).lower()
-        if "waitaof" in text and ("unknown command" in text or "appendonly is disabled" in text):
-            return AcksUnavailable(
-                f"acks={self._acks!r} requires a store with WAITAOF (Redis 7.2 or Valkey) and appendonly yes, "
-                f"but this one answered: {error}"
-            )
-        return contract.refusal(error, self._log, "etlog-producer")
-
     def _check_confirmed(self, answer: Any) -> None:
         if self._acks == "fsync" and int(answer[0]) < 1:
             raise NotAcknowledged("the store did not write the batch to its disk in time")
         if self._acks == "replica" and int(answer) < 1:
             raise NotAcknowledged("no replica confirmed the batch in time")
+
+
+def _lacks_waitaof(error: ResponseError) -> bool:
+    text = str(error).lower()
+    return "waitaof" in text and ("unknown command" in text or "appendonly is disabled" in text)

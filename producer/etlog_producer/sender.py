@@ -189,8 +189,9 @@ class Sender:
         if now >= self._next_look:
             self._recovery.look()
             self._next_look = now + LOOK
-        wait = self._recovery.step()
-        if wait is None:
-            return max(self._next_look - monotonic(), 0.001)
-        self._backoff.succeeded()
-        return wait
+        if self._recovery.has_work:
+            wait = self._recovery.step()
+            self._backoff.succeeded()
+            if wait is not None:
+                return wait
+        return max(self._next_look - monotonic(), 0.001)

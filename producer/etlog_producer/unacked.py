@@ -1,4 +1,4 @@
-"""What a producer still has to deliver, and what it delivered a moment ago and may have to deliver again."""
+"""The numbered events in memory: those to be sent, and those sent a moment ago, which the store may still lose."""
 
 from collections import deque
 from collections.abc import Callable, Iterable

@@ -125,7 +125,7 @@ def test_a_long_lag_is_taken_from_the_numbers(client: redis.Redis, keys: Keys, m
     """Counting it would take long and prove little of what is still on its way."""
     Publisher(client, keys)("p", 1, EVENTS * 3)
     monkeypatch.setattr(verification, "MOST_COUNTED", 20)
-    monkeypatch.setattr(verification, "PAGE", 10)
+    monkeypatch.setattr(verification, "CHUNK", 10)
 
     found = verify(client, keys)
 

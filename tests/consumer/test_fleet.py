@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 import pytest
 import redis
 from etlog_consumer import Consumer, Fleet, Target
+from etlog_consumer.fleet import fleet
 from etlog_consumer.fleet.fleet import Apply
 from etlog_consumer.metrics import LogMetrics, Metrics
 from etlog_events.contract import VERSION
@@ -20,6 +21,12 @@ from support.apis import add
 from support.consumers import in_threads
 from support.samples import saved
 from support.servers import wait_until
+
+#: What a process says of processes that follow a newer contract.
+NEWER = (
+    f"the set of consumer processes follows contract {VERSION + 1}, "
+    f"but this etlog-consumer supports at most {VERSION}; upgrade it"
+)
 
 Work = Callable[..., AbstractContextManager[Fleet]]
 
@@ -155,7 +162,23 @@ def test_a_process_ends_when_the_others_follow_a_newer_contract(
     """It applies nothing, and does not count as alive."""
     client.set(CONSUMERS_CONTRACT, VERSION + 1)
 
-    with connect(store_url, part="consumer") as mine, pytest.raises(NewerContract, match=f"contract {VERSION + 1},"):
+    with connect(store_url, part="consumer") as mine, pytest.raises(NewerContract, match=f"^{NEWER}$"):
         Fleet(mine, logs, lambda *_: None, Metrics()).run(threading.Event())
 
     assert not client.exists(CONSUMERS)
+
+
+def test_a_process_that_leaves_says_what_kept_it_in_the_set(
+    store_url: str,
+    client: redis.Redis,
+    logs: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The contract was raised since its last look; it counts as alive until its time is up."""
+    monkeypatch.setattr(fleet, "LOOK", 60)
+    with working(store_url, logs, lambda log, name, stop: None):
+        wait_until(lambda: client.exists(CONSUMERS), what="the process to come")
+        client.set(CONSUMERS_CONTRACT, VERSION + 1)
+
+    assert caplog.messages == [f"Could not deregister: {NEWER}"]

@@ -1,5 +1,6 @@
 """What others did to the log's keys: it is recognized, named in one log line, counted, and work goes on."""
 
+from collections.abc import Sequence
 from time import time
 from typing import Any
 
@@ -7,7 +8,8 @@ import pytest
 import redis
 from etlog.verification import verify
 from etlog_consumer import recovery
-from etlog_consumer.recovery import Findings, Progress, Recovery
+from etlog_consumer.batch import Gap
+from etlog_consumer.recovery import Progress, Recovery
 from etlog_events.keys import GROUP, Keys
 from etlog_events.sequence import RETIRE_AFTER
 from etlog_events.store import connect
@@ -28,7 +30,7 @@ def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery, "EVERY", 0.05)
 
 
-def look(client: redis.Redis, keys: Keys) -> Findings:
+def look(client: redis.Redis, keys: Keys) -> Sequence[Gap]:
     """One look after the log."""
     progress, recovering = Progress(), Recovery(client, keys)
     recovering.load(progress)
@@ -222,12 +224,35 @@ def test_a_producer_goes_on_where_it_was_before_it_retired(log: Log, by_hand: bo
     assert log.verify().faults == []
 
 
-def test_a_producer_that_is_not_idle_keeps_its_record(log: Log) -> None:
+def test_a_producer_that_is_not_idle_keeps_its_record(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     """It may publish at any time."""
     log.publish(EVENTS)
     log.apply()
     before = log.client.hgetall(log.keys.producers)
 
-    assert look(log.client, log.keys).repairs == []
+    assert look(log.client, log.keys) == []
 
+    assert caplog.records == []  # nothing was repaired, either
     assert log.client.hgetall(log.keys.producers) == before
+
+
+@pytest.mark.parametrize("broken", ["producers", "stats", "retired"])
+def test_a_key_of_another_type_leaves_every_account_open(log: Log, broken: str) -> None:
+    """A loss is counted as a whole, in the record and in the sums, or not at all; so it is counted later."""
+    log.publish(EVENTS[:3])
+    log.client.xtrim(log.keys.events, maxlen=0)
+    log.client.hset(log.keys.producers, mapping={"idle:applied": 1, "idle:published": 1, "idle:seen": 1})
+    kept = f"{log.keys.contract}:kept"
+    log.client.hset(getattr(log.keys, broken), "present", 1)
+    log.client.rename(getattr(log.keys, broken), kept)
+    log.client.set(getattr(log.keys, broken), "not a hash")
+    before = log.client.dump(log.keys.producers)
+
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        look(log.client, log.keys)
+    assert log.client.dump(log.keys.producers) == before
+
+    log.client.rename(kept, getattr(log.keys, broken))
+    [gap] = look(log.client, log.keys)
+    assert len(gap) == 3
+    assert log.stats()["lost"] == 3

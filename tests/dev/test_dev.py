@@ -100,7 +100,7 @@ def test_the_summary_stays_in_one_line(everything: Command) -> None:
     summaries = [line for line in everything.shown.replace("\r", "\n").splitlines() if "applied " in line]
     assert max(map(len, summaries)) <= 80
     assert re.fullmatch(
-        r"applied [\d,]+ \([\d,]+ in a minute\) · waiting [\d,?]+ · errors \d+ · dead 0 · lost 0", summaries[0]
+        r"applied [\d,]+ \([\d,]+ in the last minute\) · waiting [\d,?]+ · errors \d+ · dead 0 · lost 0", summaries[0]
     )
 
 

@@ -13,6 +13,7 @@ import redis
 from etlog import dead_letters
 from etlog.__main__ import run
 from etlog.commands import spool
+from etlog.verification import verify
 from etlog_api import create_app
 from etlog_consumer import Consumer, Target
 from etlog_consumer.recovery import Progress, Recovery
@@ -37,13 +38,16 @@ NEWER = VERSION + 1
 
 ROOT = Path(__file__).parents[2]
 
+#: What scripts begin with; no script by itself.
+BEGINNINGS = {"head.lua", "contract.lua"}
+
 #: The scripts that only read.
 READING = {"consumer/etlog_consumer/trim_points.lua"}
 
 
 def sentence(keys: Keys, part: str) -> str:
     """What a part says of a log that follows a newer contract."""
-    return f"log {keys.name} follows contract {NEWER}, and this {part} knows none above {VERSION}; upgrade it"
+    return f"log {keys.name} follows contract {NEWER}, but this {part} supports at most {VERSION}; upgrade it"
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +76,7 @@ def all_scripts() -> dict[str, Script]:
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
     found = {}
-    for path in [path for part in parts for path in part.rglob("*.lua") if path.name != "head.lua"]:
+    for path in [path for part in parts for path in part.rglob("*.lua") if path.name not in BEGINNINGS]:
         text = path.read_text()
         loaded = next((whole for whole in scripts._texts.values() if whole.endswith(text)), text)
         found[str(path.relative_to(ROOT))] = Script(loaded)
@@ -98,7 +102,7 @@ def test_the_scripts_are_found() -> None:
 @pytest.mark.usefixtures("newer")
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_that_writes_refuses_a_newer_contract(client: redis.Redis, keys: Keys, name: str) -> None:
-    """Before it writes anything; it holds the version that the parts know, in one place."""
+    """Before it writes anything, in the same words as every other; it holds the version that the parts know, once."""
     script = SCRIPTS[name]
     if not writes(client, script):
         assert name in READING
@@ -108,7 +112,7 @@ def test_a_script_that_writes_refuses_a_newer_contract(client: redis.Redis, keys
     given = [keys.contract if key == "contract" else f"{keys.contract}:{key}" for key in names.split()[: int(number)]]
     assert keys.contract in given
 
-    with pytest.raises(redis.ResponseError, match=f"^CONTRACT {NEWER} "):
+    with pytest.raises(redis.ResponseError, match=f"^CONTRACT {NEWER} is newer than {VERSION}, "):
         script.run(client, given, ["1"] * 9)
 
     assert untouched(client, keys)
@@ -262,6 +266,28 @@ def test_a_consumer_that_takes_over_changes_nothing(store_url: str, client: redi
 
     assert client.xinfo_groups(keys.events) == []
     assert not client.exists(keys.lease, keys.cursor)
+
+
+def test_a_consumer_that_stops_says_what_kept_it_from_its_end(
+    store_url: str, client: redis.Redis, keys: Keys, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The contract was raised a moment ago; the lease lapses."""
+    stop = threading.Event()
+    with connect(store_url, part="consumer") as mine:
+        consumer = Consumer(mine, Target(keys, KUBECOST_KINDS, 1000), retain=1000)
+        assert consumer._lease.hold()
+        client.set(keys.contract, NEWER)
+        stop.set()
+        consumer.run(stop)
+
+    assert caplog.messages == [f"Stopped: {sentence(keys, 'etlog-consumer')}"]
+
+
+@pytest.mark.usefixtures("newer")
+def test_verification_reads_the_contract_with_the_log(client: redis.Redis, keys: Keys) -> None:
+    """It may have been raised since the command connected."""
+    with pytest.raises(NewerContract, match=re.escape(sentence(keys, "etlog"))):
+        verify(client, keys)
 
 
 @pytest.mark.usefixtures("newer")

@@ -178,7 +178,7 @@ def test_an_empty_set_is_a_set() -> None:
         ({"time": datetime(2022, 6, 3)}, "time: 2022-06-03T00:00:00 has no time zone"),
         ({"time": 1654272474}, "time: must be an aware datetime or an RFC 3339 text, not 1654272474"),
         ({"time": "2022-02-30T00:00:00Z"}, "time: '2022-02-30T00:00:00Z' is not a time that exists"),
-        ({"error": ValueError("x")}, r"error must be a text, not ValueError\('x'\)"),
+        ({"error": ValueError("x")}, r"error must be a string, not ValueError\('x'\)"),
         ({"kind": "AssetSetTotaled", "window": None}, "AssetSetTotaled needs window"),
         ({"kind": "AssetSetReconciled", "window": None}, "AssetSetReconciled needs window"),
         ({"kind": "AssetSetComputeError"}, "AssetSetComputeError needs error"),

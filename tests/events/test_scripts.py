@@ -1,7 +1,8 @@
 """Scripts run by their SHA, alone and together with other commands; a store that does not know one is given it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -36,6 +37,19 @@ def run_on(request: pytest.FixtureRequest) -> Run:
     return blocking if request.param == "blocking" else lambda *given: asyncio.run(by_asyncio(*given))
 
 
+@pytest.fixture(params=["blocking", "asyncio"])
+def run_on_one(request: pytest.FixtureRequest, store_url: str) -> Iterator[Run]:
+    """`run` on the store by one client, which holds its connection from one call to the next."""
+    if request.param == "blocking":
+        with connect(store_url, part="test") as client:
+            yield partial(run, client)
+        return
+    with asyncio.Runner() as runner:
+        by_asyncio = connect_async(store_url, part="test")
+        yield lambda *commands: runner.run(run_async(by_asyncio, *commands))
+        runner.run(by_asyncio.aclose())
+
+
 @pytest.fixture
 def key(client: redis.Redis, keys: Keys) -> str:
     """A key of the test's log, on a store that knows no script."""
@@ -50,7 +64,7 @@ def test_its_name_is_the_one_that_the_store_gives_it(client: redis.Redis) -> Non
 
 def test_a_script_is_made_of_files() -> None:
     """The first line is that of the first file, where the store looks for flags."""
-    script = Script.load("etlog_consumer:head.lua", "etlog_consumer:lease.lua")
+    script = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer:lease.lua")
 
     assert script.text.startswith("#!lua ")
     assert script.text.endswith(Script.load("etlog_consumer:lease.lua").text)
@@ -200,6 +214,25 @@ def test_a_failure_within_an_exchange_leaves_no_answer_behind(store_url: str) ->
             1 / 0  # noqa: B018
 
         assert exchanging.echo("new") == b"new"
+
+
+def test_an_exchange_whose_answers_are_not_taken_leaves_none_behind(store_url: str, keys: Keys) -> None:
+    """Not even one that comes after the block has ended."""
+    with connect(store_url, part="test") as exchanging:
+        with exchange(exchanging, [("BLPOP", keys.dead, 0.1)]):
+            pass
+
+        assert exchanging.echo("new") == b"new"
+
+
+def test_a_refusal_keeps_the_connection(run_on_one: Run) -> None:
+    """Every answer is read, and a new connection would cost more than the call."""
+    [before] = run_on_one(("CLIENT", "ID"))
+
+    with pytest.raises(redis.ResponseError, match=r"^NO not this$"):
+        run_on_one(REFUSE.call([]))
+
+    assert run_on_one(("CLIENT", "ID")) == [before]
 
 
 def test_a_task_that_is_cancelled_leaves_no_answer_behind(store_url: str, keys: Keys) -> None:

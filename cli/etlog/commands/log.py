@@ -70,7 +70,7 @@ def log(
         asked = {"log": log, "kind": kind, "window": window, "limit": None if limit is None else str(limit)}
         show(client.get("/model/etl/log", asked), as_json=json)
     elif window:
-        raise CommandFailed("--follow and --window exclude each other: events to come have no window to end")
+        raise CommandFailed("--follow and --window cannot be combined: following has no end")
     else:
         follow_log(client, {"log": log, "kind": kind}, limit or FOLLOW_FROM, as_json=json)
 

@@ -51,7 +51,7 @@ def show(found: Verification) -> None:
         highlight=False,
     )
     if not found.counted:
-        console.print(f"More than {MOST_COUNTED} entries wait: those in flight follow from the numbers.")
+        console.print(f"More than {MOST_COUNTED} entries wait: in-flight counts are derived from the sequence numbers.")
     for fault in found.faults:
         console.print(f"Fault: {fault}", highlight=False)
     if not found.faults:

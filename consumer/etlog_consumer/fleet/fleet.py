@@ -14,10 +14,9 @@ from time import monotonic
 from typing import Any
 
 import redis
-from etlog_events import contract
 from etlog_events.backoff import Backoff
-from etlog_events.keys import CONSUMERS
-from etlog_events.process import new_id
+from etlog_events.errors import NewerContract
+from etlog_events.ids import new_id
 
 from etlog_consumer.fleet.assignment import shares
 from etlog_consumer.fleet.membership import Membership
@@ -62,7 +61,8 @@ class Fleet:
         Raises what one of its consumers raises, with the others stopped first, and `NewerContract` where the processes
         follow a newer contract than this one knows.
         """
-        away = Backoff(logger, failing="Cannot share the logs, will keep trying", recovered="The store answers again")
+        failing = "Cannot coordinate with the other consumers, will keep trying"
+        away = Backoff(logger, failing=failing, recovered="The store answers again")
         with ThreadPoolExecutor(len(self._logs), thread_name_prefix="etlog-log") as pool:
             try:
                 while not stop.is_set():
@@ -81,9 +81,6 @@ class Fleet:
         try:
             members, forgotten = self._membership.renew()
         except (redis.RedisError, OSError) as e:
-            newer = contract.refusal(e, CONSUMERS, "etlog-consumer")
-            if newer is not None:
-                raise newer from e
             self._client.connection_pool.disconnect()
             away.failed(e)  # and at the next look again: the logs are applied meanwhile
             return
@@ -121,5 +118,5 @@ class Fleet:
             work.stop.set()
         try:
             self._membership.leave()
-        except (redis.RedisError, OSError) as e:
-            logger.warning("Left without the store: %s", e, extra={"action": "stopped_without_store"})
+        except (redis.RedisError, OSError, NewerContract) as e:
+            logger.warning("Could not deregister: %s", e, extra={"action": "stopped_without_store"})

@@ -5,7 +5,7 @@
 --   contract      string      version of the contract that the processes follow; set by the first of them
 --   consumers     sorted set  the processes -> until when each counts as alive, milliseconds since 1970
 --   name                      the process that tells
---   milliseconds              how long it shall count as alive; 0: it leaves
+--   milliseconds              how long it is to count as alive; 0: it leaves
 --
 -- Returns 1 if it did not count as alive before, else 0, and the names of those that do now. One that would count for
 -- longer than any asks for is forgotten: the store's clock was set back.

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any
 
+from etlog_events import contract
 from etlog_events.keys import CONSUMERS, CONSUMERS_CONTRACT
 from etlog_events.scripts import Script
 
 from etlog_consumer.lease import DURATION
 
-SCRIPT = Script.load("etlog_consumer:head.lua", "etlog_consumer.fleet:membership.lua")
+SCRIPT = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer.fleet:membership.lua")
 
 
 class Membership:
@@ -29,7 +30,7 @@ class Membership:
         """Count as alive for as long as a lease lasts.
 
         Returns the present members, this one among them, and whether it was forgotten meanwhile, as all are when the
-        store is away for long or is emptied.
+        store is away for long or is emptied. Raises the driver's errors and `NewerContract`.
         """
         came, *names = self._tell(DURATION)
         forgotten = bool(came) and self._began
@@ -37,8 +38,9 @@ class Membership:
         return [name for name in map(bytes.decode, names) if name.endswith(f"/{self._group}")], forgotten
 
     def leave(self) -> None:
-        """Let the others take over at once."""
+        """Let the others take over at once. Raises what `renew` raises."""
         self._tell(0)
 
     def _tell(self, seconds: float) -> Any:
-        return SCRIPT.run(self._client, (CONSUMERS_CONTRACT, CONSUMERS), [self.name, int(seconds * 1000)])
+        with contract.translated("the set of consumer processes", "etlog-consumer"):
+            return SCRIPT.run(self._client, (CONSUMERS_CONTRACT, CONSUMERS), [self.name, int(seconds * 1000)])

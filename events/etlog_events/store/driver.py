@@ -8,7 +8,7 @@ import redis
 from redis.exceptions import MovedError
 
 from etlog_events.errors import SettingsError, StoreRefused, StoreUnavailable
-from etlog_events.store import url as address
+from etlog_events.store.url import check, shown
 
 #: Seconds to wait for a connection. A store on the same network answers in milliseconds.
 CONNECT_TIMEOUT = 2.0
@@ -41,7 +41,7 @@ def client_options(part: str, answer_timeout: float | None, retry: Any) -> dict[
 def explained(url: str) -> Iterator[None]:
     """Turn what goes wrong while a client for `url` is made into `SettingsError`, without a piece of the address."""
     try:
-        address.check(url)
+        check(url)
         yield
     except ValueError as e:
         raise SettingsError(f"ETLOG_REDIS_URL is not a store address: {e}") from e
@@ -55,13 +55,13 @@ def translated(url: str) -> Iterator[None]:
     try:
         yield
     except _REFUSED as e:
-        raise StoreRefused(f"the store at {address.shown(url)} refused: {e}") from e
+        raise StoreRefused(f"the store at {shown(url)} refused: {e}") from e
     except _UNAVAILABLE as e:
-        raise StoreUnavailable(f"the store at {address.shown(url)} cannot be reached: {e}") from e
+        raise StoreUnavailable(f"the store at {shown(url)} cannot be reached: {e}") from e
     except MovedError as e:
         raise StoreRefused(
-            f"the store at {address.shown(url)} is a node of a cluster; "
+            f"the store at {shown(url)} is a node of a cluster; "
             "the address of a cluster is redis+cluster://host:port,host:port"
         ) from e
     except redis.RedisError as e:
-        raise StoreRefused(f"the store at {address.shown(url)} refused: {e}") from e
+        raise StoreRefused(f"the store at {shown(url)} refused: {e}") from e

@@ -31,7 +31,7 @@ class Sentinels:
         """The nodes to try, in groups of equally good ones, best first. Raises `LookupError` when there is none."""
         address, state, others = answers
         if address is None:
-            raise LookupError("the sentinel does not know it")
+            raise LookupError("the sentinel knows no primary by that name")
         host, port = address[0].decode(), int(address[1])
         primary = _named(state)
         # Once a failover has gone far enough, the address is that of the new primary, the rest still of the old one.
@@ -43,7 +43,7 @@ class Sentinels:
             behind = [replica for replica in replicas if replica not in in_step]
             found = [list(map(_node, in_step)), *found, list(map(_node, behind))]
         if not any(found):
-            raise LookupError("the sentinel calls the primary down, and has put no other in its place yet")
+            raise LookupError("the sentinel reports the primary as down and has promoted no other yet")
         return found
 
     def others(self, answers: Sequence[Any], asked: Node) -> list[Node]:

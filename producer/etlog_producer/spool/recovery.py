@@ -232,6 +232,11 @@ class Recovery:
         reader.close()
         return self._any_store or (reader.header is not None and reader.header.store == self._folder.store)
 
+    @property
+    def has_work(self) -> bool:
+        """Whether `step` has anything to do."""
+        return bool(self._adopted)
+
     def step(self) -> float | None:
         """Do one thing; returns seconds until the next, None when nothing is left. Raises the driver's errors."""
         soonest: float | None = None

@@ -8,8 +8,9 @@ import pytest
 import redis
 from etlog_events.keys import Keys
 from etlog_events.store import connect, shown
-from etlog_producer import Producer
+from etlog_producer import Producer, sender
 from etlog_producer.publish import Publisher
+from etlog_producer.spool import recovery
 from etlog_producer.spool.recovery import Recovery
 from etlog_producer.spool.writer import SpoolFolder
 from support.logged import Logged
@@ -273,3 +274,26 @@ def test_an_idle_producer_finds_what_is_left_behind_later(
     wait_until(lambda: not path.exists(), what="the file to be delivered")
     assert [entry.producer for entry in entries(client, keys)] == [producer.id, "gone-1-abc", "gone-1-abc"]
     assert logged("spool_delivered") == ["Delivered 2 events of producer gone-1-abc from the spool"]
+
+
+def test_an_error_is_over_once_the_last_file_is_gone(
+    store_url: str, keys: Keys, left_behind: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the sender does last for another producer tells as much as what it does first."""
+    failures = iter([OSError("the disk is busy")])
+    delete = recovery.Orphan._delete
+
+    def fail_once(orphan: recovery.Orphan) -> None:
+        for failure in failures:
+            raise failure
+        delete(orphan)
+
+    monkeypatch.setattr(recovery.Orphan, "_delete", fail_once)
+    monkeypatch.setattr(sender, "PROBE", 3600.0)
+    path = left_behind(1)
+    with Producer(store_url, log=keys.name) as producer:
+        emit(producer, 1)
+        wait_until(lambda: not path.exists(), what="the file to be gone")
+
+        wait_until(lambda: producer.last_error is None, what="the error to be over")
+        assert producer.stats().retries == 1

@@ -1,4 +1,4 @@
-"""The id of a process in a log: what producers and consumers are called."""
+"""The ids of producers and consumers in a log."""
 
 import os
 import re
