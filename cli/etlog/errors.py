@@ -34,6 +34,6 @@ def explain(error: Exception) -> tuple[str, int]:
         case OSError():  # a full disk, a file that is gone
             return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", FAILED
         case ModuleNotFoundError(name=str(module)) if module.partition(".")[0] == "etlog_dev":
-            install = "pip install 'etlog[dev]', or pip install ./dev in a checkout"
+            install = "run pip install ./dev in a checkout of etlog, or use the image etlog-dev"
             return f"this command requires the package etlog-dev, which is not installed: {install}", MISUSED
     raise error

@@ -46,5 +46,5 @@ def test_without_the_part_it_is_said_what_to_install(
     assert capsys.readouterr() == (
         "",
         "etlog: this command requires the package etlog-dev, which is not installed: "
-        "pip install 'etlog[dev]', or pip install ./dev in a checkout\n",
+        "run pip install ./dev in a checkout of etlog, or use the image etlog-dev\n",
     )

@@ -45,7 +45,8 @@ def log(
         str, typer.Option(metavar="TEXT", help="Only kinds that contain this text; comma-separated for several.")
     ] = "",
     window: Annotated[
-        str, typer.Option(metavar="WINDOW", help="Only events of this window: today, 24h, 7d, start,end …")
+        str,
+        typer.Option(metavar="WINDOW", help="Only events that happened in this window: today, 24h, 7d, start,end …"),
     ] = "",
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N newest per category.")] = None,
     follow: Annotated[
