@@ -66,8 +66,8 @@ def store_url() -> Iterator[str]:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server of this test's own, with an append-only file, to be killed and restarted."""
-    server = Server("--appendonly", "yes", "--appendfsync", "everysec")
+    """A server for one test, to be killed and restarted. With `everysec` a busy disk could lose acknowledged events."""
+    server = Server("--appendonly", "yes", "--appendfsync", "always")
     yield server
     server.close()
 

@@ -85,7 +85,8 @@ class Recovery:
             (keys.contract, keys.events, keys.cursor, keys.producers, keys.stats, keys.retired),
             (progress.cursor, int(RETIRE_AFTER * 1000), int(REMEMBERED * 1000), trim or "", self._scan),
         )
-        repaired, (lost, retired, self._scan) = scripts.run(self._client, self._repair, prune)
+        [repaired] = scripts.run(self._client, self._repair)
+        [(lost, retired, self._scan)] = scripts.run(self._client, prune)  # not before: it trusts what was repaired
         gaps = []
         for producer, first, last in zip(lost[::3], lost[1::3], lost[2::3], strict=True):
             gaps.append(Gap(producer.decode(errors="backslashreplace"), int(first), int(last)))

@@ -1,8 +1,9 @@
 """Running etlog's Lua scripts by their SHA, in one round trip with other commands where that is wanted.
 
-A store that was restarted, failed over or flushed does not know a script. It is given the text, once, and the calls
-that it refused are sent again, with the plain commands behind the first of them: those ran too early. So beside calls
-of scripts, only commands that may run twice belong in a round trip: those that read, and WAIT.
+A store that was restarted, failed over or flushed does not know a script. It is given the text, once, and the first
+call that it refused is sent again, with all that stands behind it, because that ran too early. So behind a call of a
+script, only what may run early and twice belongs in the same round trip: what reads, WAIT, and a script that recognizes
+a repetition, as `publish.lua` does.
 
     APPLY = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer:apply.lua")
     APPLY.run(client, keys, args)                                  blocking
@@ -145,13 +146,12 @@ def without_errors(answers: list[Any]) -> list[Any]:
     return answers
 
 
-def _repeat(commands: Sequence[Command], answers: Sequence[Any]) -> tuple[list[Command], list[int]]:
-    """The commands that make unknown scripts known, and the places of the commands to send behind them."""
+def _repeat(commands: Sequence[Command], answers: Sequence[Any]) -> tuple[list[Command], range]:
+    """The commands that make unknown scripts known, and the places of the commands to send again behind them."""
     unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
     shas = dict.fromkeys(commands[place][1] for place in unknown)
     loads: list[Command] = [("SCRIPT", "LOAD", _texts[sha]) for sha in shas if sha in _texts]
-    ran = (place for place, command in enumerate(commands) if command[0] != "EVALSHA" and place > unknown[0])
-    return loads, sorted([*unknown, *ran]) if loads else []
+    return loads, range(unknown[0], len(commands)) if loads else range(0)
 
 
 def _put(answers: list[Any], places: Sequence[int], repeated: Sequence[Any]) -> None:

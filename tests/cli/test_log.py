@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -264,6 +265,19 @@ def test_a_reader_that_has_seen_enough_sees_no_error(options: list[str], fake: F
         ended = commands.run("log", "--url", fake.url, *options, stdout=head.stdin)
 
     assert ended.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["log", "status"])
+def test_a_closed_standard_output_is_no_error(command: str, fake: FakeApi) -> None:
+    """The answer goes nowhere."""
+    fake.body = answer(event())
+    shell = f'"$0" -m etlog {command} --json --url "$1" >&-'
+
+    ended = subprocess.run(
+        ["sh", "-c", shell, sys.executable, fake.url], capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def followed(command: Command) -> list[dict[str, Any]]:

@@ -151,6 +151,23 @@ def test_a_cursor_ahead_of_the_stream_goes_back_and_doubles_nothing(log: Log, lo
     assert log.verify().faults == []
 
 
+def test_accounts_are_closed_only_after_the_cursor_is_repaired(server: Server, keys: Keys) -> None:
+    """Even if the store knows only the script that closes them: before, all that waits would count as lost."""
+    with connect(server.url, part="test") as client:
+        Publisher(client, keys)("p", 1, EVENTS)
+        client.xgroup_create(keys.events, GROUP, "0")
+        client.set(keys.cursor, "9999999999999-0")
+        client.script_flush()
+        client.script_load(recovery.PRUNE.text)
+
+        progress = Progress(cursor=b"9999999999999-0")
+        losses = Recovery(client, keys).look(progress)
+
+        assert losses == []
+        assert stats(client, keys) == {}
+        assert progress.cursor == b"0-0"
+
+
 def test_a_deleted_cursor_is_taken_from_its_mirror(log: Log, logged: Logged) -> None:
     """Entries without a number are not applied again, either."""
     log.client.xadd(log.keys.events, {"event": EVENTS[0]})

@@ -1,7 +1,6 @@
 """`etlog log`: the log as a table, from the API."""
 
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import Annotated, Any
@@ -80,7 +79,7 @@ def show(body: bytes, *, as_json: bool) -> None:
     """Print an answer on standard output, unchanged or as a table."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `etlog log | head` ends as any other command does
     if as_json:
-        sys.stdout.buffer.write(body + b"\n")
+        typer.echo(body)
         return
     console = Console()
     for line in table(body, console.width if console.is_terminal else ENDLESS):
@@ -100,8 +99,7 @@ def follow_log(client: Client, asked: Parameters, limit: int, *, as_json: bool) 
 
     def put(event: dict[str, Any]) -> None:
         if as_json:
-            sys.stdout.buffer.write(orjson.dumps(event) + b"\n")
-            sys.stdout.flush()
+            typer.echo(orjson.dumps(event))
             return
         wide = width >= WIDE
         for line in _lines(_row(event, wide=wide), FOLLOWED_WIDE if wide else FOLLOWED, width):

@@ -1,8 +1,7 @@
 """`etlog status`: how far the log is applied, what waits, and which consumer is active."""
 
-import sys
-
 import orjson
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -27,7 +26,7 @@ def status(json: AsJson = False, log: AskedLog = None, url: ApiUrl = API_URL) ->
 def show(body: bytes, *, as_json: bool) -> None:
     """Print the API's answer, unchanged or as a table."""
     if as_json:
-        sys.stdout.buffer.write(body + b"\n")
+        typer.echo(body)
         return
     console = Console()
     status = orjson.loads(body)["data"]
