@@ -41,7 +41,7 @@ _STORE_FACTS = ("redis_version", "valkey_version", "role", "aof_enabled", "maxme
 
 
 async def read_status(client: Any, keys: Keys) -> Status:
-    """The current status. Raises the driver's errors, and `NewerContract` for a log that is not understood."""
+    """The current status. Raises the driver's errors, and `OtherContract` for a log that is not understood."""
     cursor, found = await read_consistently(
         partial(pipelined, client),
         keys,

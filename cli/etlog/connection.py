@@ -13,7 +13,7 @@ def connected(settings: Settings, part: str, package: str = "etlog") -> Iterator
     """A client of the store, once this version is known to understand the log of `settings`.
 
     `part` names the connection, `package` is what to upgrade. Raises `StoreError`, also for what fails in the block,
-    and `NewerContract`.
+    and `OtherContract`.
     """
     url = settings.redis_url
     with store.translated(url), store.connect(url, part=part, log=settings.name) as client:

@@ -1,7 +1,7 @@
 """How a command fails: one sentence on standard error that says what to do next, and an exit code."""
 
 import typer
-from etlog_events.errors import EtlogError, NewerContract, StoreError
+from etlog_events.errors import EtlogError, OtherContract, StoreError
 
 #: Exit codes: the command succeeded, it failed, it was asked for something impossible, it was stopped by Ctrl-C.
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
@@ -25,7 +25,7 @@ def explain(error: Exception) -> tuple[str, int]:
             return f"{message}{' See' if message.endswith('?') else '; see'} '{command} --help'", MISUSED
         case CommandFailed():
             return str(error), error.code
-        case NewerContract():
+        case OtherContract():
             return str(error), FAILED
         case StoreError():
             return f"{str(error).rstrip('.')}; name another with --redis-url or ETLOG_REDIS_URL", MISUSED

@@ -70,7 +70,7 @@ READINGS = 5
 
 
 def verify(client: Any, keys: Keys) -> Verification:
-    """Read the log and check it. Raises the driver's errors and `NewerContract`."""
+    """Read the log and check it. Raises the driver's errors and `OtherContract`."""
     for _ in range(READINGS):
         found, stable = _reading(client, keys)
         if stable or not found.faults:

@@ -8,7 +8,7 @@ from typing import Any
 
 from etlog_events import contract, scripts
 from etlog_events.backoff import Backoff
-from etlog_events.errors import NewerContract
+from etlog_events.errors import OtherContract
 from etlog_events.ids import new_id
 from etlog_events.scripts import Command
 from etlog_events.store import BLOCK_MS
@@ -60,7 +60,7 @@ class Consumer:
         """Work until `stop` is set; then the batch in hand is applied and the lease released.
 
         The store may go away and come back meanwhile: errors are waited out, whatever they are, with one log line at
-        the start and one at the end. Raises `NewerContract`; the lease lapses then, and others can go on with the log.
+        the start and one at the end. Raises `OtherContract`; the lease lapses then, and others can go on with the log.
         """
         away = Backoff(logger, failing="Cannot apply, will keep trying", recovered="The store answers again")
         self._metrics.progressed()
@@ -68,7 +68,7 @@ class Consumer:
             try:
                 with contract.translated(self._subject, "etlog-consumer"):
                     complete = self._turn(stop)
-            except NewerContract:
+            except OtherContract:
                 self._metrics.ended()
                 raise
             except Exception as e:  # a bug in etlog, too, must not end the log
@@ -208,7 +208,7 @@ class Consumer:
         try:
             with contract.translated(self._subject, "etlog-consumer"):
                 self._finish()
-        except NewerContract as e:
+        except OtherContract as e:
             logger.warning("Stopped: %s", e, extra={"action": "stopped_by_contract"})
         except Exception as e:
             logger.warning("Stopped while the store was unreachable: %s", e, extra={"action": "stopped_without_store"})

@@ -3,7 +3,7 @@
 from etlog_events.errors import (
     EtlogError,
     InvalidEvent,
-    NewerContract,
+    OtherContract,
     SettingsError,
     StoreError,
     StoreRefused,
@@ -20,7 +20,7 @@ __all__ = [
     "InvalidEvent",
     "Keys",
     "Kinds",
-    "NewerContract",
+    "OtherContract",
     "Settings",
     "SettingsError",
     "StoreError",

@@ -4,13 +4,12 @@
 --
 -- An error that begins with CONTRACT and that version says that the script does not know it; nothing was changed.
 
-local CONTRACT = 1
+local CONTRACT = '2'
 
 local contract = KEYS[1]
 local version = redis.call('GET', contract)
-if version and not (version:match('^%d+$') and tonumber(version) <= CONTRACT) then
-  return redis.error_reply('CONTRACT ' .. version .. ' is newer than ' .. CONTRACT
-    .. ', the newest that this script supports; upgrade it')
+if version and version ~= CONTRACT then
+  return redis.error_reply('CONTRACT ' .. version .. ' is not ' .. CONTRACT .. ', the one of this script')
 end
 
 -- Note the version, in the step of the first write.

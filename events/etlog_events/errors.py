@@ -9,7 +9,7 @@ EtlogError
 │   │   └── NotAcknowledged     producer: it has not acknowledged in time what was published
 │   ├── StoreRefused        it refused: a password, a permission, a type
 │   │   └── AcksUnavailable     producer: it can never acknowledge as was asked
-│   └── NewerContract       its log follows a newer contract than this part knows
+│   └── OtherContract       its log follows another contract than this part
 ├── ProducerClosed          producer: an event is emitted after the end (also a RuntimeError)
 ├── SpoolFull               producer: neither memory nor the spool has room for an event
 ├── BadQuery                api: a parameter of a request cannot be understood (also a ValueError)
@@ -69,5 +69,5 @@ class StoreRefused(StoreError):
     """Raised when the store refused: a wrong password, a missing permission, a key of another type."""
 
 
-class NewerContract(StoreError):
-    """Raised when a log follows a newer contract than this part knows; the message names both and what to upgrade."""
+class OtherContract(StoreError):
+    """Raised when a log follows another contract than this part; the message names both and what to do."""

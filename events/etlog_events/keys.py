@@ -32,9 +32,19 @@ class Keys:
         return self._key("contract")
 
     @property
+    def id(self) -> str:
+        """String: a random id, made by whoever writes first; what a spool file or a bookmark means by this log."""
+        return self._key("id")
+
+    @property
     def events(self) -> str:
-        """Stream: one entry per event, with the fields `event`, `producer`, `seq`."""
+        """Stream: one entry per publish, see `etlog_events.entry`."""
         return self._key("events")
+
+    @property
+    def trim(self) -> str:
+        """Sorted set: ids of applied entries, one every 1,000 events, scored by the events applied up to there."""
+        return self._key("trim")
 
     @property
     def cursor(self) -> str:
@@ -56,9 +66,11 @@ class Keys:
 
     @property
     def stats(self) -> str:
-        """Hash: how many were `applied`, `dead`, `duplicate` (not applied again), `lost`, `unnumbered` (of the applied
-        and dead ones, those that came without a number), `dead_dropped` (by the cap of dead letters), and the sums of
-        the records of producers that are forgotten: `pruned` (numbers), `pruned_dead`, `pruned_lost`."""
+        """Hash: how many events were `applied`, `dead`, `duplicate` (not applied again), `lost`, `unnumbered` (of the
+        applied and dead ones, those that came without a number), `dead_dropped` (by the cap of dead letters),
+        `published` under a number; `entries`, those of the stream that the script for publishing appended, or all when
+        nothing waited last; `caught_up`, milliseconds since 1970: when nothing waited last, or of the last applied
+        entry."""
         return self._key("stats")
 
     @property
@@ -68,15 +80,28 @@ class Keys:
 
     @property
     def producers(self) -> str:
-        """Hash: `<producer>:published`, the last number in the stream, and `:applied`, the last one accounted for; how
-        many of those are `:dead` and `:lost`; `:seen`, milliseconds since 1970 when one was last applied."""
+        """Hash: producer -> `published=42 applied=40 dead=0 lost=0 seen=1654275474092 token=9f8e7d6c`: the last number
+        in the stream and the last one accounted for; how many of those are dead and lost; milliseconds since 1970, up
+        to a minute old; the token of its process. `closed` stands behind them once it will publish no more."""
         return self._key("producers")
 
     @property
-    def retired(self) -> str:
-        """Hash: the records of producers that were idle for long, in short: producer -> last number, how many of those
-        are dead and how many lost, milliseconds since 1970 when one was last applied."""
-        return self._key("retired")
+    def producers_seen(self) -> str:
+        """Sorted set: the producers of that hash, scored by `seen`, so that no one needs to read all of them."""
+        return self._key("producers:seen")
+
+    @property
+    def producers_ended(self) -> str:
+        """Hash: the sums of `published`, `applied`, `dead` and `lost` over producers whose record is gone."""
+        return self._key("producers:ended")
+
+    @property
+    def publishing(self) -> tuple[str, ...]:
+        """The keys that publishing takes, in the order of its script."""
+        return (
+            *(self.events, self.producers, self.producers_seen, self.producers_ended),
+            *(self.stats, self.contract, self.id),
+        )
 
     @property
     def lease(self) -> str:

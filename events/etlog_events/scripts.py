@@ -1,9 +1,10 @@
-"""Running etlog's Lua scripts by their SHA, in one round trip with other commands where that is wanted.
+"""Running etlog's Lua scripts by their SHA, and functions by their name, in one round trip with other commands where
+that is wanted.
 
-A store that was restarted, failed over or flushed does not know a script. It is given the text, once, and the first
-call that it refused is sent again, with all that stands behind it, because that ran too early. So behind a call of a
-script, only what may run early and twice belongs in the same round trip: what reads, WAIT, and a script that recognizes
-a repetition, as `publish.lua` does.
+A store that was restarted, failed over or flushed does not know a script, a new one no function. It is given the text,
+once, and the first call that it refused is sent again, with all that stands behind it, because that ran too early. So
+behind a call of a script, only what may run early and twice belongs in the same round trip: what reads, WAIT, and a
+script that recognizes a repetition, as `publish.lua` does.
 
     APPLY = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer:apply.lua")
     APPLY.run(client, keys, args)                                  blocking
@@ -24,8 +25,8 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 #: Name and arguments, as a connection of the driver takes them.
 Command = Sequence[Any]
 
-#: The text of each script of this process, by its SHA.
-_texts: dict[str, str] = {}
+#: What makes a script or function known to the store, by its SHA or name.
+_loads: dict[str, Command] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Script:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha", sha1(self.text.encode()).hexdigest())  # noqa: S324 - a name, not a secret
-        _texts[self.sha] = self.text
+        _loads[self.sha] = ("SCRIPT", "LOAD", self.text)
 
     @classmethod
     def load(cls, *parts: str) -> "Script":
@@ -56,6 +57,35 @@ class Script:
     async def run_async(self, client: Any, keys: Sequence[Any], args: Sequence[Any] = ()) -> Any:
         """`run` over a client for asyncio."""
         return (await run_async(client, self.call(keys, args)))[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of the store, alone in its library. `body` is a script that takes `KEYS` and `ARGV`."""
+
+    name: str
+    library: str
+    body: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        _loads[self.name] = self.load
+
+    @property
+    def text(self) -> str:
+        """The text of the library."""
+        return (
+            f"#!lua name={self.library}\nlocal function run(KEYS, ARGV)\n{self.body}\nend\n"
+            f"redis.register_function('{self.name}', run)\n"
+        )
+
+    @property
+    def load(self) -> Command:
+        """The command that loads it where it is not there."""
+        return ("FUNCTION", "LOAD", self.text)
+
+    def call(self, keys: Sequence[Any], args: Sequence[Any] = ()) -> Command:
+        """The command that calls it."""
+        return ("FCALL", self.name, len(keys), *keys, *args)
 
 
 def run(client: Any, *commands: Command) -> list[Any]:
@@ -148,15 +178,21 @@ def without_errors(answers: list[Any]) -> list[Any]:
 
 def _repeat(commands: Sequence[Command], answers: Sequence[Any]) -> tuple[list[Command], range]:
     """The commands that make unknown scripts known, and the places of the commands to send again behind them."""
-    unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-    shas = dict.fromkeys(commands[place][1] for place in unknown)
-    loads: list[Command] = [("SCRIPT", "LOAD", _texts[sha]) for sha in shas if sha in _texts]
+    unknown = [place for place, answer in enumerate(answers) if _is_unknown(answer)]
+    names = dict.fromkeys(commands[place][1] for place in unknown)
+    loads = [_loads[name] for name in names if name in _loads]
     return loads, range(unknown[0], len(commands)) if loads else range(0)
+
+
+def _is_unknown(answer: Any) -> bool:
+    return isinstance(answer, NoScriptError) or (
+        isinstance(answer, ResponseError) and "function not found" in str(answer).lower()
+    )
 
 
 def _put(answers: list[Any], places: Sequence[int], repeated: Sequence[Any]) -> None:
     """Put what was answered to the loads and the repeated commands in place. Raises the first error of a load."""
     loaded = len(repeated) - len(places)
-    without_errors(list(repeated[:loaded]))
+    without_errors([answer for answer in repeated[:loaded] if "already exists" not in str(answer)])
     for place, answer in zip(places, repeated[loaded:], strict=True):
         answers[place] = answer

@@ -20,3 +20,16 @@ class NotAcknowledged(StoreUnavailable):
 
 class AcksUnavailable(StoreRefused):
     """Raised by `flush` when the store can never give the acknowledgement that was asked for."""
+
+
+class IdTaken(StoreRefused):
+    """Raised when another process publishes under this producer's id."""
+
+
+class OtherLog(StoreRefused):
+    """Raised when events are for a log with another id than the one that the store holds under this name; `held` is the
+    id of that one, "" where there is none."""
+
+    def __init__(self, held: str) -> None:
+        super().__init__("the store holds another log than the one that these events are for")
+        self.held = held

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, get_args
 
 from etlog_events import store
-from etlog_events.errors import InvalidEvent, NewerContract, SettingsError
+from etlog_events.errors import InvalidEvent, OtherContract, SettingsError
 from etlog_events.event import Event, WindowPair, new_text
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings, log_name, store_url
@@ -176,7 +176,7 @@ class Producer:
         """Wait until the store holds every event emitted before the call, at most `timeout` seconds.
 
         Returns whether it does. Without a timeout it waits as long as the store is away. Raises `AcksUnavailable`
-        when the store cannot give the acknowledgement that was asked for, and `NewerContract` when the log follows
+        when the store cannot give the acknowledgement that was asked for, and `OtherContract` when the log follows
         a contract that this version does not know. After either of them the producer keeps the events and goes on
         trying.
         """
@@ -197,7 +197,7 @@ class Producer:
             return
         self._closed = True
         deadline = monotonic() + timeout
-        with suppress(AcksUnavailable, NewerContract):
+        with suppress(AcksUnavailable, OtherContract):
             self._sender.flush(timeout)
         paths, unwritten = self._sender.stop(max(0.0, deadline - monotonic()))
         stats = self._sender.stats

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from etlog_events.backoff import Backoff
-from etlog_events.errors import NewerContract
+from etlog_events.errors import OtherContract
 
 from etlog_producer import process
 from etlog_producer.delivery import Batch, Delivery, Stats
@@ -75,7 +75,7 @@ class Sender:
     def flush(self, timeout: float | None) -> bool:
         """Wait until all that was put before the call is delivered, at most `timeout` seconds; tell whether it is.
 
-        Raises `AcksUnavailable` or `NewerContract` when waiting cannot help.
+        Raises `AcksUnavailable` or `OtherContract` when waiting cannot help.
         """
         with self._changed:
             target = self._delivery.accepted
@@ -120,7 +120,7 @@ class Sender:
     @property
     def _hopeless(self) -> Exception | None:
         error = self._backoff.error
-        return error if isinstance(error, AcksUnavailable | NewerContract) else None
+        return error if isinstance(error, AcksUnavailable | OtherContract) else None
 
     def _start(self) -> None:
         with self._changed:

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 from etlog_api.errors import BadQuery, UnknownLog, answer_to
-from etlog_events.errors import IllegalWindow, NewerContract, StoreError, StoreRefused, StoreUnavailable
+from etlog_events.errors import IllegalWindow, OtherContract, StoreError, StoreRefused, StoreUnavailable
 from starlette.exceptions import HTTPException
 
 
@@ -26,7 +26,7 @@ def test_what_the_caller_can_change_is_told(error: Exception, code: int, message
     assert orjson.loads(answer.body) == {"code": code, "message": message}
 
 
-@pytest.mark.parametrize("kind", [StoreError, StoreUnavailable, StoreRefused, NewerContract])
+@pytest.mark.parametrize("kind", [StoreError, StoreUnavailable, StoreRefused, OtherContract])
 def test_a_store_that_fails_may_be_asked_again(kind: type[StoreError]) -> None:
     """After a while, which is in the answer."""
     answer = answer_to(kind("no answer"))

@@ -13,7 +13,7 @@ from etlog_consumer.fleet import fleet
 from etlog_consumer.fleet.fleet import Apply
 from etlog_consumer.metrics import LogMetrics, Metrics
 from etlog_events.contract import VERSION
-from etlog_events.errors import NewerContract
+from etlog_events.errors import OtherContract
 from etlog_events.keys import CONSUMERS, CONSUMERS_CONTRACT, Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
@@ -156,13 +156,13 @@ def test_a_consumer_that_fails_ends_the_process(store_url: str, client: redis.Re
     assert not client.exists(CONSUMERS)
 
 
-def test_a_process_ends_when_the_others_follow_a_newer_contract(
+def test_a_process_ends_when_the_others_follow_a_other_contract(
     store_url: str, client: redis.Redis, logs: list[str]
 ) -> None:
     """It applies nothing, and does not count as alive."""
     client.set(CONSUMERS_CONTRACT, VERSION + 1)
 
-    with connect(store_url, part="consumer") as mine, pytest.raises(NewerContract, match=f"^{NEWER}$"):
+    with connect(store_url, part="consumer") as mine, pytest.raises(OtherContract, match=f"^{NEWER}$"):
         Fleet(mine, logs, lambda *_: None, Metrics()).run(threading.Event())
 
     assert not client.exists(CONSUMERS)

@@ -17,7 +17,7 @@ from etlog.verification import verify
 from etlog_api import create_app
 from etlog_consumer import Consumer, Target
 from etlog_consumer.recovery import Progress, Recovery
-from etlog_events import NewerContract, Settings, scripts
+from etlog_events import OtherContract, Settings, scripts
 from etlog_events.contract import VERSION
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
@@ -101,7 +101,7 @@ def test_the_scripts_are_found() -> None:
 
 @pytest.mark.usefixtures("newer")
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_that_writes_refuses_a_newer_contract(client: redis.Redis, keys: Keys, name: str) -> None:
+def test_a_script_that_writes_refuses_a_other_contract(client: redis.Redis, keys: Keys, name: str) -> None:
     """Before it writes anything, in the same words as every other; it holds the version that the parts know, once."""
     script = SCRIPTS[name]
     if not writes(client, script):
@@ -162,7 +162,7 @@ def test_a_producer_keeps_its_events_until_it_may_publish(
     """One line says why; `flush` does not wait for what waiting cannot cure; nothing is lost and none is doubled."""
     with caplog.at_level(logging.WARNING, "etlog.producer"), Producer() as producer:
         emit(producer, *range(3))
-        with pytest.raises(NewerContract, match=re.escape(sentence(keys, "etlog-producer"))):
+        with pytest.raises(OtherContract, match=re.escape(sentence(keys, "etlog-producer"))):
             producer.flush()
         wait_until(lambda: producer.stats().retries >= 3, what="more attempts")
         assert untouched(client, keys)
@@ -187,7 +187,7 @@ def test_what_an_old_producer_leaves_is_sent_by_the_upgraded_one(
         producer.emit("AllocationSetSaved", size=1, window=WINDOW)
     assert producer.stats().spooled == 1
     settings = Settings.from_environment()
-    with pytest.raises(NewerContract, match=re.escape(sentence(keys, "etlog-producer"))):
+    with pytest.raises(OtherContract, match=re.escape(sentence(keys, "etlog-producer"))):
         spool.flush(settings)
 
     client.set(keys.contract, VERSION)  # for the release at hand this is what an upgrade is
@@ -216,7 +216,7 @@ def test_a_letter_stays_when_the_contract_is_raised_meanwhile(client: redis.Redi
     """A command that has begun is told by the script."""
     client.xadd(keys.dead, {"raw": saved()})
 
-    with pytest.raises(NewerContract, match=re.escape(sentence(keys, "etlog"))):
+    with pytest.raises(OtherContract, match=re.escape(sentence(keys, "etlog"))):
         dead_letters.drop(client, keys, dead_letters.Choice(all=True))
 
     assert client.xlen(keys.dead) == 1
@@ -261,7 +261,7 @@ def test_a_consumer_that_takes_over_changes_nothing(store_url: str, client: redi
     with connect(store_url, part="consumer") as mine:
         standby = Consumer(mine, Target(keys, KUBECOST_KINDS, 1000), retain=1000)
 
-        with pytest.raises(NewerContract, match=re.escape(sentence(keys, "etlog-consumer"))):
+        with pytest.raises(OtherContract, match=re.escape(sentence(keys, "etlog-consumer"))):
             standby.run(threading.Event())
 
     assert client.xinfo_groups(keys.events) == []
@@ -286,7 +286,7 @@ def test_a_consumer_that_stops_says_what_kept_it_from_its_end(
 @pytest.mark.usefixtures("newer")
 def test_verification_reads_the_contract_with_the_log(client: redis.Redis, keys: Keys) -> None:
     """It may have been raised since the command connected."""
-    with pytest.raises(NewerContract, match=re.escape(sentence(keys, "etlog"))):
+    with pytest.raises(OtherContract, match=re.escape(sentence(keys, "etlog"))):
         verify(client, keys)
 
 

@@ -5,7 +5,7 @@ import logging
 import pytest
 import redis
 from etlog_events.backoff import FIRST_RETRY, LAST_RETRY, Backoff
-from etlog_events.errors import NewerContract
+from etlog_events.errors import OtherContract
 from support.fakes import Clock
 
 LOGGER = logging.getLogger("etlog.test")
@@ -84,7 +84,7 @@ def test_an_unexpected_error_is_traced_once_an_outage(backoff: Backoff, caplog: 
     """A store does not cause it, so it is a bug; those that a store causes need no trace."""
     for _ in range(2):
         backoff.failed(redis.TimeoutError("slow"))
-        backoff.failed(NewerContract("log default follows contract 2"))
+        backoff.failed(OtherContract("log default follows contract 2"))
         for _ in range(3):
             backoff.failed(ZeroDivisionError("a bug"))
         backoff.succeeded()

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from etlog_events.entry import contents, event_id
 from etlog_events.errors import InvalidEvent
 from etlog_events.event import Event
 from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.sequence import number_of
 
 #: A client of the store. The driver types an answer as everything that it might be with other options.
 Client: TypeAlias = Any
@@ -14,7 +16,7 @@ Client: TypeAlias = Any
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of the stream, as `publish.lua` writes it."""
+    """An event in the stream, with its own id and number."""
 
     id: bytes
     event: bytes
@@ -34,16 +36,15 @@ def raw_entries(client: Client, keys: Keys, after: bytes | None = None) -> list[
 
 
 def entries(client: Client, keys: Keys) -> list[Entry]:
-    """All entries of the stream, oldest first; those without a producer have none and the number 0."""
-    return [
-        Entry(
-            entry_id,
-            fields.get(b"event", b""),
-            fields.get(b"producer", b"").decode(),
-            int(fields.get(b"seq", 0)),
-        )
-        for entry_id, fields in raw_entries(client, keys)
-    ]
+    """All events in the stream, oldest first; those without a producer have none and the number 0."""
+    found = []
+    for entry_id, fields in raw_entries(client, keys):
+        held = contents([text for pair in fields.items() for text in pair])
+        first = number_of(held.seq)
+        for place, event in enumerate(held.events or [b""]):
+            number = first + place if first else 0
+            found.append(Entry(event_id(entry_id, place), event, held.producer.decode(), number))
+    return found
 
 
 def numbers(client: Client, keys: Keys) -> list[int]:

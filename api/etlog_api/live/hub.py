@@ -39,7 +39,7 @@ class Hub:
     async def subscribe(self, after: Position | None, kinds: frozenset[str] | None) -> AsyncGenerator[bytes, None]:
         """The events of `kinds` that are applied after the entry `after`, or from now on, as Server-Sent Events.
 
-        Raises `StoreUnavailable` or `NewerContract` when it cannot begin. Ends when the client must connect again: it
+        Raises `StoreUnavailable` or `OtherContract` when it cannot begin. Ends when the client must connect again: it
         was cut off, the store went away while the stream was read again for it, or the service stops.
         """
         tailer = self._tailer = self._tailer or Tailer(self._clients, self._stream, self.leaving)

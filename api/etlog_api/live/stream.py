@@ -31,7 +31,7 @@ Entry = tuple[bytes, dict[bytes, bytes]]
 class Stream:
     """The stream of the log with these keys.
 
-    What asks a client of the store raises the driver's errors, and `NewerContract` where it checks the contract.
+    What asks a client of the store raises the driver's errors, and `OtherContract` where it checks the contract.
     """
 
     def __init__(self, keys: Keys, kinds: Kinds) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 from etlog_events.backoff import Backoff
-from etlog_events.errors import NewerContract
+from etlog_events.errors import OtherContract
 from etlog_events.store import BLOCK_MS
 
 from etlog_api.live.frames import Position, id_of, position_of
@@ -50,10 +50,10 @@ class Tailer:
         self.tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._end(leaving))]
 
     @property
-    def refused(self) -> NewerContract | None:
+    def refused(self) -> OtherContract | None:
         """Why the log cannot be followed although the store answers."""
         error = self._backoff.error
-        return error if isinstance(error, NewerContract) else None
+        return error if isinstance(error, OtherContract) else None
 
     def stop(self) -> None:
         """End soon. A cancellation alone may be swallowed by the driver."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import redis
 from etlog_events.backoff import Backoff
-from etlog_events.errors import NewerContract, StoreUnavailable
+from etlog_events.errors import OtherContract, StoreUnavailable
 
 from etlog_api.log.connection import QUESTION_TIMEOUT
 from etlog_api.log.replication_link import ReplicationLink
@@ -97,7 +97,7 @@ class Reader:
     async def view(self) -> View:
         """The log as it stands now, or as it last stood while the store is away.
 
-        Raises `StoreUnavailable` when the store is away and there is nothing to answer from, and `NewerContract` when
+        Raises `StoreUnavailable` when the store is away and there is nothing to answer from, and `OtherContract` when
         the log is not understood.
         """
         view = await (self._next or self._begin()).wait()
@@ -133,9 +133,9 @@ class Reader:
             try:
                 async with asyncio.timeout(QUESTION_TIMEOUT):
                     snapshot = await self._refreshed()
-            except NewerContract as e:
+            except OtherContract as e:
                 if not self._refused:
-                    logger.error("Cannot answer: %s", e, extra={"action": "newer_contract"})
+                    logger.error("Cannot answer: %s", e, extra={"action": "other_contract"})
                 self._refused = True
                 raise
             except (redis.RedisError, OSError) as e:  # a timeout is an OSError

@@ -58,7 +58,7 @@ async def read_snapshot(
     """All of the log, as it stood at one cursor; a replica is asked for its `link` as well.
 
     Where the `last` snapshot is fresh, only what was added to it is read. Raises the driver's errors, and
-    `NewerContract` for a log that is not understood.
+    `OtherContract` for a log that is not understood.
     """
     if last is not None and time.monotonic() - last.whole_at < WHOLE_AFTER:
         tails = await _read(connection, keys, kinds, link, TAIL)

@@ -47,7 +47,7 @@ def consume(redis_url: RedisUrl = None, log: LogName = None) -> None:
 def run(settings: Settings) -> None:
     """Apply the logs of `settings` until stopped.
 
-    Raises `StoreError` when the store cannot be reached at the start, and `NewerContract` for a log that this version
+    Raises `StoreError` when the store cannot be reached at the start, and `OtherContract` for a log that this version
     does not understand, at any time.
     """
     gc.set_threshold(GC_EVERY)

@@ -15,7 +15,7 @@ from typing import Any
 
 import redis
 from etlog_events.backoff import Backoff
-from etlog_events.errors import NewerContract
+from etlog_events.errors import OtherContract
 from etlog_events.ids import new_id
 
 from etlog_consumer.fleet.assignment import shares
@@ -58,7 +58,7 @@ class Fleet:
     def run(self, stop: threading.Event) -> None:
         """Apply this process's share of the logs until `stop` is set.
 
-        Raises what one of its consumers raises, with the others stopped first, and `NewerContract` where the processes
+        Raises what one of its consumers raises, with the others stopped first, and `OtherContract` where the processes
         follow a newer contract than this one knows.
         """
         failing = "Cannot coordinate with the other consumers, will keep trying"
@@ -118,5 +118,5 @@ class Fleet:
             work.stop.set()
         try:
             self._membership.leave()
-        except (redis.RedisError, OSError, NewerContract) as e:
+        except (redis.RedisError, OSError, OtherContract) as e:
             logger.warning("Could not deregister: %s", e, extra={"action": "stopped_without_store"})

@@ -30,7 +30,7 @@ class Membership:
         """Count as alive for as long as a lease lasts.
 
         Returns the present members, this one among them, and whether it was forgotten meanwhile, as all are when the
-        store is away for long or is emptied. Raises the driver's errors and `NewerContract`.
+        store is away for long or is emptied. Raises the driver's errors and `OtherContract`.
         """
         came, *names = self._tell(DURATION)
         forgotten = bool(came) and self._began
