@@ -1,16 +1,14 @@
 """Many producers: what a log costs that has known a million, none of which said that it has ended."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 from etlog.verification import verify
 from etlog_api.status import read_status
 from etlog_events.publishing import FUNCTION
 from etlog_events.scripts import run
-from etlog_events.store import connect, connect_async
+from etlog_events.store import connect_async
 from etlog_producer.publish import Identity, Publisher
 
 from benchmarks import apply, events, programs
@@ -30,7 +28,7 @@ REST = 12.0
 #: Calls in one trip to the store.
 TOGETHER = 500
 
-NEW, KNOWN, BLOCK = "apply, each producer new", "apply, one of them", "store blocked at rest"
+NEW, KNOWN, BLOCK = "apply, each producer new", "apply, one of them", "longest command at rest"
 STATUS, VERIFY, TAKEOVER = "status", "verify", "takeover"
 
 
@@ -71,9 +69,7 @@ def _add(row: Row, store: Store, producers: int, texts: Sequence[bytes]) -> None
         seconds = apply.wait_applied(store, first + len(texts), consumer) - began
         add(KNOWN, seconds / len(texts) * 1e6, "µs/event")
 
-        with _watched(store) as longest:
-            time.sleep(REST)
-        add(BLOCK, longest[0] * 1000, "ms")
+        add(BLOCK, _longest_command(store, REST), "ms")
 
     began = time.perf_counter()
     asyncio.run(_status(store))
@@ -104,23 +100,15 @@ def _introduce(store: Store, producers: int, count: int) -> None:
                 raise WrongResult("the store refused an event")
 
 
-@contextmanager
-def _watched(store: Store) -> Iterator[list[float]]:
-    """The longest time that another client waited for the store, in seconds, once the block has ended."""
-    longest, stop = [0.0], threading.Event()
-
-    def watch() -> None:
-        with connect(store.url, part="benchmark") as client:
-            while not stop.wait(0.001):
-                began = time.perf_counter()
-                client.ping()
-                longest[0] = max(longest[0], time.perf_counter() - began)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    yield longest
-    stop.set()
-    thread.join()
+def _longest_command(store: Store, seconds: float) -> float:
+    """Milliseconds of the longest command that the store runs within so many seconds."""
+    client = store.client
+    client.config_set("slowlog-log-slower-than", 500)
+    client.slowlog_reset()
+    time.sleep(seconds)
+    slow = client.slowlog_get(-1)
+    client.config_set("slowlog-log-slower-than", -1)
+    return max((found["duration"] / 1000 for found in slow), default=0.5)
 
 
 async def _status(store: Store) -> None:
