@@ -1,72 +1,57 @@
 -- Apply one batch of entries to the log: its effects and the progress past it, or nothing at all.
 --
--- EVALSHA <sha> 8+n contract events cursor counters stats dead producers retired log [log ...]  arguments
+-- EVALSHA <sha> 11+n contract events cursor counters stats dead producers seen ended trim id log [log ...]  arguments
 --
---   contract   string  version of the contract that the log follows; set by the first publish or batch
---   events     stream  the entries; its group mirrors the cursor, and applied entries are trimmed
---   cursor     string  id of the last applied entry
---   counters   hash    kind -> events applied
---   stats      hash    applied, dead, duplicate, lost, unnumbered, dead_dropped
---   dead       stream  refused entries: id, producer, seq, raw, reason
---   producers  hash    <producer>:applied -> last number accounted for, of those :dead and :lost -> how many,
---                      :seen -> when, in milliseconds
---   retired    hash    producer -> "number dead lost seen": the record of one that was idle for long; it comes back
---   log        list    a category's newest events, oldest first
+--   contract   string      version of the contract that the log follows; set by the first publish or batch
+--   events     stream      the entries; its group mirrors the cursor, and applied entries are trimmed
+--   cursor     string      id of the last applied entry
+--   counters   hash        kind -> events applied
+--   stats      hash        applied, dead, duplicate, lost, unnumbered, dead_dropped, published, entries, caught_up
+--   dead       stream      refused events: id, producer, seq, raw, reason
+--   producers  hash        producer -> its record, see `record_of`
+--   seen       sorted set  producer -> when it was last seen, in milliseconds
+--   ended      hash        published, applied, dead, lost: the sums of the records that are gone
+--   trim       sorted set  id of an applied entry -> events up to it
+--   id         string      a random id of this log; set by the first publish or batch
+--   log        list        a category's newest events, oldest first
 --
--- Arguments: from, to, group, entries_read, cap, dead_cap, trim, then four lists and one per log, each led by its length:
+-- Arguments: from, to, group, entries_read, look, cap, dead_cap, retain, six numbers, then four lists and one per log,
+-- each led by its length:
 --   from          the cursor that the batch was read from ("0-0": nothing applied yet)
 --   to            id of the batch's last entry
 --   entries_read  entries of the stream up to `to`, "" where that is unknown
---   trim          entries before this id go; "" keeps all
+--   look          "1": look at the whole stream, too, to tell what waits
+--   retain        events that stay in the stream
+--   applied, dead, duplicate, lost, unnumbered, dead_dropped   to add to the stats
 --   kind, number          to add to the counters
---   stat, number          to add to the stats
+--   passed, id            of entries in between: how many events of the batch there are up to the entry's end
 --   producer, before, after, dead, lost   last number of each producer, that the batch was worked out from and now
---   id, producer, seq, raw, reason   of each refused entry
+--   id, producer, seq, raw, reason   of each refused event
 --   event                 of each log, to append; at most 4000 per log and batch (a limit of Lua's stack)
 --
--- Returns {"applied", entries_read, entries_added, finding ...}: the entries of the stream up to `to` and all ever
--- added, "" where unknown, and "stream-gone" or "group-gone" where it was removed. Or {"moved", cursor} when another
--- consumer has been here, or a producer's last number is not `before`: nothing was applied. A record that had retired
--- is back in `producers` then.
+-- Returns {"applied", entries_read, entries, events, finding ...}: after a look, how many entries of the stream are read
+-- and how many entries and events wait, "" where unknown; and "stream-gone" or "group-gone" where it was removed. Or
+-- {"moved", cursor} when another consumer has been here. Or {"numbers", producer, number, ...} when the batch was worked
+-- out from other last numbers of producers than these. Nothing was applied in both cases.
 -- All that can fail is read before the first write: what a script has written before an error stays written. A store
 -- that is read-only or cannot save refuses the call as a whole. One that is full does not: lists and dead letters are
 -- capped.
 
-local events, cursor, counters, stats, dead, producers = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
-local retired = KEYS[8]
-local from, to, group, entries_read = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local cap, dead_cap, trim = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
-local FIRST_LOG = 9
-local position = 8
+local events, cursor, counters, stats, dead = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local producers, seen, ended, trim, id = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
+local from, to, group, entries_read, look = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
+local cap, dead_cap, retain = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local FIRST_OUTCOME, ADDED_OUTCOMES = 9, 6
+local FIRST_LOG = 12
+local SEEN_EVERY = 60000 -- milliseconds, as in `publish.lua`
+local AT_ONCE = 1000 -- of what is unpacked to one command
+local position = FIRST_OUTCOME + ADDED_OUTCOMES
 
 local function take_list(width)
   local first = position + 1
   local last = position + tonumber(ARGV[position]) * width
   position = last + 1
   return first, last
-end
-
--- Sums of what a hash holds and what comes on top, as field, value, field, value ...
-local function sums(hash, first, last)
-  local fields, changed = {}, {}
-  for i = first, last, 2 do
-    fields[#fields + 1] = ARGV[i]
-  end
-  if #fields == 0 then
-    return changed
-  end
-  local held = redis.call('HMGET', hash, unpack(fields))
-  for i, field in ipairs(fields) do
-    changed[#changed + 1] = field
-    changed[#changed + 1] = digits(number(held[i]) + tonumber(ARGV[first + 2 * i - 1]))
-  end
-  return changed
-end
-
--- As `etlog_events.sequence.number_of`.
-local function number_of(text)
-  local found = number((text or ''):match('^%d+$'))
-  return found < 2 ^ 53 and found or 0
 end
 
 -- Read.
@@ -77,7 +62,7 @@ if at ~= from then
 end
 
 local wrong = require_type(events, 'stream') or require_type(dead, 'stream') or require_type(producers, 'hash')
-  or require_type(retired, 'hash')
+  or require_type(seen, 'zset') or require_type(ended, 'hash') or require_type(trim, 'zset')
 for i = FIRST_LOG, #KEYS do
   wrong = wrong or require_type(KEYS[i], 'list')
 end
@@ -85,55 +70,84 @@ if wrong then
   return wrong
 end
 
-local first, last = take_list(2)
-local new_counters = sums(counters, first, last)
-first, last = take_list(2)
-local new_stats = sums(stats, first, last)
-local dead_dropped = redis.call('HGET', stats, 'dead_dropped')
+local now = clock()
+local sums = numbers_of(stats, OUTCOMES)
+local passed_before = sums.applied + sums.dead + sums.duplicate
+for i = 1, ADDED_OUTCOMES do
+  sums[OUTCOMES[i]] = sums[OUTCOMES[i]] + tonumber(ARGV[FIRST_OUTCOME + i - 1])
+end
+local passed = sums.applied + sums.dead + sums.duplicate
+local caught_up = number(redis.call('HGET', stats, 'caught_up'))
 
-local accounts_first, accounts_last = take_list(5)
-local new_accounts, come_back = {}, {}
-for i = accounts_first, accounts_last, 5 do
-  local producer = ARGV[i]
-  local applied, died, vanished = producer .. ':applied', producer .. ':dead', producer .. ':lost'
-  local held = redis.call('HMGET', producers, applied, died, vanished)
-  if not held[1] and retired_numbers(redis.call('HGET', retired, producer)) then
-    come_back[#come_back + 1] = producer
-  elseif number_of(held[1]) ~= tonumber(ARGV[i + 1]) then
-    return {'moved', at}
+local kinds, new_counters = {}, {}
+local first, last = take_list(2)
+for i = first, last, 2 do
+  kinds[#kinds + 1] = ARGV[i]
+end
+if #kinds > 0 then
+  local held = redis.call('HMGET', counters, unpack(kinds))
+  for i, kind in ipairs(kinds) do
+    new_counters[2 * i - 1] = kind
+    new_counters[2 * i] = digits(number(held[i]) + tonumber(ARGV[first + 2 * i - 1]))
   end
-  local account = {applied, ARGV[i + 2], producer .. ':seen', to:match('^%d+')}
-  for j, field in ipairs({died, vanished}) do
-    local more = tonumber(ARGV[i + 2 + j])
-    if more > 0 then
-      account[#account + 1] = field
-      account[#account + 1] = digits(number(held[j + 1]) + more)
+end
+
+local marks_first, marks_last = take_list(2)
+
+local records, numbers, gone, shown = {}, {'numbers'}, {}, {}
+first, last = take_list(5)
+for start = first, last, 5 * AT_ONCE do
+  local names = {}
+  for i = start, math.min(last, start + 5 * AT_ONCE - 1), 5 do
+    names[#names + 1] = ARGV[i]
+  end
+  local held = redis.call('HMGET', producers, unpack(names))
+  for place, producer in ipairs(names) do
+    local record, i = record_of(held[place]), start + 5 * (place - 1)
+    if record.applied ~= tonumber(ARGV[i + 1]) then
+      numbers[#numbers + 1] = producer
+      numbers[#numbers + 1] = digits(record.applied)
+    end
+    record.applied = tonumber(ARGV[i + 2])
+    record.dead, record.lost = record.dead + tonumber(ARGV[i + 3]), record.lost + tonumber(ARGV[i + 4])
+    if record.published < record.applied then -- a client that numbers its events without the script
+      sums.published = sums.published + record.applied - record.published
+      record.published = record.applied
+    end
+    if record.closed and record.applied == record.published then
+      gone[#gone + 1] = producer
+      gone[#gone + 1] = record
+    else
+      if not record.seen or now - record.seen > SEEN_EVERY then
+        record.seen = now
+        shown[#shown + 1] = producer
+      end
+      records[#records + 1] = producer
+      records[#records + 1] = record_text(record)
     end
   end
-  new_accounts[#new_accounts + 1] = account
+end
+if #numbers > 1 then
+  return numbers
 end
 
--- Write. Where a producer that retired comes back, this is all: the batch was worked out without its record.
-
-for _, producer in ipairs(come_back) do
-  unretire(producers, retired, producer)
-end
-if #come_back > 0 then
-  return {'moved', at}
-end
+-- Write.
 
 redis.call('SET', cursor, to)
 note_version()
+if redis.call('EXISTS', id) == 0 then
+  redis.call('SET', id, redis.sha1hex(events .. to .. table.concat(redis.call('TIME'), '.') .. from))
+end
 if #new_counters > 0 then
   redis.call('HSET', counters, unpack(new_counters))
 end
-if #new_stats > 0 then
-  redis.call('HSET', stats, unpack(new_stats))
+for i = 1, #records, 2 * AT_ONCE do
+  redis.call('HSET', producers, unpack(records, i, math.min(#records, i + 2 * AT_ONCE - 1)))
 end
-
-for _, account in ipairs(new_accounts) do
-  redis.call('HSET', producers, unpack(account))
+for _, producer in ipairs(shown) do
+  redis.call('ZADD', seen, digits(now), producer)
 end
+fold(producers, seen, ended, gone)
 
 first, last = take_list(5)
 for i = first, last, 5 do
@@ -141,10 +155,7 @@ for i = first, last, 5 do
     'raw', ARGV[i + 3], 'reason', ARGV[i + 4])
 end
 if last >= first then
-  local dropped = redis.call('XTRIM', dead, 'MAXLEN', dead_cap)
-  if dropped > 0 then
-    redis.call('HSET', stats, 'dead_dropped', digits(number(dead_dropped) + dropped))
-  end
+  sums.dead_dropped = sums.dead_dropped + redis.call('XTRIM', dead, 'MAXLEN', dead_cap)
 end
 
 for i = FIRST_LOG, #KEYS do
@@ -157,12 +168,12 @@ end
 
 -- The group mirrors the cursor. At the end of the stream all entries ever added are read, whatever was deleted.
 
-local answer = {'applied', '', ''}
-local exists = redis.call('EXISTS', events) == 1
-local info = exists and named(redis.call('XINFO', 'STREAM', events)) or {}
-if info['last-generated-id'] == to then
+local answer = {'applied', '', '', ''}
+local info = look and redis.call('EXISTS', events) == 1 and named(redis.call('XINFO', 'STREAM', events))
+local at_end = info and info['last-generated-id'] == to
+if at_end then
   entries_read = info['entries-added']
-elseif not exists or (entries_read ~= '' and tonumber(entries_read) > info['entries-added']) then
+elseif info and entries_read ~= '' and tonumber(entries_read) > info['entries-added'] then
   entries_read = ''
   answer[#answer + 1] = 'stream-gone'
 end
@@ -171,16 +182,42 @@ if entries_read ~= '' then
   mirror[6], mirror[7] = 'ENTRIESREAD', entries_read
 end
 if redis.pcall(unpack(mirror)).err then
+  local exists = redis.call('EXISTS', events) == 1
   redis.call('XGROUP', 'CREATE', events, group, to, 'MKSTREAM')
-  redis.call(unpack(mirror))
   if exists then
+    redis.call(unpack(mirror))
     answer[#answer + 1] = 'group-gone'
   else
+    entries_read = ''
     redis.call('XSETID', events, to) -- the next id follows the cursor, whatever the clock says
+    answer[#answer + 1] = 'stream-gone'
   end
 end
-if trim ~= '' then
-  redis.call('XTRIM', events, 'MINID', trim)
+answer[2] = tostring(entries_read)
+if at_end then
+  sums.entries = info['entries-added']
+  answer[3], answer[4] = '0', '0'
+elseif info and entries_read ~= '' then
+  answer[3] = tostring(info['entries-added'] - entries_read)
+  if sums.entries == info['entries-added'] then
+    answer[4] = digits(math.max(0, unaccounted(sums)))
+  end
 end
-answer[2], answer[3] = tostring(entries_read), tostring(info['entries-added'] or '')
+
+-- What never happened is not in the stats.
+local told = {'caught_up', digits(at_end and now or math.max(math.min(caught_up, now), math.min(milliseconds(to), now)))}
+for _, name in ipairs(OUTCOMES) do
+  if sums[name] > 0 then
+    told[#told + 1] = name
+    told[#told + 1] = digits(sums[name])
+  end
+end
+redis.call('HSET', stats, unpack(told))
+for i = marks_first, marks_last, 2 do
+  redis.call('ZADD', trim, digits(passed_before + tonumber(ARGV[i])), ARGV[i + 1])
+end
+if math.floor(passed / TRIM_EVERY) > math.floor(passed_before / TRIM_EVERY) then
+  redis.call('ZADD', trim, digits(passed), to)
+end
+trim_stream(events, trim, to, passed, retain)
 return answer

@@ -28,32 +28,35 @@ class Target:
         """`KEYS` of the script."""
         keys = self.keys
         progress = [keys.contract, keys.events, keys.cursor, keys.counters, keys.stats, keys.dead]
-        return [*progress, keys.producers, keys.retired, *keys.logs(self.kinds.categories)]
+        producers = [keys.producers, keys.producers_seen, keys.producers_ended]
+        return [*progress, *producers, keys.trim, keys.id, *keys.logs(self.kinds.categories)]
 
-    def call(self, batch: Batch, cursor: bytes, entries_read: int | None = None, trim: bytes | None = None) -> Command:
-        """The call of the script for `batch`, which was read after `cursor`.
+    def call(
+        self, batch: Batch, cursor: bytes, *, retain: int, entries_read: int | None = None, look: bool = True
+    ) -> Command:
+        """The call of the script for `batch`, which was read after `cursor`; the newest `retain` events stay.
 
-        `entries_read` counts the stream's entries up to the batch's end, None where unknown; entries before `trim`
-        may go.
+        `entries_read` counts the stream's entries up to the batch's end, None where unknown; with `look` the answer
+        tells what waits.
         """
+        dead = batch.dead[-DEAD_CAP:]
         arguments: list[Any] = [
-            cursor,
-            batch.last,
-            GROUP,
-            "" if entries_read is None else entries_read,
-            self.cap,
-            DEAD_CAP,
-            trim or "",
+            *(cursor, batch.last, GROUP, "" if entries_read is None else entries_read, "1" if look else ""),
+            *(self.cap, DEAD_CAP, retain),
+            *(batch.applied, len(batch.dead), batch.duplicates, batch.lost, batch.unnumbered),
+            len(batch.dead) - len(dead),
         ]
-        for pairs in (batch.counters, batch.stats):
-            arguments.append(len(pairs))
-            for name, number in pairs.items():
-                arguments += (name, number)
+        arguments.append(len(batch.counters))
+        for name, number in batch.counters.items():
+            arguments += (name, number)
+        arguments.append(len(batch.marks))
+        for passed, entry_id in batch.marks:
+            arguments += (passed, entry_id)
         arguments.append(len(batch.accounts))
         for producer, account in batch.accounts.items():
             arguments += (producer, account.before, account.after, account.dead, account.lost)
-        arguments.append(len(batch.dead))
-        for letter in batch.dead:
+        arguments.append(len(dead))
+        for letter in dead:
             arguments += (letter.id, letter.producer, letter.seq, letter.raw, letter.reason)
         for category in self.kinds.categories:
             newest = batch.logs[category][-self.cap :]

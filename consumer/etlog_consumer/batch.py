@@ -1,20 +1,23 @@
 """A batch: what a run of entries does to the log, worked out before anything is changed."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 import orjson
+from etlog_events.entry import MOST_EVENTS, NAMES, contents, event_id
 from etlog_events.errors import InvalidEvent
 from etlog_events.kinds import Kind, Kinds
-from etlog_events.sequence import MAX_PRODUCER_BYTES, number_of
+from etlog_events.sequence import MAX_PRODUCER_BYTES, MAX_SEQ, number_of, repeated
 from etlog_events.validation import validator
 
 logger = logging.getLogger("etlog.consumer")
 
-#: Bytes of a refused entry that its dead letter keeps. An event may not be longer, so more would be of no use.
+#: Bytes of a refused event that its dead letter keeps. An event may not be longer, so more would be of no use.
 MAX_DEAD_BYTES = 64 * 1024
+
+#: Every how many events of a batch an entry is marked, as a place up to which the stream may be trimmed later.
+MARK_EVERY = 1000
 
 #: Losses and dead letters of one batch that get a log line each.
 REPORTED = 10
@@ -25,7 +28,7 @@ Entry = tuple[bytes, Sequence[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A refused entry: where it stood, who sent it, its bytes and the rule it broke."""
+    """A refused event: its id in the stream, who sent it, its number, its bytes and the rule it broke."""
 
     id: bytes
     producer: bytes
@@ -59,12 +62,13 @@ class Account:
 
 @dataclass(slots=True)
 class Batch:
-    """The effects of the entries with these ids, in stream order.
+    """The effects of `entries`, in stream order.
 
-    `unnumbered` counts the entries that came without a number and had an effect, as an event or a dead letter.
+    `unnumbered` counts the events that came without a number, applied and dead ones. `marks` names an entry every
+    `MARK_EVERY` events, by the number of events up to its end.
     """
 
-    ids: list[bytes] = field(default_factory=list)
+    entries: Sequence[Entry] = ()
     logs: dict[str, list[bytes]] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     accounts: dict[bytes, Account] = field(default_factory=dict)
@@ -72,11 +76,12 @@ class Batch:
     gaps: list[Gap] = field(default_factory=list)
     duplicates: int = 0
     unnumbered: int = 0
+    marks: list[tuple[int, bytes]] = field(default_factory=list)
 
     @property
     def last(self) -> bytes:
         """Id of the last entry."""
-        return self.ids[-1]
+        return self.entries[-1][0]
 
     @property
     def numbers(self) -> dict[bytes, int]:
@@ -84,48 +89,56 @@ class Batch:
         return {producer: account.after for producer, account in self.accounts.items()}
 
     @property
-    def stats(self) -> dict[str, int]:
-        """What the batch adds to the stats; zeros are left out."""
-        stats = {
-            "applied": sum(self.counters.values()),
-            "dead": len(self.dead),
-            "duplicate": self.duplicates,
-            "lost": sum(len(gap) for gap in self.gaps),
-            "unnumbered": self.unnumbered,
-        }
-        return {name: number for name, number in stats.items() if number}
+    def applied(self) -> int:
+        """Events that are applied."""
+        return sum(self.counters.values())
+
+    @property
+    def lost(self) -> int:
+        """Events that never arrived."""
+        return sum(len(gap) for gap in self.gaps)
+
+    @property
+    def events(self) -> int:
+        """Events in the entries."""
+        return self.applied + len(self.dead) + self.duplicates
 
 
-def collect(  # noqa: PLR0912, PLR0915 - one loop without calls: every event of the log goes through it
-    entries: Iterable[Entry],
+#: What a validator of `etlog_events.validation` does.
+Validate = Callable[[bytes], tuple[Kind, bytes]]
+
+
+def collect(  # noqa: PLR0912, PLR0915 - one loop: every event of the log goes through it
+    entries: Sequence[Entry],
     applied: Mapping[bytes, int],
     kinds: Kinds,
-    validate: Callable[[bytes], tuple[Kind, bytes]] | None = None,
-    batch: Batch | None = None,
+    validate: Validate | None = None,
+    ended: Set[bytes] = frozenset(),
 ) -> Batch:
-    """The batch of `entries`, in stream order, on top of `batch`, or a new one.
+    """The batch of `entries`, in stream order.
 
-    `applied` holds the last applied number of each producer: what is not above it is a duplicate, what does not
-    follow on tells of a loss. Every entry is accounted for. Raises only what `validate` raises beside `InvalidEvent`.
+    `applied` holds the last applied number of each producer, 0 where it is not known: what is not above it is a
+    duplicate, what does not follow on tells of a loss. All events of the producers `ended` are duplicates. Every event
+    is accounted for. Raises only what `validate` raises beside `InvalidEvent`.
     """
     validate = validate or validator(kinds)
-    batch = batch or Batch(logs={category: [] for category in kinds.categories})
-    ids, logs, counters, accounts = batch.ids, batch.logs, batch.counters, batch.accounts
-    raw: bytes | None
+    batch = Batch(entries, logs={category: [] for category in kinds.categories})
+    logs, counters, accounts = batch.logs, batch.counters, batch.accounts
+    passed = marked = 0
     for entry_id, fields in entries:
-        # What the publishing script writes is recognized by its fields, everything else is looked at in detail.
-        if len(fields) == 6 and fields[0] == b"event" and fields[2] == b"producer" and fields[4] == b"seq":
-            raw, producer, seq = fields[1], fields[3], fields[5]
-        else:
-            named = dict(zip(fields[::2], fields[1::2], strict=False))
-            raw, producer, seq = named.get(b"event"), named.get(b"producer", b""), named.get(b"seq", b"")
-
-        account: Account | None = None
-        number = 0
-        reason = None
-        if seq and producer:
-            number = number_of(seq)
-            if not number:
+        producer, seq, events, strays = contents(fields)
+        passed += len(events) + len(strays) or 1
+        if passed - marked >= MARK_EVERY:
+            batch.marks.append((passed, entry_id))
+            marked = passed
+        first = skip = 0
+        account = reason = None
+        if ended and producer in ended:
+            batch.duplicates += len(events) + len(strays)
+            continue
+        if producer and seq:
+            first = number_of(seq)
+            if not 0 < first <= MAX_SEQ - len(events):
                 reason = f"seq must be a whole number from 1 to 2^53-1, not {_shown(seq)}"
             elif len(producer) > MAX_PRODUCER_BYTES:
                 reason = f"the producer's id is {len(producer)} bytes long, the limit is {MAX_PRODUCER_BYTES}"
@@ -133,87 +146,106 @@ def collect(  # noqa: PLR0912, PLR0915 - one loop without calls: every event of 
                 account = accounts.get(producer)
                 if account is None:
                     last = applied.get(producer, 0)
-                    account = Account(last, last)
-                if number <= account.after:
-                    accounts[producer] = account
-                    batch.duplicates += 1
-                    ids.append(entry_id)
-                    continue
-
-        # All that may raise comes before the first change.
-        if raw is None:
-            letter = _without_event(entry_id, producer, seq, fields)
-        elif reason is not None:
-            letter = _dead_letter(entry_id, producer, seq, raw, reason)
-        else:
-            try:
-                kind, text = validate(raw)
-                letter = None
-            except InvalidEvent as e:
-                letter = _dead_letter(entry_id, producer, seq, raw, e.reason)
-
-        ids.append(entry_id)
-        if account is None:
-            batch.unnumbered += 1
-        else:
-            accounts[producer] = account
-            if number != account.after + 1:
-                gap = Gap(producer.decode(errors="backslashreplace"), account.after + 1, number - 1)
-                batch.gaps.append(gap)
-                account.lost += len(gap)
-            account.after = number
-        if letter is None:
-            logs[kind.category].append(text)
-            counters[kind.name] = counters.get(kind.name, 0) + 1
-        else:
-            batch.dead.append(letter)
-            if account is not None:
-                account.dead += 1
+                    account = accounts[producer] = Account(last, last)
+                skip = min(repeated(first, account.after), len(events))
+                batch.duplicates += skip
+                if skip:
+                    events = events[skip:]
+        if events:
+            if account is None:
+                batch.unnumbered += len(events)
+            else:
+                _advance(batch, producer, account, first + skip, first + skip + len(events) - 1)
+            for place, raw in enumerate(events, skip):
+                try:
+                    if reason is not None:
+                        raise InvalidEvent(reason)
+                    kind, text = validate(raw)
+                except InvalidEvent as e:
+                    number = seq if account is None else b"%d" % (first + place)
+                    _refuse(batch, account, event_id(entry_id, place), producer, number, raw, e.reason)
+                else:
+                    logs[kind.category].append(text)
+                    counters[kind.name] = counters.get(kind.name, 0) + 1
+        elif not skip and not strays:
+            strays = ((0, _without_event(fields)),)
+        for place, raw in strays:
+            number = seq
+            if account is None or first + place > MAX_SEQ:
+                batch.unnumbered += 1
+            elif repeated(first + place, account.after):
+                batch.duplicates += 1
+                continue
+            else:
+                _advance(batch, producer, account, first + place, first + place)
+                number = b"%d" % (first + place)
+            _refuse(batch, account, event_id(entry_id, place), producer, number, raw, _why_astray(place, reason))
     return batch
 
 
-def _dead_letter(entry_id: bytes, producer: bytes, seq: bytes, raw: bytes, reason: str) -> DeadLetter:
+def _advance(batch: Batch, producer: bytes, account: Account, first: int, last: int) -> None:
+    """The events numbered `first` to `last` are there, after those of the account."""
+    if first != account.after + 1:
+        gap = Gap(producer.decode(errors="backslashreplace"), account.after + 1, first - 1)
+        batch.gaps.append(gap)
+        account.lost += len(gap)
+    account.after = last
+
+
+def _refuse(
+    batch: Batch, account: Account | None, id_: bytes, producer: bytes, seq: bytes, raw: bytes, reason: str
+) -> None:
     if len(raw) > MAX_DEAD_BYTES:
         reason = f"{reason} (only the first {MAX_DEAD_BYTES} bytes are kept here)"
-    return DeadLetter(entry_id, producer[:MAX_PRODUCER_BYTES], seq[:64], raw[:MAX_DEAD_BYTES], reason)
+    batch.dead.append(DeadLetter(id_, producer[:MAX_PRODUCER_BYTES], seq[:64], raw[:MAX_DEAD_BYTES], reason))
+    if account is not None:
+        account.dead += 1
 
 
-def _without_event(entry_id: bytes, producer: bytes, seq: bytes, fields: Iterable[bytes]) -> DeadLetter:
-    """The entry has no field `event`: all of its fields are kept, as a JSON list."""
-    texts = [value[:MAX_DEAD_BYTES].decode(errors="backslashreplace") for value in fields]
-    return _dead_letter(entry_id, producer, seq, orjson.dumps(texts), "the entry has no field 'event'")
+def _without_event(fields: Iterable[bytes]) -> bytes:
+    """All fields of an entry that holds no event, as a JSON list."""
+    return orjson.dumps([value[:MAX_DEAD_BYTES].decode(errors="backslashreplace") for value in fields])
+
+
+def _why_astray(place: int, reason: str | None) -> str:
+    if reason is not None:
+        return reason
+    if place == 0:
+        return "the entry has no field 'event'"
+    if place >= MOST_EVENTS:
+        return f"an entry may hold {MOST_EVENTS} events, up to {NAMES[-1].decode()!r}, not 'event.{place}'"
+    return f"a field before 'event.{place}' is missing: the events of an entry are 'event', 'event.1', 'event.2' …"
 
 
 def _shown(value: bytes) -> str:
     return repr(value[:40].decode(errors="backslashreplace"))
 
 
-def collect_despite_bugs(entries: Sequence[Entry], applied: Mapping[bytes, int], kinds: Kinds) -> Batch:
-    """`collect`, which a bug in etlog must not stop: an entry on which it fails twice, the second time by itself,
-    becomes a dead letter."""
+def collect_despite_bugs(
+    entries: Sequence[Entry], applied: Mapping[bytes, int], kinds: Kinds, ended: Set[bytes] = frozenset()
+) -> Batch:
+    """`collect`, which a bug in etlog must not stop: an event on which it fails twice becomes a dead letter."""
     try:
-        return collect(entries, applied, kinds)
+        return collect(entries, applied, kinds, ended=ended)
     except Exception:
         logger.exception(
-            "Failed on a batch of %d entries, will go through them one by one",
+            "Failed on a batch of %d entries, will dead-letter the events it fails on",
             len(entries),
             extra={"action": "batch_failed"},
         )
-    batch = collect((), applied, kinds)
-    for entry in entries:
+    return collect(entries, applied, kinds, _guarded(validator(kinds)), ended)
+
+
+def _guarded(validate: Validate) -> Validate:
+    def guarded(raw: bytes) -> tuple[Kind, bytes]:
         try:
-            batch = collect([entry], applied, kinds, batch=batch)
+            return validate(raw)
+        except InvalidEvent:
+            raise
         except Exception as e:
-            reason = f"the consumer failed on it: {type(e).__name__}: {str(e)[:200]}"
-            batch = collect([entry], applied, kinds, _refusing(reason), batch)
-    return batch
+            raise InvalidEvent(f"the consumer failed on it: {type(e).__name__}: {str(e)[:200]}", raw) from e
 
-
-def _refusing(reason: str) -> Callable[[bytes], NoReturn]:
-    def refuse(raw: bytes) -> NoReturn:
-        raise InvalidEvent(reason, raw)
-
-    return refuse
+    return guarded
 
 
 def report_losses(gaps: Sequence[Gap]) -> None:
@@ -230,9 +262,9 @@ def report_losses(gaps: Sequence[Gap]) -> None:
 
 
 def report_dead_letters(letters: Sequence[DeadLetter]) -> None:
-    """Log entries that were refused."""
+    """Log events that were refused."""
     for letter in letters[:REPORTED]:
-        logger.warning("Dead letter: entry %s: %s", letter.id.decode(), letter.reason, extra={"action": "dead_letter"})
+        logger.warning("Dead letter: event %s: %s", letter.id.decode(), letter.reason, extra={"action": "dead_letter"})
     _report_more(letters[REPORTED:], "dead letters")
 
 

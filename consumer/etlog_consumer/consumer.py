@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Sequence
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 from etlog_events import contract, scripts
@@ -19,9 +19,11 @@ from etlog_consumer.lease import Lease
 from etlog_consumer.metrics import LogMetrics, Metrics
 from etlog_consumer.read_ahead import ReadAhead
 from etlog_consumer.recovery import Progress, Recovery, report_repairs
-from etlog_consumer.retention import Retention
 
 logger = logging.getLogger("etlog.consumer")
+
+#: Seconds between two looks of a batch at the whole stream, which cost the store more than a small batch does.
+LOOK = 1.0
 
 #: Seconds between two looks at the lease while another consumer is active.
 STANDBY_POLL = 0.25
@@ -48,11 +50,12 @@ class Consumer:
         self._subject = f"log {target.keys.name}"
         self._metrics = metrics or LogMetrics(Metrics(), target.keys.name)
         self._lease = Lease(client, target.keys, self.name)
-        self._retention = Retention(retain)
-        self._recovery = Recovery(client, target.keys)
+        self._retain = retain
+        self._recovery = Recovery(client, target.keys, retain)
         self._reading = ReadAhead(target.keys.events)
         self._progress = Progress()  # where this consumer stands, or stood when it was last at work
         self._batch: Batch | None = None  # in hand: collected, not yet applied
+        self._look_at = 0.0  # when a batch is to tell again what waits
         self._at_work = False
         self._standing_by = False
 
@@ -100,14 +103,17 @@ class Consumer:
         with scripts.exchange(self._client, [command for command in (apply, read) if command]) as take_answers:
             self._batch = self._collect(self._reading.take())
             answers = scripts.without_errors(take_answers())
+        if read:
+            self._reading.put(answers.pop())
         if batch is not None:
-            outcome, *rest = answers.pop(0)
+            outcome, *rest = answers.pop()
+            if outcome == b"numbers":
+                self._collect_again(batch, rest)
+                return False
             if outcome != b"applied":
                 self._moved(rest[0])
                 return False
             self._applied(batch, rest, perf_counter() - began)
-        if read:
-            self._reading.put(answers.pop())
         self._tell_what_waits()
         if self._recovery.is_due:
             self._look()
@@ -117,7 +123,6 @@ class Consumer:
         """Be at work, from where the log stands."""
         keys, progress = self._target.keys, self._progress
         self._recovery.load(progress)
-        self._retention.start(self._client, keys.events, progress.cursor)
         self._reading.start(progress.cursor)
         self._at_work, self._standing_by = True, False
         self._metrics.active()
@@ -133,24 +138,39 @@ class Consumer:
         """Collect `entries`. The next batch follows on from this one: if this is refused, all in hand is put down."""
         if not entries:
             return None
-        batch = collect_despite_bugs(entries, self._progress.numbers, self._target.kinds)
-        self._progress.numbers.update(batch.numbers)
+        progress = self._progress
+        ended = self._recovery.ended_among(progress, entries)
+        batch = collect_despite_bugs(entries, progress.numbers, self._target.kinds, ended)
+        progress.note(batch.numbers)
         return batch
+
+    def _collect_again(self, batch: Batch, found: Sequence[bytes]) -> None:
+        """The last numbers of some producers are others than `batch` was worked out from, as after a takeover: learn
+        them from the store's answer, and collect its entries, and those behind them, again."""
+        behind = self._batch
+        for worked_out in (behind, batch):
+            if worked_out is not None:
+                self._progress.note({producer: account.before for producer, account in worked_out.accounts.items()})
+        self._progress.note(dict(zip(found[::2], map(int, found[1::2]), strict=True)))
+        self._batch = None
+        self._reading.give_back(batch.entries, behind.entries if behind is not None else ())
 
     def _apply(self, batch: Batch) -> Command:
         """The command that applies `batch`, and trims what need not be retained any longer."""
         progress = self._progress
-        self._retention.applied(batch.ids)
-        entries_read = None if progress.entries_read is None else progress.entries_read + len(batch.ids)
-        return self._target.call(batch, progress.cursor, entries_read, self._retention.trim())
+        entries_read = None if progress.entries_read is None else progress.entries_read + len(batch.entries)
+        look = monotonic() >= self._look_at
+        if look:
+            self._look_at = monotonic() + LOOK
+        return self._target.call(batch, progress.cursor, retain=self._retain, entries_read=entries_read, look=look)
 
     def _applied(self, batch: Batch, answer: Sequence[bytes], seconds: float) -> None:
         """Note that `batch` was applied, within so many seconds."""
-        entries_read, entries_added, *repairs = answer
+        entries_read, entries, events, *repairs = answer
         self._progress.cursor = batch.last
         self._progress.entries_read = int(entries_read) if entries_read else None
-        if entries_read and entries_added:
-            self._metrics.lag.set(int(entries_added) - int(entries_read))
+        if entries:
+            self._metrics.lag(int(entries), int(events) if events else None)
         self._metrics.applied(batch, seconds)
         report_losses(batch.gaps)
         report_dead_letters(batch.dead)
@@ -159,7 +179,7 @@ class Consumer:
     @property
     def _oldest(self) -> bytes | None:
         """Id of the oldest entry in hand."""
-        return self._batch.ids[0] if self._batch is not None else self._reading.oldest
+        return self._batch.entries[0][0] if self._batch is not None else self._reading.oldest
 
     def _tell_what_waits(self) -> None:
         oldest = self._oldest
@@ -171,7 +191,7 @@ class Consumer:
     def _look(self) -> None:
         """Look after the log, between two batches."""
         before = self._progress.cursor
-        gaps = self._recovery.look(self._progress, self._retention.trim())
+        gaps = self._recovery.look(self._progress)
         self._metrics.lost.inc(sum(len(gap) for gap in gaps))
         if self._progress.cursor != before:
             self._moved(self._progress.cursor)
@@ -192,7 +212,7 @@ class Consumer:
         """Be not at work, with nothing in hand."""
         self._at_work = False
         self._batch = None
-        self._reading.take()
+        self._reading.drop()
 
     def _stand_by(self, stop: threading.Event) -> None:
         """Wait a moment for the lease of another consumer to end."""

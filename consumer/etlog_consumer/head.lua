@@ -31,16 +31,88 @@ local function require_type(key, expected)
   end
 end
 
--- The record of a producer in the hash `retired`, "number dead lost seen", as these four; nothing where it is none.
-local function retired_numbers(record)
-  return (record or ''):match('^(%d+) (%d+) (%d+) (%d+)$')
+-- The milliseconds in an entry's id, and whether one id comes after another.
+local function milliseconds(id)
+  return tonumber(id:match('^%d+'))
 end
 
--- Bring the record of a producer back from `retired`. It counts as seen now: by an older time it would retire again
--- before it is used.
-local function unretire(producers, retired, producer)
-  local applied, dead, lost = retired_numbers(redis.call('HGET', retired, producer))
-  redis.call('HSET', producers, producer .. ':applied', applied, producer .. ':dead', dead, producer .. ':lost', lost,
-    producer .. ':seen', redis.call('TIME')[1] .. '000')
-  redis.call('HDEL', retired, producer)
+local function after(a, b)
+  local a_time, b_time = milliseconds(a), milliseconds(b)
+  return a_time > b_time or (a_time == b_time and tonumber(a:match('%d+$')) > tonumber(b:match('%d+$')))
+end
+
+-- The store's clock in milliseconds.
+local function clock()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- What a hash holds under these names, as a table; 0 where it holds no number.
+local function numbers_of(hash, names)
+  local found = {}
+  for i, text in ipairs(redis.call('HMGET', hash, unpack(names))) do
+    found[names[i]] = number((text or ''):match('^%d+$'))
+  end
+  return found
+end
+
+local OUTCOMES = {'applied', 'dead', 'duplicate', 'lost', 'unnumbered', 'dead_dropped', 'published', 'entries'}
+
+-- Events that were published under a number and are not accounted for.
+local function unaccounted(stats)
+  return stats.published - (stats.applied + stats.dead + stats.lost - stats.unnumbered)
+end
+
+-- The record of a producer, by the text that `publish.lua` writes, too; where there is none, one without numbers.
+local function record_of(text)
+  local published, applied, dead, lost, seen, token, closed = (text or ''):match(
+    '^published=(%d+) applied=(%d+) dead=(%d+) lost=(%d+) seen=(%d+) token=(%S*)( ?%a*)$')
+  return {published = number(published), applied = number(applied), dead = number(dead), lost = number(lost),
+    seen = tonumber(seen), token = token or '', closed = closed == ' closed', known = published ~= nil}
+end
+
+local function record_text(record)
+  return 'published=' .. digits(record.published) .. ' applied=' .. digits(record.applied)
+    .. ' dead=' .. digits(record.dead) .. ' lost=' .. digits(record.lost) .. ' seen=' .. digits(record.seen)
+    .. ' token=' .. record.token .. (record.closed and ' closed' or '')
+end
+
+-- Give up the records of these producers, name, record, name, record ...: only their sums are kept.
+local function fold(producers, seen, ended, gone)
+  if #gone == 0 then
+    return
+  end
+  local sums = numbers_of(ended, {'published', 'applied', 'dead', 'lost'})
+  for i = 1, #gone, 2 do
+    redis.call('HDEL', producers, gone[i])
+    redis.call('ZREM', seen, gone[i])
+    for name, sum in pairs(sums) do
+      sums[name] = sum + gone[i + 1][name]
+    end
+  end
+  for name, sum in pairs(sums) do
+    redis.call('HSET', ended, name, digits(sum))
+  end
+end
+
+-- Every how many events an entry's id is noted in the sorted set `trim`, and how many of them go at once at most, for
+-- the store does nothing else meanwhile.
+local TRIM_EVERY, TRIM_AT_ONCE = 1000, 20
+
+-- Trim the stream: of `passed` events up to the entry `cursor`, keep the newest `retain` and what is not applied.
+local function trim_stream(events, trim, cursor, passed, retain)
+  local found = redis.call('ZRANGEBYSCORE', trim, '-inf', digits(passed - retain), 'LIMIT', 0, TRIM_AT_ONCE)
+  local last
+  for _, id in ipairs(found) do
+    if not id:match('^%d+%-%d+$') or after(id, cursor) then
+      redis.call('ZREM', trim, id) -- of a time before the cursor was set back
+    else
+      last = id
+    end
+  end
+  if last then
+    redis.call('XTRIM', events, 'MINID', last)
+    redis.call('ZREMRANGEBYSCORE', trim, '-inf', '(' .. redis.call('ZSCORE', trim, last))
+    redis.call('ZREM', trim, last)
+  end
 end

@@ -11,7 +11,7 @@ from etlog_consumer.batch import Batch
 STUCK_AFTER = 15.0
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-_ENTRIES = (1, 3, 10, 30, 100, 300, 1000, 4000)
+_EVENTS = (1, 3, 10, 30, 100, 300, 1000, 4000)
 
 
 class Metrics:
@@ -23,14 +23,19 @@ class Metrics:
         self._progressed: dict[str, float] = {}
         self.registry = on = CollectorRegistry()
         self.applied = Counter("etlog_applied", "Events applied by this consumer", ["log", "kind"], registry=on)
-        self.size = Histogram("etlog_batch_entries", "Entries in a batch", ["log"], buckets=_ENTRIES, registry=on)
+        self.size = Histogram("etlog_batch_events", "Events in a batch", ["log"], buckets=_EVENTS, registry=on)
         self.seconds = Histogram(
             "etlog_apply_seconds", "Time to apply a batch and read on", ["log"], buckets=_SECONDS, registry=on
         )
-        self.lag = Gauge("etlog_lag_entries", "Entries not applied yet; NaN where unknown", ["log"], registry=on)
+        self.lag_events = Gauge(
+            "etlog_lag_events", "Events not applied yet; NaN where only entries can be counted", ["log"], registry=on
+        )
+        self.lag_entries = Gauge(
+            "etlog_lag_entries", "Entries not applied yet; NaN where unknown", ["log"], registry=on
+        )
         self.age = Gauge("etlog_oldest_unapplied_seconds", "Age of the oldest unapplied entry", ["log"], registry=on)
-        self.dead = Counter("etlog_dead", "Entries that became dead letters", ["log"], registry=on)
-        self.duplicates = Counter("etlog_duplicate", "Entries that were applied before", ["log"], registry=on)
+        self.dead = Counter("etlog_dead", "Events that became dead letters", ["log"], registry=on)
+        self.duplicates = Counter("etlog_duplicate", "Events that were applied before", ["log"], registry=on)
         self.lost = Counter("etlog_lost", "Events that were published and never arrived", ["log"], registry=on)
         self.active = Gauge("etlog_active", "1 while active, 0 while standing by", ["log"], registry=on)
         self.store_errors = Counter(
@@ -68,7 +73,8 @@ class LogMetrics:
             of.duplicates.labels(log),
             of.active.labels(log),
         )
-        self.lag, self.lost, self.store_errors = of.lag.labels(log), of.lost.labels(log), of.store_errors.labels(log)
+        self._lag_events, self._lag_entries = of.lag_events.labels(log), of.lag_entries.labels(log)
+        self.lost, self.store_errors = of.lost.labels(log), of.store_errors.labels(log)
         of.age.labels(log).set_function(self._oldest_age)
         self.standing_by()
 
@@ -79,7 +85,8 @@ class LogMetrics:
     def standing_by(self) -> None:
         """Another consumer is at work, which knows the lag."""
         self._active.set(0)
-        self.lag.set(float("nan"))
+        self._lag_events.set(float("nan"))
+        self._lag_entries.set(float("nan"))
         self._oldest = None
 
     def waiting(self, entry_id: bytes) -> None:
@@ -89,17 +96,22 @@ class LogMetrics:
     def nothing_waits(self) -> None:
         """All is applied."""
         self._oldest = None
-        self.lag.set(0)
+        self.lag(0, 0)
+
+    def lag(self, entries: int, events: int | None) -> None:
+        """So many entries and events are not applied yet."""
+        self._lag_entries.set(entries)
+        self._lag_events.set(float("nan") if events is None else events)
 
     def applied(self, batch: Batch, seconds: float) -> None:
         """`batch` was applied."""
         for kind, number in batch.counters.items():
             self._of.applied.labels(self._log, kind).inc(number)
-        self._size.observe(len(batch.ids))
+        self._size.observe(batch.events)
         self._seconds.observe(seconds)
         self._dead.inc(len(batch.dead))
         self._duplicates.inc(batch.duplicates)
-        self.lost.inc(sum(len(gap) for gap in batch.gaps))
+        self.lost.inc(batch.lost)
 
     def progressed(self) -> None:
         """A turn has done all that there was to do."""

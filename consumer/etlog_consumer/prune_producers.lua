@@ -1,94 +1,95 @@
--- Close the accounts of producers: count what vanished from the end of the stream, retire records that are idle for
--- long, and forget those that were retired for longer. Trim the stream, for a log to which nothing comes.
+-- Close the accounts of producers, some at a time: count as lost what vanished from the end of the stream, and give up the
+-- records of those that were not seen for long.
 --
--- EVALSHA <sha> 6 contract events cursor producers stats retired  from idle remembered trim scan
+-- EVALSHA <sha> 7 contract events cursor producers seen ended stats  from remembered place scan
 --
---   contract    string  version of the contract that the log follows
---   events      stream  the entries
---   cursor      string  id of the last applied entry
---   producers   hash    <producer>:published, :applied, :dead, :lost, :seen
---   stats       hash    lost, pruned, pruned_dead, pruned_lost and others
---   retired     hash    producer -> "number dead lost seen"
---   from                the cursor by the caller's account
---   idle                milliseconds without an event after which a record is retired, if all it published is applied
---   remembered          milliseconds without an event after which a retired record is forgotten, all but its sums
---   trim                entries before this id go; "" keeps all
---   scan                where the last call stopped looking through the retired records; "0" to begin
+--   contract    string      version of the contract that the log follows
+--   events      stream      the entries
+--   cursor      string      id of the last applied entry
+--   producers   hash        producer -> its record, see `record_of`
+--   seen        sorted set  producer -> when it was last seen, in milliseconds
+--   ended       hash        published, applied, dead, lost: the sums of the records that are gone
+--   stats       hash        lost, published and others
+--   from                    the cursor by the caller's account
+--   remembered              milliseconds after which the record of a producer that was not seen is given up
+--   place, scan             where the last call stopped looking for losses, and for records without a place in `seen`;
+--                           0 to begin
 --
--- Returns {lost, retired, scan}: lists of producer, first, last ... and of producer ..., and where to go on looking.
--- The lists are empty when the cursor is elsewhere. Publishing appends an event and notes its number in one step: so if
--- the stream holds nothing after the cursor, all numbers that were published and not applied belong to entries that
--- others deleted.
+-- Returns {place, scan, producer, first, last ...}: where to go on looking, and what was lost. Nothing is done when the
+-- cursor is elsewhere. Publishing appends an event and notes its number in one step: so if the stream holds nothing after
+-- the cursor, all numbers that were published and not applied belong to entries that others deleted. The stats tell
+-- whether there are any; only then the records are searched, those seen last first.
 -- All that can fail is checked before the first write: what a script has written before an error stays written.
 
-local events, cursor, producers, stats, retired = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local from, idle, remembered, trim, scan = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
-local AT_ONCE = 100
+local events, cursor, producers, seen, ended, stats = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local from, remembered, place, scan = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local AT_ONCE = 500
 
 if (redis.call('GET', cursor) or '0-0') ~= from then
-  return {{}, {}, scan}
+  return {tostring(place), scan}
 end
-local wrong = require_type(events, 'stream') or require_type(producers, 'hash') or require_type(stats, 'hash')
-  or require_type(retired, 'hash')
+local wrong = require_type(events, 'stream') or require_type(producers, 'hash') or require_type(seen, 'zset')
+  or require_type(ended, 'hash') or require_type(stats, 'hash')
 if wrong then
   return wrong
 end
-local at_end = #redis.call('XRANGE', events, '(' .. from, '+', 'COUNT', 1) == 0
-local now = tonumber(redis.call('TIME')[1]) * 1000
+local now = clock()
+local sums = numbers_of(stats, OUTCOMES)
+local missing = unaccounted(sums)
+local gone, lost = {}, {}
 
-local records = {}
-local fields = redis.call('HGETALL', producers)
-for i = 1, #fields, 2 do
-  local producer, what = fields[i]:match('^(.*):(%l+)$')
-  if producer then
-    records[producer] = records[producer] or {}
-    records[producer][what] = tonumber(fields[i + 1])
+local function records_of(names)
+  local found = #names > 0 and redis.call('HMGET', producers, unpack(names)) or {}
+  for i = 1, #names do
+    found[i] = record_of(found[i])
   end
+  return found
 end
 
-local function add(field, more)
-  if more > 0 then
-    redis.call('HSET', stats, field, digits(number(redis.call('HGET', stats, field)) + more))
-  end
-end
-
-local lost, gone = {}, {}
-for producer, record in pairs(records) do
-  local applied = record.applied or 0
-  local published = record.published or applied
-  if at_end and published > applied then
-    local missing = published - applied
-    redis.call('HSET', producers, producer .. ':applied', digits(published),
-      producer .. ':lost', digits((record.lost or 0) + missing),
-      producer .. ':seen', digits(now))
-    add('lost', missing)
-    lost[#lost + 1] = producer
-    lost[#lost + 1] = digits(applied + 1)
-    lost[#lost + 1] = digits(published)
-  elseif not record.seen then
-    redis.call('HSET', producers, producer .. ':seen', digits(now))
-  elseif published == applied and now - record.seen > idle then
-    redis.call('HSET', retired, producer,
-      table.concat({digits(applied), digits(record.dead or 0), digits(record.lost or 0), digits(record.seen)}, ' '))
-    for what in pairs(record) do
-      redis.call('HDEL', producers, producer .. ':' .. what)
+if missing > 0 and #redis.call('XRANGE', events, '(' .. from, '+', 'COUNT', 1) == 0 then
+  local names = redis.call('ZREVRANGE', seen, place, place + AT_ONCE - 1)
+  for i, record in ipairs(records_of(names)) do
+    local vanished = record.published - record.applied
+    if vanished > 0 then
+      lost[#lost + 1] = names[i]
+      lost[#lost + 1] = digits(record.applied + 1)
+      lost[#lost + 1] = digits(record.published)
+      record.lost, record.applied = record.lost + vanished, record.published
+      sums.lost, missing = sums.lost + vanished, missing - vanished
+      if record.closed then
+        gone[#gone + 1] = names[i]
+        gone[#gone + 1] = record
+      else
+        redis.call('HSET', producers, names[i], record_text(record))
+      end
     end
-    gone[#gone + 1] = producer
   end
+  place = (#names < AT_ONCE or missing <= 0) and 0 or place + AT_ONCE
+  if #lost > 0 then
+    redis.call('HSET', stats, 'lost', digits(sums.lost))
+  end
+else
+  place = 0
 end
 
-local old = redis.call('HSCAN', retired, scan, 'COUNT', AT_ONCE)
-for i = 1, #old[2], 2 do
-  local published, dead, vanished, seen = retired_numbers(old[2][i + 1])
-  if published and now - tonumber(seen) > remembered then
-    add('pruned', tonumber(published))
-    add('pruned_dead', tonumber(dead))
-    add('pruned_lost', tonumber(vanished))
-    redis.call('HDEL', retired, old[2][i])
+local old = redis.call('ZRANGEBYSCORE', seen, '-inf', digits(now - remembered), 'LIMIT', 0, AT_ONCE)
+for i, record in ipairs(records_of(old)) do
+  if not record.known then
+    redis.call('ZREM', seen, old[i])
+  elseif record.published == record.applied then
+    gone[#gone + 1] = old[i]
+    gone[#gone + 1] = record
   end
 end
+fold(producers, seen, ended, gone)
 
-if trim ~= '' then
-  redis.call('XTRIM', events, 'MINID', trim)
+-- Who deleted `seen`, or a part of it, must not make records eternal.
+if scan ~= '0' or redis.call('ZCARD', seen) < redis.call('HLEN', producers) then
+  local found = redis.call('HSCAN', producers, scan, 'COUNT', AT_ONCE)
+  scan = found[1]
+  for i = 1, #found[2], 2 do
+    local record = record_of(found[2][i + 1])
+    redis.call('ZADD', seen, 'NX', digits(record.seen or now), found[2][i])
+  end
 end
-return {lost, gone, old[1]}
+return {tostring(place), scan, unpack(lost)}

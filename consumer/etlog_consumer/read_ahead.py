@@ -1,75 +1,112 @@
 """Reading ahead: while a batch is applied, the entries of the next one are on their way."""
 
+from collections import deque
 from collections.abc import Sequence
 
+from etlog_events.entry import MOST_BYTES
 from etlog_events.scripts import Command
 
 from etlog_consumer.batch import Entry
 
-#: Entries in one read, and so in one batch; a limit of Lua's stack allows no more. The store does nothing else while it
-#: applies one: some milliseconds.
-MOST_ENTRIES = 4000
+#: Events in one step: the store does nothing else while it applies one, some milliseconds.
+STEP_EVENTS = 4000
 
 #: Bytes that one read should bring at most. That many events of the usual size take half of it.
 BYTES = 2 * 1024 * 1024
 
-#: Entries of the first read, before their size is known.
+#: Entries of one read while entries hold several events.
+MOST_BATCHES = 256
+
+#: Entries of the first read, before anything is known of them.
 FIRST = 64
+
+#: Bytes that an entry of the script for publishing takes at most, with names and numbers.
+USUAL_BYTES = MOST_BYTES + 16 * 1024
 
 
 class ReadAhead:
     """Reads the stream `events`, and holds the entries that were read and not yet taken.
 
     - Every entry is read once, in stream order: a read begins behind the last entry of the one before.
-    - At most one read is in hand. What is in hand is taken before the answer to the next read is put in its place.
-    - Nothing is read while the stream is known to hold nothing behind what is in hand.
+    - What is in hand is given out in steps, each of at most `STEP_EVENTS` events and `BYTES` bytes, or a single entry.
+    - Nothing is read while more than one step is in hand, nor while the stream is known to hold nothing behind it.
     - A read waits in the store for an entry only where the caller has nothing to do before it comes.
-    - How many entries are asked for follows the bytes of those before: many small ones, few large ones. The store is
-      asked for entries, not for bytes, so a run of large ones is noticed only when it has arrived. So the number drops
-      at once, and at most doubles from a full read to the next.
+    - How many entries are asked for follows the events and bytes of those before: many small ones, few large ones. The
+      store is asked for entries, not for bytes, so a run of large ones is noticed only when it has arrived. So the
+      number drops at once, and at most doubles from a full read to the next. After an entry that is larger than etlog
+      itself makes them, one at a time is read.
     """
 
     def __init__(self, events: str) -> None:
         self.count = FIRST
         self._events = events
         self._last = b"0-0"
-        self._entries: Sequence[Entry] = ()
+        self._steps: deque[list[Entry]] = deque()
         self._more = True  # whether entries wait behind those in hand, as far as is known
 
     @property
     def oldest(self) -> bytes | None:
         """Id of the oldest entry in hand."""
-        return self._entries[0][0] if self._entries else None
+        return self._steps[0][0][0] if self._steps else None
 
     def start(self, cursor: bytes) -> None:
         """Read on behind `cursor`, with nothing in hand."""
         self._last = cursor
-        self._entries, self._more = (), True
+        self.drop()
+
+    def drop(self) -> None:
+        """Have nothing in hand."""
+        self._steps.clear()
+        self._more = True
 
     def command(self, block_ms: int | None) -> Command | None:
         """The read to send now, if there is to be one. It waits up to `block_ms` milliseconds for an entry, None: not
         at all; nor does it with entries in hand."""
-        if self._entries and not self._more:
+        if len(self._steps) > 1 or (self._steps and not self._more):
             return None
-        block = () if self._entries or block_ms is None else ("BLOCK", block_ms)
+        block = () if self._steps or block_ms is None else ("BLOCK", block_ms)
         return ("XREAD", "COUNT", self.count, *block, "STREAMS", self._events, self._last)
 
     def take(self) -> Sequence[Entry]:
-        """The entries in hand, which are the caller's from now on."""
-        entries, self._entries = self._entries, ()
-        return entries
+        """The entries of the next step, which are the caller's from now on."""
+        return self._steps.popleft() if self._steps else ()
+
+    def give_back(self, *steps: Sequence[Entry]) -> None:
+        """Take back steps that were taken, the oldest first."""
+        self._steps.extendleft(list(step) for step in reversed(steps) if step)
 
     def put(self, answer: Sequence[tuple[bytes, Sequence[Entry]]] | None) -> None:
         """Take in what the store answered to `command`: the stream with its entries, or None."""
         entries = answer[0][1] if answer else ()
         self._more = len(entries) >= self.count
-        if entries:
-            self._entries, self._last = entries, entries[-1][0]
-            self._follow(sum(map(len, map(b"".join, [fields for _, fields in entries]))))
+        if not entries:
+            return
+        self._last = entries[-1][0]
+        # Beside its events an entry has two fields at most, unless another client made it.
+        events = [max(1, len(fields) // 2 - 2) for _, fields in entries]
+        sizes = [len(b"".join(fields)) for _, fields in entries]
+        self._split(entries, events, sizes)
+        self._follow(len(entries), sum(events), sum(sizes), max(sizes))
 
-    def _follow(self, size: int) -> None:
-        """Choose the next `count`, after a read that brought so many bytes."""
-        if size > BYTES:
-            self.count = max(1, min(self.count, len(self._entries) * BYTES // size))
+    def _split(self, entries: Sequence[Entry], events: Sequence[int], sizes: Sequence[int]) -> None:
+        if sum(events) <= STEP_EVENTS and sum(sizes) <= BYTES:
+            self._steps.append(list(entries))
+            return
+        step: list[Entry] = []
+        held = size = 0
+        for entry, more, longer in zip(entries, events, sizes, strict=True):
+            if step and (held + more > STEP_EVENTS or size + longer > BYTES):
+                self._steps.append(step)
+                step, held, size = [], 0, 0
+            step.append(entry)
+            held, size = held + more, size + longer
+        self._steps.append(step)
+
+    def _follow(self, entries: int, events: int, size: int, largest: int) -> None:
+        """Choose the next `count`, after a read that brought so many entries, events and bytes."""
+        most = 1 if largest > USUAL_BYTES else MOST_BATCHES if events > entries else STEP_EVENTS
+        fits = max(1, min(most, entries * STEP_EVENTS // events, entries * BYTES // size))
+        if fits < self.count:
+            self.count = fits
         elif self._more:
-            self.count = min(self.count * 2, MOST_ENTRIES)
+            self.count = min(self.count * 2, fits)

@@ -43,7 +43,7 @@ def contents(fields: Sequence[bytes]) -> Contents:
     places = {int(found[1]): raw for name, raw in named.items() if (found := _PLACE.fullmatch(name))}
     if b"event" in named:
         places[0] = named[b"event"]
-    events = []
+    events: list[bytes] = []
     while len(events) in places and len(events) < MOST_EVENTS:
         events.append(places.pop(len(events)))
     return Contents(named.get(b"producer", b""), named.get(b"seq", b""), events, sorted(places.items()))

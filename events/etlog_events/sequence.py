@@ -38,9 +38,7 @@ def repeated(first: int, last: int) -> int:
 
 
 #: What the scripts write and read: the same pattern stands in `publish.lua` and in the head of the consumer's.
-_RECORD = re.compile(
-    rb"published=(\d+) applied=(\d+) dead=(\d+) lost=(\d+) seen=(\d+) token=(\S*)(?P<closed> closed)?"
-)
+_RECORD = re.compile(rb"published=(\d+) applied=(\d+) dead=(\d+) lost=(\d+) seen=(\d+) token=(\S*)(?P<closed> closed)?")
 
 
 class Record(NamedTuple):
@@ -61,8 +59,8 @@ class Record(NamedTuple):
         found = _RECORD.fullmatch(text or b"")
         if found is None:
             return None
-        numbers = [int(found[group]) for group in range(1, 6)]
-        return cls(*numbers, found[6], found["closed"] is not None)
+        published, applied, dead, lost, seen = (int(found[group]) for group in range(1, 6))
+        return cls(published, applied, dead, lost, seen, found[6], found["closed"] is not None)
 
     def encode(self) -> bytes:
         """The text of the field."""

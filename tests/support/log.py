@@ -6,6 +6,7 @@ from typing import Any
 import redis
 from etlog.verification import Verification, verify
 from etlog_events.keys import Keys
+from etlog_events.sequence import Record
 from support import stream
 from support.consumers import CaughtUp, Consuming, Publish
 from support.stream import Entry
@@ -53,6 +54,10 @@ class Log:
     def stats(self) -> dict[str, int]:
         """The stats."""
         return stream.stats(self.client, self.keys)
+
+    def records(self) -> dict[str, Record]:
+        """The records of the producers."""
+        return stream.records(self.client, self.keys)
 
     def dead(self) -> list[dict[bytes, bytes]]:
         """The dead letters, oldest first."""

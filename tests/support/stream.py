@@ -8,7 +8,7 @@ from etlog_events.errors import InvalidEvent
 from etlog_events.event import Event
 from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import KUBECOST_KINDS
-from etlog_events.sequence import number_of
+from etlog_events.sequence import Record, number_of
 
 #: A client of the store. The driver types an answer as everything that it might be with other options.
 Client: TypeAlias = Any
@@ -77,13 +77,20 @@ def counters(client: Client, keys: Keys) -> dict[str, int]:
 
 
 def stats(client: Client, keys: Keys) -> dict[str, int]:
-    """The stats."""
-    return {name.decode(): int(number) for name, number in client.hgetall(keys.stats).items()}
+    """What became of the events, by the stats; what only tells of the stream is left out."""
+    found = {name.decode(): int(number) for name, number in client.hgetall(keys.stats).items()}
+    return {name: number for name, number in found.items() if name not in {"published", "entries", "caught_up"}}
 
 
 def dead(client: Client, keys: Keys) -> list[dict[bytes, bytes]]:
     """The dead letters, oldest first."""
     return [fields for _, fields in client.xrange(keys.dead)]
+
+
+def records(client: Client, keys: Keys) -> dict[str, Record]:
+    """The records of the producers."""
+    found = {name.decode(): Record.decode(text) for name, text in client.hgetall(keys.producers).items()}
+    return {name: record for name, record in found.items() if record is not None}
 
 
 def is_applied(client: Client, keys: Keys) -> bool:
