@@ -190,12 +190,7 @@ def test_the_program_in_go_makes_the_same_call(keys: Keys) -> None:
 def test_the_excerpts_on_the_page_are_in_the_programs() -> None:
     """Line by line, whatever their indentation."""
     page = (ROOT / "docs" / "publishing.md").read_text()
-    for language, example in {
-        "js": "publish.mjs",
-        "ruby": "publish.rb",
-        "perl": "publish.pl",
-        "go": "publish.go",
-    }.items():
+    for language, suffix in {"js": "mjs", "ruby": "rb", "perl": "pl", "go": "go"}.items():
         excerpts = re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
         lines = [line.strip() for line in (EXAMPLES / f"publish.{suffix}").read_text().splitlines()]
         assert excerpts, language
