@@ -1,0 +1,610 @@
+"""`etlog upgrade`: logs of contract 1 are converted whole, whatever interrupts it, and this release takes over."""
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from etlog import upgrade as upgrading
+from etlog.__main__ import run
+from etlog.errors import CommandFailed
+from etlog.upgrade import Converted, upgrade
+from etlog.verification import verify
+from etlog_api import create_app
+from etlog_events import Settings
+from etlog_events.errors import OtherContract
+from etlog_events.keys import CONSUMERS, CONSUMERS_CONTRACT, Keys
+from etlog_events.sequence import Record
+from etlog_events.store import connect
+from etlog_producer.spool import recovery
+from support import apis, commands
+from support.clustered import Clustered
+from support.consumers import catch_up, consumer_thread
+from support.samples import saved
+from support.servers import Server
+from support.stream import Client, counters, dead, entries, listed
+
+FIXTURE = Path(__file__).parent / "contract1"
+EXPECTED: dict[str, Any] = json.loads((FIXTURE / "expected.json").read_text())
+DEFAULT, NIGHTLY = Keys("default"), Keys("nightly")
+
+#: The address that spool files and the bookmark of the fixture name.
+FORMER_URL = "redis://127.0.0.1:6399/0"
+
+
+class Restored(Server):
+    """A server with what the earlier release left behind."""
+
+    def start(self) -> None:
+        """Start it on that data."""
+        shutil.copy(FIXTURE / "store.rdb", self.folder / "dump.rdb")
+        super().start()
+
+
+@pytest.fixture
+def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """A client of the restored store, which the commands find, too. All producers were seen just now: the fixture gets
+    older, and a log forgets producers."""
+    with closing(Restored()) as server, connect(server.url, part="test") as client:
+        now = int(time.time() * 1000)
+        old: Any = client
+        for log in ("default", "nightly"):
+            for field in old.hkeys(f"etlog:{{{log}}}:producers"):
+                if field.endswith(b":seen"):
+                    old.hset(f"etlog:{{{log}}}:producers", field, now)
+            for producer, record in old.hgetall(f"etlog:{{{log}}}:retired").items():
+                old.hset(f"etlog:{{{log}}}:retired", producer, b"%b %d" % (record.rpartition(b" ")[0], now))
+        monkeypatch.setenv("ETLOG_REDIS_URL", server.url)
+        monkeypatch.setenv("ETLOG_NAMES", "default,nightly")
+        yield client
+
+
+def digest(items: list[bytes]) -> str:
+    """As `expected.json` has it."""
+    return hashlib.sha256(b"\n".join(items)).hexdigest()
+
+
+def records(client: Client, keys: Keys) -> dict[str, Record]:
+    """The record of each producer. All are in the index, too."""
+    found = {name.decode(): Record.decode(text) for name, text in client.hgetall(keys.producers).items()}
+    seen = {name.decode(): int(score) for name, score in client.zrange(keys.producers_seen, 0, -1, withscores=True)}
+    assert seen == {name: record.seen if record else None for name, record in found.items()}
+    return {name: record for name, record in found.items() if record}
+
+
+def stats(client: Client, keys: Keys) -> dict[str, int]:
+    """All stats but the time."""
+    found = {name.decode(): int(number) for name, number in client.hgetall(keys.stats).items()}
+    return {name: number for name, number in found.items() if name != "caught_up"}
+
+
+def all_keys(client: Client, keys: Keys) -> set[str]:
+    """What follows the name of the log in each of its keys."""
+    prefix = keys.events.removesuffix("events")
+    return {key.decode().removeprefix(prefix) for key in client.scan_iter(match=f"{prefix}*", count=1000)}
+
+
+def ended(client: Client, keys: Keys) -> dict[str, int]:
+    """The sums over producers whose record is gone."""
+    return {name.decode(): int(number) for name, number in client.hgetall(keys.producers_ended).items()}
+
+
+def test_a_log_keeps_all_that_it_holds(restored: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lists, counters, dead letters, what waits, and what is known of each producer."""
+    before = int(time.time() * 1000)
+
+    assert run(["upgrade"]) == 0
+
+    assert capsys.readouterr().out.splitlines() == [
+        f"log default: {len(EXPECTED['logs']['default']['producers'])} producers converted, "
+        f"{EXPECTED['logs']['default']['waiting']} events wait to be applied",
+        "log nightly: 2 producers converted, 0 events wait to be applied",
+    ]
+    for keys in (DEFAULT, NIGHTLY):
+        expected = EXPECTED["logs"][keys.name]
+        assert restored.get(keys.contract) == b"2"
+        assert re.fullmatch(rb"[0-9a-f]{40}", restored.get(keys.id))
+        assert restored.get(keys.cursor) == expected["cursor"].encode()
+        assert restored.xlen(keys.events) == expected["entries"]
+        assert counters(restored, keys) == expected["counters"]
+        for category, found in expected["lists"].items():
+            items = listed(restored, keys, category)
+            assert {"length": len(items), "sha256": digest(items)} == found
+        letters = [letter[b"raw"] for letter in dead(restored, keys)]
+        assert {"length": len(letters), "sha256": digest(letters)} == expected["dead"]
+
+        former = expected["producers"]
+        found_records = records(restored, keys)
+        for name, record in found_records.items():
+            applied = former[name].get("applied", 0)
+            assert record._replace(seen=0) == Record(
+                former[name].get("published", applied),
+                *(applied, former[name].get("dead", 0), former[name].get("lost", 0)),
+                *(0, b"", False),
+            )
+            assert before - 60_000 < record.seen < time.time() * 1000 + 60_000
+        assert found_records.keys() == former.keys()
+
+        pruned, pruned_dead, pruned_lost = (expected["stats"].pop(name, 0) for name in expected["pruned"])
+        sums = {"published": pruned, "applied": pruned, "dead": pruned_dead, "lost": pruned_lost}
+        assert ended(restored, keys) == (sums if pruned else {})
+        published = sum(record.published for record in found_records.values()) + pruned
+        assert stats(restored, keys) == expected["stats"] | {"published": published}
+        assert not {"retired", "upgrade:producers", "upgrade:seen", "upgrade:sums"} & all_keys(restored, keys)
+
+        verified = verify(restored, keys)
+        assert verified.faults == []
+        names = ("published", "applied", "dead", "lost", "in_flight")
+        assert {name: getattr(verified.total, name) for name in names} == {
+            name: expected["verify"]["total"][name] for name in names
+        }
+        assert verified.unnumbered_in_flight == expected["verify"]["unnumbered_in_flight"]
+    assert restored.get(CONSUMERS_CONTRACT) == b"2"
+
+
+@pytest.mark.usefixtures("restored")
+def test_the_api_answers_as_before() -> None:
+    """To the byte."""
+    assert run(["upgrade"]) == 0
+    with apis.serve(create_app(Settings.from_environment())) as api:
+        for log in ("default", "nightly"):
+            printed = commands.run("log", "--json", "--log", log, "--url", api.url).stdout
+            assert digest([printed.removesuffix("\n").encode()]) == EXPECTED["logs"][log]["answer"]
+
+
+def left_behind(url: str, file: Path) -> None:
+    """Put the spool files and the bookmark of the earlier release where this one looks, as if it had used this store
+    and this file."""
+    folder = Path(os.environ["ETLOG_SPOOL_DIR"]) / "default"
+    folder.mkdir(parents=True)
+    for path in FIXTURE.glob("spool/default/*.spool"):
+        (folder / path.name).write_bytes(path.read_bytes().replace(FORMER_URL.encode(), url.encode()))
+    bookmark = json.loads(next(FIXTURE.glob("spool/default/*.place")).read_bytes())
+    name = hashlib.sha256(f"{file}\n{url}".encode()).hexdigest()[:16]
+    (folder / f"{name}.place").write_text(json.dumps(bookmark | {"file": str(file)}))
+    file.write_bytes(gzip.decompress((FIXTURE / "events.ndjson.gz").read_bytes()))
+
+
+def test_the_parts_of_this_release_go_on(
+    restored: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What waits is applied, what lies on disks is sent, a file is emitted to its end: each event exactly once."""
+    monkeypatch.setattr(recovery, "SETTLE", 0.0)
+    url, file = os.environ["ETLOG_REDIS_URL"], tmp_path / "events.ndjson"
+    left_behind(url, file)
+    expected = EXPECTED["logs"]["default"]
+    lines = file.read_bytes().count(b"\n")
+    emitted = expected["producers"][EXPECTED["bookmark"]["producer"]]["published"]
+    assert run(["upgrade"]) == 0
+
+    with consumer_thread(url, DEFAULT):
+        assert run(["spool", "flush"]) == 0
+        assert run(["emit", "--resume", "--file", str(file)]) == 0
+        catch_up(restored, DEFAULT)
+
+    spooled = EXPECTED["spool"].values()
+    found = records(restored, DEFAULT)
+    sums = ended(restored, DEFAULT)
+    for each in spooled:
+        assert each["producer"] not in found or found[each["producer"]].applied == each["last"]
+    # Of the files, `durable` holds 25 events that the store had, and all else is new to it.
+    new = sum(each["events"] for each in spooled) - 25 + lines - emitted
+    assert stats(restored, DEFAULT)["published"] == expected["verify"]["total"]["published"] + new
+    applied = stats(restored, DEFAULT)
+    assert applied["applied"] == expected["stats"]["applied"] + expected["waiting"] - 2 + new
+    assert applied["dead"] == expected["stats"]["dead"] + 2 == len(dead(restored, DEFAULT))
+    assert applied["lost"] == expected["stats"]["lost"] == sum(r.lost for r in found.values()) + sums["lost"]
+    assert digest([letter[b"raw"] for letter in dead(restored, DEFAULT)][:-2]) == expected["dead"]["sha256"]
+    after = [(entry.producer, entry.seq) for entry in entries(restored, DEFAULT) if entry.seq]
+    assert len(set(after)) == len(after) - expected["stats"]["duplicate"]
+    assert [entry.event for entry in entries(restored, DEFAULT)][emitted - lines :] == (
+        file.read_bytes().splitlines()[emitted:]
+    )
+    verified = verify(restored, DEFAULT)
+    assert (verified.faults, verified.total.in_flight) == ([], 0)
+    assert not list((tmp_path / "spool" / "default").glob("*.spool"))
+
+
+OLD: dict[str, dict[str, Any]] = {
+    "a": {"published": 5, "applied": 5, "seen": 1001},
+    "b": {"published": 9, "applied": 7, "dead": 2, "lost": 1, "seen": 1002},
+    "by xadd": {"applied": 4, "lost": 1, "seen": 1003},
+    "both": {"published": 3, "applied": 6, "seen": 1004},
+    "a:published": {"published": 2, "applied": 1, "seen": 1005},
+    "a:published:applied": {"applied": 1, "seen": 1006},
+    "": {"published": 1, "seen": 1007},
+    "odd": {"published": "many", "applied": 2, "dead": "-1", "seen": 1008},
+}
+RETIRED = {"long idle": "8 1 2 900"}
+CONVERTED = {
+    "a": Record(5, 5, 0, 0, 1001, b"", closed=False),
+    "b": Record(9, 7, 2, 1, 1002, b"", closed=False),
+    "by xadd": Record(4, 4, 0, 1, 1003, b"", closed=False),
+    "both": Record(6, 6, 0, 0, 1004, b"", closed=False),
+    "a:published": Record(2, 1, 0, 0, 1005, b"", closed=False),
+    "a:published:applied": Record(1, 1, 0, 0, 1006, b"", closed=False),
+    "": Record(1, 0, 0, 0, 1007, b"", closed=False),
+    "odd": Record(2, 2, 0, 0, 1008, b"", closed=False),
+    "long idle": Record(8, 8, 1, 2, 900, b"", closed=False),
+}
+
+
+def write(client: Client, keys: Keys, producers: dict[str, dict[str, Any]] = OLD, filler: int = 0) -> None:
+    """A log of contract 1 with the records `producers`, and so many more."""
+    fields = {f"{name}:{what}": value for name, record in producers.items() for what, value in record.items()}
+    for number in range(filler):
+        fields |= {f"filler-{number}:{what}": 1 for what in ("published", "applied", "seen")}
+    client.hset(keys.producers, mapping=fields)
+    client.hset(keys.producers.replace("producers", "retired"), mapping=RETIRED)
+    client.hset(keys.stats, mapping={"applied": 30, "pruned": 6, "pruned_dead": 2, "pruned_lost": 1})
+    client.set(keys.contract, 1)
+
+
+def is_converted(client: Client, keys: Keys, filler: int = 0) -> bool:
+    """Whether the log is as it must be."""
+    found = records(client, keys)
+    fillers = {f"filler-{number}": Record(1, 1, 0, 0, 1, b"", closed=False) for number in range(filler)}
+    assert found == CONVERTED | fillers
+    assert ended(client, keys) == {"published": 6, "applied": 6, "dead": 2, "lost": 1}
+    assert stats(client, keys) == {"applied": 30, "published": sum(r.published for r in found.values()) + 6}
+    assert all_keys(client, keys) == {"contract", "id", "producers", "producers:seen", "producers:ended", "stats"}
+    assert client.get(keys.contract) == b"2"
+    return True
+
+
+def test_records_of_all_forms_are_converted(client: Client, keys: Keys) -> None:
+    """Also those of a producer whose name looks like a field of another, and fields that hold no number."""
+    write(client, keys)
+
+    assert upgrade(client, keys) is not None
+
+    assert is_converted(client, keys)
+
+
+def test_many_producers_are_converted_slice_by_slice(
+    client: Client, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of none the fields are in one slice."""
+    monkeypatch.setattr(upgrading, "SLICE", 10)
+    write(client, keys, filler=500)
+    told: list[tuple[int, int]] = []
+
+    found = upgrade(client, keys, lambda done, total: told.append((done, total)))
+
+    assert is_converted(client, keys, filler=500)
+    assert found is not None
+    assert found.producers == 500 + len(CONVERTED)
+    fields = 3 * 500 + sum(map(len, OLD.values())) + len(RETIRED)
+    assert told[-1] == (fields, fields)
+    assert len(told) > 50
+
+
+class Watched:
+    """A client that calls `before` or `after` with the number of each command that is sent, from 1 on. The reply to it
+    is lost if `after` raises."""
+
+    def __init__(
+        self,
+        client: Client,
+        before: Callable[[int], Any] = lambda number: None,
+        after: Callable[[int], Any] = lambda number: None,
+    ) -> None:
+        self._client, self._before, self._after = client, before, after
+        self._number = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    @property
+    def connection_pool(self) -> Any:
+        """Of watched connections."""
+        return self
+
+    def get_connection(self) -> Any:
+        """A connection that is watched."""
+        return _WatchedConnection(self, self._client.connection_pool.get_connection())
+
+    def release(self, connection: Any) -> None:
+        """Take it back."""
+        self._client.connection_pool.release(connection.real)
+
+    def send(self, connection: Any, packed: Any) -> None:
+        """Send commands."""
+        self._number += 1
+        self._before(self._number)
+        connection.send_packed_command(packed)
+        if self._after is not None:
+            self._after(self._number)
+
+
+class _WatchedConnection:
+    def __init__(self, client: Watched, real: Any) -> None:
+        self.client, self.real = client, real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def send_packed_command(self, packed: Any) -> None:
+        """Send commands."""
+        self.client.send(self.real, packed)
+
+
+class Killed(Exception):
+    """Raised where the process would have died."""
+
+
+def killed_at(number: int) -> Callable[[int], None]:
+    """Die at the command of that number."""
+
+    def look(at: int) -> None:
+        if at == number:
+            raise Killed
+
+    return look
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_it_may_be_killed_at_any_moment(client: Client, keys: Keys, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """And run again, and again: the log is converted as if nothing had happened."""
+    monkeypatch.setattr(upgrading, "SLICE", 300)
+    for number in range(1, 100):
+        for key in all_keys(client, keys):
+            client.delete(keys.events.replace("events", key))
+        write(client, keys, filler=200)
+        try:
+            upgrade(Watched(client, **{when: killed_at(number)}), keys)
+        except Killed:
+            assert client.get(keys.contract) in {b"1", b"upgrading", b"2"}
+            with suppress(Killed):  # it needs no second command where the log is converted already
+                upgrade(Watched(client, before=killed_at(2)), keys)
+            upgrade(client, keys)
+            assert is_converted(client, keys, filler=200)
+        else:
+            break
+    assert 6 < number < 99
+    assert is_converted(client, keys, filler=200)
+
+
+def test_two_at_once_do_no_harm(client: Client, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever one comes in between the steps of the other."""
+    monkeypatch.setattr(upgrading, "SLICE", 300)
+    overtaken = False
+    for number in range(1, 100):
+        for key in all_keys(client, keys):
+            client.delete(keys.events.replace("events", key))
+        write(client, keys, filler=200)
+        other: list[Converted | None] = []
+
+        def come_in(at: int, number: int = number, other: list[Converted | None] = other) -> None:
+            if at == number:
+                other.append(upgrade(client, keys))
+
+        found = upgrade(Watched(client, before=come_in), keys)
+
+        assert is_converted(client, keys, filler=200)
+        if not other:
+            break
+        assert found is None or other == [None]
+        overtaken = overtaken or found is None
+    assert overtaken
+
+
+def test_an_attempt_that_was_given_up_leaves_nothing(client: Client, keys: Keys) -> None:
+    """Who goes back to the earlier release sets the contract to 1, and its parts write on. Then all is read anew."""
+    write(client, keys, {"a": {"published": 1, "applied": 1, "seen": 1}, "gone": {"published": 1, "applied": 1}})
+    with pytest.raises(Killed):
+        upgrade(Watched(client, before=killed_at(4)), keys)
+    assert client.get(keys.contract) == b"upgrading"
+    client.delete(keys.producers)
+    write(client, keys)
+
+    assert upgrade(client, keys) is not None
+
+    assert is_converted(client, keys)
+
+
+def test_a_store_that_restarts_meanwhile_ends_it(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a scan has come on the one server means nothing on another. It is run again."""
+    monkeypatch.setattr(upgrading, "SLICE", 10)
+    keys = Keys("nightly")
+
+    def restart(number: int) -> None:
+        if number == 9:
+            server.kill()
+            server.start()
+
+    with connect(server.url, part="test") as client:
+        write(client, keys, filler=500)
+        with pytest.raises(redis.ConnectionError):
+            upgrade(Watched(client, before=restart), keys)
+        assert client.get(keys.contract) == b"upgrading"
+
+        assert upgrade(client, keys) is not None
+        assert is_converted(client, keys, filler=500)
+
+
+def test_a_script_that_is_forgotten_meanwhile_is_given_again(client: Client, keys: Keys) -> None:
+    """As by SCRIPT FLUSH."""
+    write(client, keys)
+
+    upgrade(Watched(client, before=lambda number: client.script_flush()), keys)
+
+    assert is_converted(client, keys)
+
+
+def address_of(client: Client, other: Client) -> str:
+    """The address from which another client is connected."""
+    number = other.client_id()
+    address: str = next(each["addr"] for each in client.client_list() if int(each["id"]) == number)
+    return address
+
+
+@pytest.mark.usefixtures("own_log")
+class TestRefusing:
+    """What is refused is left as it is."""
+
+    def refused(self, capsys: pytest.CaptureFixture[str]) -> str:
+        """What the command says."""
+        assert run(["upgrade"]) == 1
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert len(printed.err.splitlines()) == 1
+        return printed.err
+
+    def test_an_active_consumer(self, client: Client, keys: Keys, capsys: pytest.CaptureFixture[str]) -> None:
+        """It is named."""
+        write(client, keys)
+        client.set(keys.lease, "host-17-abc", px=4000)
+
+        assert "consumer host-17-abc is active" in self.refused(capsys)
+        assert client.get(keys.contract) == b"1"
+
+    @pytest.mark.parametrize("part", ["producer", "consumer"])
+    def test_a_part_that_is_connected(
+        self, client: Client, keys: Keys, store_url: str, capsys: pytest.CaptureFixture[str], part: str
+    ) -> None:
+        """With the address that it is connected from."""
+        write(client, keys)
+        with connect(store_url, part=part) as other:
+            address = address_of(client, other)
+            assert f"connected to the store: {part} at {address}; stop all parts" in self.refused(capsys)
+        assert client.get(keys.contract) == b"1"
+
+    @pytest.mark.parametrize("version", ["3", "0", "newest"])
+    def test_another_contract(
+        self, client: Client, keys: Keys, capsys: pytest.CaptureFixture[str], version: str
+    ) -> None:
+        """In the usual words."""
+        write(client, keys)
+        client.set(keys.contract, version)
+
+        assert f"log {keys.name} follows contract {version}, but this etlog " in self.refused(capsys)
+        assert client.get(keys.contract) == version.encode()
+
+    def test_data_of_an_unknown_contract(self, client: Client, keys: Keys, capsys: pytest.CaptureFixture[str]) -> None:
+        """What was converted once must not be converted twice."""
+        write(client, keys)
+        client.delete(keys.contract)
+
+        assert f"set {keys.contract} to 1" in self.refused(capsys)
+
+    def test_a_key_of_another_type(self, client: Client, keys: Keys, capsys: pytest.CaptureFixture[str]) -> None:
+        """Before anything is changed."""
+        write(client, keys)
+        client.delete(keys.stats)
+        client.set(keys.stats, "1")
+
+        assert run(["upgrade"]) == 2
+        assert f"{keys.stats} should be a hash" in capsys.readouterr().err
+        assert client.get(keys.contract) == b"1"
+
+
+@pytest.mark.usefixtures("own_log")
+def test_there_may_be_nothing_to_do(client: Client, keys: Keys, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a log that is not written to yet, or only by XADD, and in one that is converted. Parts may be connected."""
+    for contract in (None, "2"):
+        if contract:
+            client.set(keys.contract, contract)
+        client.xadd(keys.events, {"event": saved()})
+        with connect(os.environ["ETLOG_REDIS_URL"], part="producer") as other:
+            other.ping()
+            assert run(["upgrade"]) == 0
+        assert capsys.readouterr().out == f"log {keys.name}: nothing to convert\n"
+        assert all_keys(client, keys) == ({"events", "contract"} if contract else {"events"})
+
+
+@pytest.mark.usefixtures("own_log")
+def test_an_api_that_is_connected_is_to_be_restarted(
+    client: Client, keys: Keys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It only reads, so it is no obstacle."""
+    write(client, keys)
+    with connect(os.environ["ETLOG_REDIS_URL"], part="api") as other:
+        address = address_of(client, other)
+        assert run(["upgrade"]) == 0
+
+    assert capsys.readouterr().out.splitlines() == [
+        f"log {keys.name}: {len(CONVERTED)} producers converted, 0 events wait to be applied",
+        f"restart the API that is connected from {address}",
+    ]
+
+
+def test_a_log_that_is_emptied_meanwhile_is_no_log(client: Client, keys: Keys) -> None:
+    """And one whose contract someone sets back is not taken for converted."""
+    write(client, keys)
+    with pytest.raises(CommandFailed, match="was emptied meanwhile"):
+        upgrade(Watched(client, before=lambda at: client.delete(keys.contract) if at == 3 else None), keys)
+    write(client, keys)
+    with pytest.raises(OtherContract, match="follows contract 1"):
+        upgrade(Watched(client, before=lambda at: client.set(keys.contract, 1) if at == 3 else None), keys)
+
+
+#: What a user needs for it, beside what every client sends.
+RIGHTS = (
+    *("+role", "+cluster|slots", "+script|load", "+client|list"),
+    "(+get +exists ~etlog:{*}:* ~{etlog:consumers}:contract)",
+    "(+set ~etlog:{*}:contract ~etlog:{*}:id ~{etlog:consumers}:contract)",
+    "(+evalsha ~etlog:{*}:*)",
+    "(+type %R~etlog:{*}:*)",
+    "(+hget +hmget +hset +hsetnx +hdel +hlen +hexists +hscan +zadd +unlink +rename "
+    "~etlog:{*}:stats ~etlog:{*}:producers ~etlog:{*}:producers:* ~etlog:{*}:retired ~etlog:{*}:upgrade:*)",
+    "(+time)",
+    "(+xrange %R~etlog:{*}:events)",
+)
+
+
+def test_a_user_needs_only_these_rights(server: Server, keys: Keys, capsys: pytest.CaptureFixture[str]) -> None:
+    """The server's log of refusals stays empty."""
+    with connect(server.url, part="test") as client:
+        write(client, keys)
+        client.set(CONSUMERS_CONTRACT, 1)
+        rules = ("on", ">secret", "resetkeys", "-@all", "+@connection", "-@dangerous", *RIGHTS)
+        client.execute_command("ACL", "SETUSER", "upgrader", *rules)
+        url = server.url.replace("redis://", "redis://upgrader:secret@")
+
+        assert run(["upgrade", "--redis-url", url, "--log", keys.name]) == 0
+
+        assert [(entry["object"], entry["username"]) for entry in client.acl_log()] == []
+        assert is_converted(client, keys)
+        assert client.get(CONSUMERS_CONTRACT) == b"2"
+
+
+def test_what_a_user_may_not_look_at_is_no_obstacle(server: Server, keys: Keys) -> None:
+    """Who is connected, for one."""
+    with connect(server.url, part="producer") as client:
+        write(client, keys)
+        client.execute_command("ACL", "SETUSER", "upgrader", "on", ">secret", "~*", "+@all", "-client|list")
+        url = server.url.replace("redis://", "redis://upgrader:secret@")
+
+        assert run(["upgrade", "--redis-url", url, "--log", keys.name]) == 0
+
+        assert is_converted(client, keys)
+
+
+def test_the_logs_of_a_cluster_are_converted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each on its node, and the set of consumer processes on its own."""
+    logs = [Keys(f"tenant-{number}") for number in range(3)]
+    with closing(Clustered(logs[0])) as cluster:
+        for keys in logs:
+            with connect(cluster.url, part="test", log=keys.name) as client:
+                write(client, keys)
+        with connect(cluster.url, part="test", log=CONSUMERS) as client:
+            client.set(CONSUMERS_CONTRACT, 1)
+        monkeypatch.setenv("ETLOG_NAMES", ",".join(keys.name for keys in logs))
+
+        assert run(["upgrade", "--redis-url", cluster.url]) == 0
+
+        for keys in logs:
+            with connect(cluster.url, part="test", log=keys.name) as client:
+                assert is_converted(client, keys)
+        with connect(cluster.url, part="test", log=CONSUMERS) as client:
+            assert client.get(CONSUMERS_CONTRACT) == b"2"
