@@ -6,16 +6,19 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
+from etlog_events import publishing
 from etlog_events.event import Event
 from etlog_events.keys import Keys
+from etlog_producer.publish import Identity, Publisher
 from support.samples import saved
-from support.stream import entries
+from support.stream import entries, raw_entries
 
 PAGE = Path(__file__).parents[2] / "docs" / "publishing.md"
-[EMIT, XADD, SCRIPT] = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
+[EMIT, XADD, FUNCTION] = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
 [PYTHON] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
@@ -59,17 +62,51 @@ def test_the_shell_publishes_an_event_and_a_file(
     assert [entry.metadata["size"] for entry in entries(client, keys)] == [97, 0, 1, 2]
 
 
-def test_plain_xadd_adds_an_event(store_url: str, client: redis.Redis, keys: Keys) -> None:
-    """In canonical spelling, so that the consumer takes it as it is."""
+def test_plain_xadd_adds_events(store_url: str, client: redis.Redis, keys: Keys) -> None:
+    """In one entry, in canonical spelling, so that the consumer takes them as they are."""
     run_in_shell(XADD, store_url, keys)
 
-    [entry] = entries(client, keys)
-    assert Event.decode(entry.event).encode() == entry.event
-    assert (entry.producer, entry.seq) == ("", 0)
+    found = entries(client, keys)
+    assert len(raw_entries(client, keys)) == 1
+    assert [Event.decode(entry.event).kind for entry in found] == ["AssetSetTotaled", "AssetSetSaved"]
+    for entry in found:
+        assert Event.decode(entry.event).encode() == entry.event
+        assert (entry.producer, entry.seq) == ("", 0)
 
 
-def test_the_script_adds_a_batch_once(store_url: str, client: redis.Redis, keys: Keys) -> None:
-    """However often it is called."""
-    assert run_in_shell(SCRIPT, store_url, keys).split() == ["OK", "2", "OK", "2"]
+def test_the_function_adds_a_batch_once(store_url: str, client: redis.Redis, keys: Keys) -> None:
+    """However often it is called; and the producer ends."""
+    Publisher(client, Keys("another"))(Identity("p"), 1, [])  # it loads the function, as a consumer does
 
+    said = run_in_shell(FUNCTION, store_url, keys).split()
+
+    log_id = client.get(keys.id).decode()
+    assert said == ["OK", "2", log_id] * 3
     assert [(entry.producer, entry.seq) for entry in entries(client, keys)] == [("shell-1", 1), ("shell-1", 2)]
+    assert client.hget(keys.producers, "shell-1").endswith(b" token=5f1c09d2 closed")
+
+
+def test_a_call_means_what_the_page_says_of_its_answer(client: redis.Redis, keys: Keys) -> None:
+    """The answers of the table; after an error nothing was changed."""
+    publisher = Publisher(client, keys)
+    log_id = publisher(Identity("p", "token"), 1, [saved()] * 2).log_id
+    before = client.dump(keys.events)
+
+    def answer(*arguments: str) -> Any:
+        return client.fcall(publishing.FUNCTION.name, 7, *keys.publishing, *arguments)
+
+    assert answer("p", "token", log_id, "4", "follow", "{}") == [b"GAP", 2, log_id.encode()]
+    with pytest.raises(redis.ResponseError, match="TAKEN "):
+        answer("p", "another token", "", "3", "follow", "{}")
+    with pytest.raises(redis.ResponseError, match="LOG "):
+        answer("p", "token", "another", "3", "follow", "{}")
+    assert client.dump(keys.events) == before
+    assert answer("p", "token", log_id, "4", "skip", "{}") == [b"OK", 4, log_id.encode()]
+
+    client.hset(keys.producers, "p", "published=4 applied=4 dead=0 lost=1 seen=1 token=token")  # as a consumer
+    assert answer("p", "token", log_id, "5", "close") == [b"OK", 4, log_id.encode()]
+    assert answer("p", "token", log_id, "5", "close") == [b"GAP", 0, log_id.encode()]
+
+    client.set(keys.contract, 3)
+    with pytest.raises(redis.ResponseError, match="CONTRACT "):
+        answer("q", "", "", "1", "follow", "{}")

@@ -9,15 +9,15 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from time import time
 
 import pytest
 import redis
 from etlog_consumer import Consumer
 from etlog_events.event import Event
 from etlog_events.keys import Keys
-from etlog_producer import Producer
-from support.samples import WINDOW
+from etlog_events.sequence import Record
+from etlog_producer.publish import Identity, Publisher
+from support.samples import saved
 
 PAGE = Path(__file__).parents[2] / "docs" / "redis-cli.md"
 
@@ -30,10 +30,15 @@ COMMANDS = [line.removeprefix(PROMPT) for line in PAGE.read_text().splitlines() 
 NAMED_KEYS = re.findall(r"`((?:etlog:{default}|…):[a-z:]+)`", PAGE.read_text())
 
 #: Events that are in the log.
-SAVED, TOTALED = 5, 3
+SAVED, ASSETS = 5, 3
 
 #: Answers the command of the page that contains a text.
 Answer = Callable[[str], str]
+
+
+def pairs(lines: list[str]) -> dict[str, str]:
+    """What an answer lists as name, value, name, value …"""
+    return dict(zip(lines[::2], lines[1::2], strict=True))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,15 +52,16 @@ def redis_cli() -> None:
 
 @pytest.fixture
 def consumer(
-    store_url: str, keys: Keys, consuming: Callable[[], AbstractContextManager[Consumer]], caught_up: Callable[[], None]
+    client: redis.Redis,
+    keys: Keys,
+    consuming: Callable[[], AbstractContextManager[Consumer]],
+    caught_up: Callable[[], None],
 ) -> Iterator[Consumer]:
-    """The active consumer of a log that holds events of both categories."""
-    with consuming() as consumer, Producer(store_url, log=keys.name) as producer:
-        for size in range(SAVED):
-            producer.emit("AllocationSetSaved", size=size, window=WINDOW)
-        for _ in range(TOTALED):
-            producer.emit("AssetSetTotaled", window=WINDOW)
-        assert producer.flush(10)
+    """The active consumer of a log that holds events of both categories, one entry of each."""
+    publisher, who = Publisher(client, keys), Identity("etl-17-9f8e7d6c", "4f3e2d1c")
+    publisher(who, 1, [saved(size) for size in range(SAVED)])
+    publisher(who, SAVED + 1, [saved(size, prefix="AssetSet") for size in range(ASSETS)])
+    with consuming() as consumer:
         caught_up()
         yield consumer
 
@@ -70,7 +76,7 @@ def run(store_url: str, keys: Keys, caught_up: Callable[[], None]) -> Answer:
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         assert "ERR " not in done.stdout, f"{command}\n{done.stdout}"
         assert "WRONGTYPE" not in done.stdout, f"{command}\n{done.stdout}"
-        if "XADD" in arguments:
+        if {"XADD", "FCALL"} & {*arguments}:
             caught_up()
         return done.stdout.strip()
 
@@ -97,7 +103,7 @@ def test_the_page_names_every_key_of_the_log(run: Answer, answer: Answer, client
     """And no other: those that its own table lists are those that are there."""
     for command in COMMANDS:
         run(command)  # one of them makes the dead letter
-    client.hset(keys.retired, "gone-1-abc", f"0 0 0 {time() * 1000:.0f}")  # as after a day
+    client.zadd(keys.trim, {"1795467230011-0": 1000})  # as after 1,000 events
     found = {key.split("}:")[1] for key in answer("--scan").splitlines()}
 
     assert found == {name.rpartition("}:")[2].removeprefix("…:") for name in NAMED_KEYS}
@@ -105,11 +111,11 @@ def test_the_page_names_every_key_of_the_log(run: Answer, answer: Answer, client
 
 @pytest.mark.usefixtures("consumer")
 def test_the_stream_and_its_group_show_that_everything_is_applied(answer: Answer) -> None:
-    """As many entries as were published, and a lag of 0 at the cursor."""
-    assert answer("XLEN") == str(SAVED + TOTALED)
+    """As many entries as there were calls, and a lag of 0 at the cursor."""
+    assert answer("XLEN") == "2"
 
     group = answer("XINFO GROUPS").splitlines()
-    told = dict(zip(group[::2], group[1::2], strict=True))
+    told = pairs(group)
     assert (told["name"], told["lag"], told["consumers"], told["pending"]) == ("etlog", "0", "0", "0")
     assert told["last-delivered-id"] == answer(" GET 'etlog:{default}:cursor'")
 
@@ -134,31 +140,71 @@ def test_an_event_that_was_added_by_hand_is_in_its_list(run: Answer, answer: Ans
 
 
 @pytest.mark.usefixtures("consumer")
-def test_a_refused_entry_is_a_dead_letter_that_says_why(run: Answer, answer: Answer) -> None:
-    """The reason is the one that the page shows."""
+def test_an_entry_holds_the_events_of_a_call_under_their_numbers(answer: Answer) -> None:
+    """As the page explains it."""
+    entry_id, *fields = answer("XRANGE 'etlog:{default}:events'").splitlines()
+
+    assert re.fullmatch(r"[0-9]+-[0-9]+", entry_id)
+    assert list(pairs(fields)) == ["producer", "seq", "event", *(f"event.{place}" for place in range(1, SAVED))]
+    assert pairs(fields)["seq"] == "1"
+
+
+@pytest.mark.usefixtures("consumer")
+def test_a_refused_event_is_a_dead_letter_that_says_why(run: Answer, answer: Answer, client: redis.Redis) -> None:
+    """Under its own id; the reason is the one that the page shows, and the other event of its entry is applied."""
+    before = int(answer("LLEN"))
     command = next(command for command in COMMANDS if "XADD" in command and "AllocationSetLost" in command)
     entry_id = run(command)
 
     assert answer("XLEN 'etlog:{default}:dead'") == "1"
-    letter = answer("XREVRANGE 'etlog:{default}:dead'").splitlines()
-    assert letter[letter.index("id") + 1] == entry_id
-    assert json.loads(letter[letter.index("raw") + 1])["kind"] == "AllocationSetLost"
-    assert letter[letter.index("reason") + 1] in PAGE.read_text()
+    letter = pairs(answer("XREVRANGE 'etlog:{default}:dead'").splitlines()[1:])
+    assert letter["id"] == f"{entry_id}.1"
+    assert json.loads(letter["raw"])["kind"] == "AllocationSetLost"
+    assert letter["reason"] in PAGE.read_text()
+    assert int(answer("LLEN")) == before
+    assert "2022-06-03T17:07:58Z" in answer("LRANGE 'etlog:{default}:log:asset'")
+
+
+@pytest.mark.usefixtures("consumer")
+def test_a_call_that_is_repeated_adds_nothing_and_a_close_ends_the_producer(run: Answer, answer: Answer) -> None:
+    """The three calls of the page, and what is left of the producer."""
+    calls = [command for command in COMMANDS if "FCALL" in command]
+    before = answer("XLEN")
+
+    log_id = answer(" GET 'etlog:{default}:id'")
+    assert [run(call).splitlines() for call in calls] == [["OK", "1", log_id]] * 3
+
+    assert int(answer("XLEN")) == int(before) + 1
+    assert pairs(answer("HGETALL 'etlog:{default}:producers:ended'").splitlines()) == {
+        "published": "1",
+        "applied": "1",
+        "dead": "0",
+        "lost": "0",
+    }
+    assert "by-hand-1" not in answer("HSCAN")
 
 
 @pytest.mark.usefixtures("consumer")
 def test_the_sums_prove_that_nothing_is_missing(run: Answer, answer: Answer) -> None:
-    """Applied numbers of all producers and entries without a number = applied + dead + lost."""
-    unnumbered = [run(command) for command in COMMANDS if "XADD" in command]
+    """Over all records and those that are gone: what the page says that they equal, they do."""
+    for command in COMMANDS:
+        run(command)
 
-    producers = answer("HGETALL 'etlog:{default}:producers'").splitlines()
-    numbers = dict(zip(producers[::2], map(int, producers[1::2]), strict=True))
-    stats = answer("HGETALL 'etlog:{default}:stats'").splitlines()
-    counted = dict(zip(stats[::2], map(int, stats[1::2]), strict=True))
-    applied = sum(number for name, number in numbers.items() if name.endswith(":applied"))
+    records = [Record.decode(text.encode()) for text in pairs(answer("HSCAN").splitlines()[1:]).values()]
+    ended = {
+        name: int(number)
+        for name, number in pairs(answer("HGETALL 'etlog:{default}:producers:ended'").splitlines()).items()
+    }
+    stats = dict.fromkeys(("applied", "dead", "lost", "unnumbered"), 0)
+    stats |= {
+        name: int(number) for name, number in pairs(answer("HGETALL 'etlog:{default}:stats'").splitlines()).items()
+    }
+    applied = sum(record.applied for record in records if record) + ended["applied"]
 
-    assert applied == sum(number for name, number in numbers.items() if name.endswith(":published"))
-    assert applied + len(unnumbered) == counted["applied"] + counted["dead"] + counted.get("lost", 0)
+    assert applied + stats["unnumbered"] == stats["applied"] + stats["dead"] + stats["lost"]
+    assert sum(record.published for record in records if record) + ended["published"] == stats["published"] == applied
+    assert stats["unnumbered"] == 3  # the two calls of XADD
+    assert {name for name in stats if f"| `{name}` |" not in PAGE.read_text()} == set()
 
 
 def test_the_lease_names_the_active_consumer(consumer: Consumer, answer: Answer) -> None:

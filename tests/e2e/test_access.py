@@ -18,11 +18,13 @@ from etlog.commands import consume
 from etlog_api import create_app
 from etlog_consumer.fleet.membership import Membership
 from etlog_consumer.recovery import Progress, Recovery
-from etlog_events import Settings
+from etlog_events import Settings, publishing, scripts
 from etlog_events.keys import CONSUMERS_CONTRACT, GROUP, Keys
+from etlog_events.scripts import Function
 from etlog_events.store import connect
 from etlog_producer import Producer
-from etlog_producer.publish import Publisher
+from etlog_producer.errors import IdTaken, OtherLog
+from etlog_producer.publish import Identity, Publisher
 from support import apis
 from support.consumers import consumer_thread
 from support.guarded import PASSWORDS, REDIS, GuardedServer, redis_server
@@ -35,6 +37,8 @@ KEYS = Keys(LOG)
 
 USERS = sorted(PASSWORDS)
 
+P = Identity("p", "token-of-p")
+
 
 @pytest.fixture(scope="module", params=["redis", "valkey"])
 def guarded(request: pytest.FixtureRequest) -> Iterator[GuardedServer]:
@@ -46,9 +50,10 @@ def guarded(request: pytest.FixtureRequest) -> Iterator[GuardedServer]:
 
 @pytest.fixture
 def root(guarded: GuardedServer) -> Iterator[Client]:
-    """Who may do everything. What the test was refused is known to it alone, and the log is empty."""
+    """Who may do everything. What the test was refused is known to it alone; there is no log and no function."""
     with connect(guarded.url, part="test") as client:
         client.flushall()
+        client.function_flush()
         client.execute_command("ACL", "LOG", "RESET")
         yield client
 
@@ -68,6 +73,11 @@ def consuming(guarded: GuardedServer, retain: int = 1000) -> Iterator[None]:
         yield
 
 
+def functions_loaded(root: Client) -> None:
+    """Wait until the store has the function that publishes."""
+    wait_until(root.function_list, what="the function")
+
+
 def applied(root: Client, number: int) -> None:
     """Wait until so many entries are applied, or refused."""
     wait_until(
@@ -80,12 +90,16 @@ def test_the_whole_path_works_under_the_users(
     guarded: GuardedServer, root: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Publishing, applying, answering and mending. The server's log of refusals stays empty."""
+    with consuming(guarded):
+        functions_loaded(root)
     with Producer(guarded.url_of("etlog-producer"), log=LOG) as producer:
         producer.emit("AssetSetTotaled", window=WINDOW)
         producer.emit("AllocationSetSaved", size=3, window=WINDOW)
         assert producer.flush(10)
     with connect(guarded.url_of("etlog-producer"), part="producer") as client:
-        Publisher(client, KEYS)("p", 1, [b"no event", saved(), b"no event either"])
+        publisher = Publisher(client, KEYS)
+        publisher(P, 1, [b"no event", saved(), b"no event either"])
+        publisher.close(P, 3)
         assert client.wait(0, 1) == 0
         if root.info("server").get("server_name") == "valkey":
             assert client.waitaof(0, 0, 1)
@@ -129,6 +143,47 @@ def test_the_whole_path_works_under_the_users(
     assert refused(root) == []
 
 
+def test_a_producer_waits_until_a_consumer_has_loaded_the_function(guarded: GuardedServer, root: Client) -> None:
+    """It may not load it, and says so; nothing is lost meanwhile."""
+    with Producer(guarded.url_of("etlog-producer"), log=LOG) as producer:
+        producer.emit("AssetSetTotaled", window=WINDOW)
+        wait_until(lambda: "start a consumer, which does" in (producer.last_error or ""), what="the reason")
+        assert not root.exists(KEYS.events)
+
+        with consuming(guarded):
+            assert producer.flush(30)
+            applied(root, 1)
+            wait_until(lambda: producer.last_error is None, what="the end of the outage")
+
+    assert counters(root, KEYS) == {"AssetSetTotaled": 1}
+    assert {*refused(root)} == {("etlog-producer", "function|load")}
+
+
+def test_publishing_needs_no_more_than_a_producer_has(guarded: GuardedServer, root: Client) -> None:
+    """Whatever the function has to do: begin a log, take a batch twice, refuse a gap, note when a producer was seen,
+    close it before all is applied, and after."""
+    Publisher(root, Keys("another"))(P, 1, [])  # it loads the function
+    with connect(guarded.url_of("etlog-producer"), part="producer") as client:
+        publisher = Publisher(client, KEYS)
+        log_id = publisher(P, 1, [saved()] * 2).log_id
+        assert publisher(P, 1, [saved()] * 2, log_id=log_id).held == 2
+        assert publisher(P, 4, [saved()]).gap
+        root.hset(KEYS.producers, P.producer, "published=2 applied=2 dead=0 lost=0 seen=1 token=token-of-p")
+        assert publisher(P, 4, [saved()], skip=True).held == 4
+        with pytest.raises(IdTaken):
+            publisher(Identity(P.producer, "another token"), 5, [saved()])
+        with pytest.raises(OtherLog):
+            publisher(P, 5, [saved()], log_id="another")
+        publisher.close(P, 4)
+        assert root.hget(KEYS.producers, P.producer).endswith(b" closed")
+        root.hset(KEYS.producers, P.producer, "published=4 applied=4 dead=0 lost=0 seen=1 token=token-of-p")
+        publisher.close(P, 4)
+
+    assert not root.exists(KEYS.producers, KEYS.producers_seen)
+    assert root.hget(KEYS.producers_ended, "published") == b"4"
+    assert refused(root) == []
+
+
 def test_a_consumer_may_repair_what_others_broke(
     guarded: GuardedServer, root: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -137,13 +192,13 @@ def test_a_consumer_may_repair_what_others_broke(
 
         def look() -> list[str]:
             caplog.clear()
-            progress, recovering = Progress(), Recovery(client, KEYS)
+            progress, recovering = Progress(), Recovery(client, KEYS, retain=1)
             recovering.load(progress)
             recovering.look(progress)
             return [str(record.__dict__["action"]) for record in caplog.records if record.levelname == "WARNING"]
 
         assert look() == []  # the stream and its group are made
-        Publisher(root, KEYS)("p", 1, [saved()] * 3)
+        Publisher(root, KEYS)(P, 1, [saved()] * 3)
         with consuming(guarded):
             applied(root, 3)
         root.delete(KEYS.cursor)
@@ -154,13 +209,18 @@ def test_a_consumer_may_repair_what_others_broke(
         assert look() == ["stream_gone"]
         root.set(KEYS.cursor, "9999999999999-0")
         assert look() == ["cursor_ahead"]
-        Publisher(root, KEYS)("p", 4, [saved()])
+        Publisher(root, KEYS)(P, 4, [saved()])
         root.xtrim(KEYS.events, maxlen=0)
         assert look() == []  # the loss at the stream's end is counted
         assert stats(root, KEYS)["lost"] == 1
-        root.hset(KEYS.producers, "p:seen", 1)  # idle for so long that it retires and is forgotten
+        root.delete(KEYS.producers_seen)
+        look()  # all records have a place in it again
+        assert root.zrange(KEYS.producers_seen, 0, -1) == [P.producer.encode()]
+        root.zadd(KEYS.producers_seen, {P.producer: 1})  # it was not seen for so long that it is forgotten
+        root.zadd(KEYS.trim, {"1-1": 1, "9999999999999-9": 2})
         look()
-        assert stats(root, KEYS)["pruned"] == 4
+        assert not root.exists(KEYS.producers, KEYS.producers_seen, KEYS.trim)
+        assert root.hget(KEYS.producers_ended, "lost") == b"1"
 
     assert refused(root) == []
 
@@ -169,7 +229,7 @@ def test_a_consumer_may_repair_what_others_broke(
 def test_people_may_read_all_of_a_log(guarded: GuardedServer, root: Client) -> None:
     """With every command that `docs/redis-cli.md` shows, as the admin."""
     with consuming(guarded):
-        Publisher(root, KEYS)("p", 1, [saved(), b"no event"])
+        Publisher(root, KEYS)(P, 1, [saved(), b"no event"])
         applied(root, 2)
         page = (REDIS.parents[1] / "docs" / "redis-cli.md").read_text()
         for line in page.replace("{default}", f"{{{LOG}}}").splitlines():
@@ -198,6 +258,7 @@ EVERYBODY = [
     ["CLIENT", "PAUSE", "1"],
     ["SCRIPT", "FLUSH"],
     ["FUNCTION", "FLUSH"],
+    ["FUNCTION", "RESTORE", ""],
     ["KEYS", "*"],
     ["SUBSCRIBE", "c"],
     ["PUBLISH", "c", "m"],
@@ -216,21 +277,34 @@ ONE = {
     "etlog-producer": [
         ["XRANGE", KEYS.events, "-", "+"],
         ["XREAD", "STREAMS", KEYS.events, "0"],
-        ["XLEN", KEYS.events],
         ["XADD", KEYS.dead, "*", "event", ""],
         ["LRANGE", KEYS.log("asset"), "0", "-1"],
         ["HGETALL", KEYS.producers],
+        ["HSCAN", KEYS.producers, "0"],
+        ["ZRANGE", KEYS.producers_seen, "0", "-1"],
+        ["DEL", KEYS.producers_ended],
         ["HGET", KEYS.counters, "AssetSetSaved"],
-        ["HSET", KEYS.stats, "lost", "0"],
+        ["HGETALL", KEYS.stats],
+        ["ZRANGE", KEYS.trim, "0", "-1"],
         ["GET", KEYS.cursor],
         ["SET", KEYS.cursor, "0-0"],
         ["DEL", KEYS.lease],
+        ["FCALL", publishing.FUNCTION.name, "1", KEYS.cursor],
+        ["EVAL", "return 1", "1", KEYS.events],
+        ["EVALSHA", "0" * 40, "1", KEYS.events],
+        ["SCRIPT", "LOAD", "return 1"],
+        ["FUNCTION", "LOAD", publishing.FUNCTION.text],
+        ["FUNCTION", "LIST"],
         ["INFO"],
         ["CLIENT", "LIST"],
         ["SCAN", "0"],
     ],
     "etlog-consumer": [
         ["XADD", KEYS.events, "*", "event", ""],
+        ["FCALL", publishing.FUNCTION.name, "1", KEYS.events],
+        ["HGETALL", KEYS.producers],
+        ["DEL", KEYS.id],
+        ["FUNCTION", "DELETE", publishing.FUNCTION.library],
         ["RPUSH", KEYS.events, ""],
         ["DEL", KEYS.producers],
         ["DEL", CONSUMERS_CONTRACT],
@@ -247,11 +321,16 @@ ONE = {
         ["SET", KEYS.contract, "9"],
         ["EVAL", "return 1", "0"],
         ["EVALSHA", "0" * 40, "1", KEYS.events],
+        ["FCALL", publishing.FUNCTION.name, "1", KEYS.events],
         ["SCRIPT", "LOAD", "return 1"],
+        ["FUNCTION", "LOAD", publishing.FUNCTION.text],
         ["CLIENT", "LIST"],
         ["SCAN", "0"],
     ],
     "etlog-admin": [
+        ["FCALL", publishing.FUNCTION.name, "1", KEYS.events],
+        ["FUNCTION", "LOAD", publishing.FUNCTION.text],
+        ["HSET", KEYS.producers, "p", ""],
         ["SET", KEYS.cursor, "0-0"],
         ["SET", KEYS.contract, "9"],
         ["HSET", KEYS.stats, "lost", "0"],
@@ -295,14 +374,16 @@ def test_a_refusal_is_real(guarded: GuardedServer, root: Client, user: str, comm
     assert [who for who, _ in refused(root)] == [user]
 
 
-def test_a_script_may_do_no_more_than_its_user(guarded: GuardedServer, root: Client) -> None:
-    """A stage that is taken over can load any script, and still reads nothing."""
-    Publisher(root, KEYS)("p", 1, [saved()])
-    with connect(guarded.url_of("etlog-producer"), part="test") as client:
-        reading = client.register_script("return redis.call('XRANGE', KEYS[1], '-', '+')")
-
-        with pytest.raises(redis.ResponseError, match=r"permission|can't run"):
-            reading(keys=[KEYS.events])
+def test_a_function_may_do_no_more_than_its_caller(guarded: GuardedServer, root: Client) -> None:
+    """A stage that is taken over may call whatever the store knows, and still reads nothing."""
+    Publisher(root, KEYS)(P, 1, [saved()])
+    reading = Function("read_all", "another", "return redis.call('XRANGE', KEYS[1], '-', '+')")
+    assert len(scripts.run(root, reading.call([KEYS.events]))[0]) == 1
+    with (
+        connect(guarded.url_of("etlog-producer"), part="test") as client,
+        pytest.raises(redis.ResponseError, match=r"permission|can't run"),
+    ):
+        scripts.run(client, reading.call([KEYS.events]))
 
 
 def test_nobody_comes_in_without_a_name(guarded: GuardedServer) -> None:

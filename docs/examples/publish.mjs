@@ -1,0 +1,59 @@
+// Publish a file of events, one per line, to a log of etlog with node-redis (npm install redis).
+//
+//   node publish.mjs events.ndjson             call the function of the store: each event arrives exactly once
+//   node publish.mjs --plain events.ndjson     plain XADD: nothing to call, and nothing that notices a loss or a repetition
+//
+// ETLOG_REDIS_URL is the address of the store, ETLOG_NAME the name of the log.
+import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
+import { createClient } from "redis";
+
+const plain = process.argv[2] === "--plain";
+const events = readFileSync(process.argv[plain ? 3 : 2], "utf8").split("\n").filter((line) => line !== "");
+
+const log = `etlog:{${process.env.ETLOG_NAME ?? "default"}}`;
+const keys = ["events", "producers", "producers:seen", "producers:ended", "stats", "contract", "id"].map((key) => `${log}:${key}`);
+const BATCH = 100; // an entry holds up to 500 events, and up to 64 KiB unless it holds a single one
+
+const client = createClient({ url: process.env.ETLOG_REDIS_URL ?? "redis://127.0.0.1:6379/0", socket: { socketTimeout: 5000 } });
+client.on("error", () => {}); // it connects anew by itself, and the call below is made again
+await client.connect();
+await (plain ? publishPlain() : publish());
+client.destroy();
+
+async function publishPlain() {
+  for (let first = 0; first < events.length; first += BATCH) {
+    const fields = events.slice(first, first + BATCH).map((event, place) => [place ? `event.${place}` : "event", event]);
+    await client.xAdd(`${log}:events`, "*", Object.fromEntries(fields)); // on an error they are in the stream, or they are not
+  }
+}
+
+async function publish() {
+  const producer = `${hostname()}-${process.pid}-${randomBytes(16).toString("hex")}`; // never used by another process
+  const token = randomBytes(8).toString("hex"); // and this proves it
+  let logId = ""; // of the log, as the store answers it
+  let held = 0; // number of the last event that the store holds
+  for (;;) {
+    const batch = events.slice(held, held + BATCH);
+    const mode = batch.length ? "follow" : "close"; // when nothing is left, the store need not remember this producer
+    const [outcome, last, id] = await call([producer, token, logId, String(held + 1), mode, ...batch]);
+    // "OK" and the last number, or "GAP" and the number to go on from: the store lost what it had not yet written to
+    // disk. To a close, 0 is the answer when the store has forgotten this producer: a first attempt got through.
+    [held, logId] = [last, id];
+    if (mode === "close" && (outcome === "OK" || held === 0)) return;
+  }
+}
+
+// After an error the same call is made again. What the store has already it does not append again.
+async function call(args) {
+  for (;;) {
+    try {
+      return await client.fCall("etlog_publish_2", { keys, arguments: args });
+    } catch (error) {
+      if (/\b(CONTRACT|LOG|TAKEN|NOPERM|NOAUTH|WRONGPASS) /.test(error.message)) throw error;
+      await sleep(500);
+    }
+  }
+}

@@ -1,0 +1,52 @@
+# Publish a file of events, one per line, to a log of etlog with the gem redis (Debian: ruby-redis).
+#
+#   ruby publish.rb events.ndjson             call the function of the store: each event arrives exactly once
+#   ruby publish.rb --plain events.ndjson     plain XADD: nothing to call, and nothing that notices a loss or a repetition
+#
+# ETLOG_REDIS_URL is the address of the store, ETLOG_NAME the name of the log.
+require "redis"
+require "securerandom"
+require "socket"
+
+PLAIN = ARGV.first == "--plain"
+EVENTS = File.readlines(ARGV.last, chomp: true)
+
+LOG = "etlog:{#{ENV.fetch('ETLOG_NAME', 'default')}}"
+KEYS = %w[events producers producers:seen producers:ended stats contract id].map { |key| "#{LOG}:#{key}" }
+BATCH = 100 # an entry holds up to 500 events, and up to 64 KiB unless it holds a single one
+
+STORE = Redis.new(url: ENV.fetch("ETLOG_REDIS_URL", "redis://127.0.0.1:6379/0"), timeout: 5, reconnect_attempts: 0)
+
+def publish_plain
+  EVENTS.each_slice(BATCH) do |batch|
+    fields = batch.each_with_index.flat_map { |event, place| [place.zero? ? "event" : "event.#{place}", event] }
+    STORE.call("XADD", "#{LOG}:events", "*", *fields) # on an error they are in the stream, or they are not
+  end
+end
+
+# After an error the same call is made again. What the store has already it does not append again.
+def call(*arguments)
+  STORE.call("FCALL", "etlog_publish_2", KEYS.size, *KEYS, *arguments)
+rescue Redis::BaseError => e
+  raise if e.message.match?(/\b(CONTRACT|LOG|TAKEN|NOPERM|NOAUTH|WRONGPASS) /)
+
+  sleep 0.5
+  retry
+end
+
+def publish
+  producer = "#{Socket.gethostname}-#{Process.pid}-#{SecureRandom.hex(16)}" # never used by another process
+  token = SecureRandom.hex(8) # and this proves it
+  log_id = "" # of the log, as the store answers it
+  held = 0 # number of the last event that the store holds
+  loop do
+    batch = EVENTS[held, BATCH]
+    mode = batch.empty? ? "close" : "follow" # when nothing is left, the store need not remember this producer
+    outcome, held, log_id = call(producer, token, log_id, held + 1, mode, *batch)
+    # "OK" and the last number, or "GAP" and the number to go on from: the store lost what it had not yet written to
+    # disk. To a close, 0 is the answer when the store has forgotten this producer: a first attempt got through.
+    return if mode == "close" && (outcome == "OK" || held.zero?)
+  end
+end
+
+PLAIN ? publish_plain : publish

@@ -1,0 +1,72 @@
+#!/bin/sh
+# Publish a file of events, one per line, to a log of etlog with redis-cli 7 or newer.
+#
+#   publish.sh events.ndjson             call the function of the store: each event arrives exactly once
+#   publish.sh --plain events.ndjson     plain XADD: nothing to call, and nothing that notices a loss or a repetition
+#
+# ETLOG_REDIS_URL is the address of the store, ETLOG_NAME the name of the log.
+set -eu
+
+url=${ETLOG_REDIS_URL:-redis://127.0.0.1:6379/0}
+log="etlog:{${ETLOG_NAME:-default}}"
+
+# An entry holds up to 500 events, and up to 64 KiB unless it holds a single one.
+batch=100
+
+store() { timeout 10 redis-cli -u "$url" -e "$@" 2>&1; }
+
+lines() { sed -n "$1,$(($1 + batch - 1))p" "$file"; }
+
+if [ "$1" = --plain ]; then
+  file=$2
+  first=1
+  while events=$(lines "$first") && [ -n "$events" ]; do
+    place=0
+    set -- # event ... event.1 ... event.2 ...
+    while IFS= read -r event; do
+      if [ "$place" = 0 ]; then set -- event "$event"; else set -- "$@" "event.$place" "$event"; fi
+      place=$((place + 1))
+    done <<EOF
+$events
+EOF
+    store XADD "$log:events" '*' "$@" >/dev/null # on an error they are in the stream, or they are not
+    first=$((first + place))
+  done
+  exit
+fi
+
+file=$1
+random() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
+producer="$(hostname)-$$-$(random 16)" # never used by another process
+token=$(random 8)                      # and this proves it
+log_id=                                # of the log, as the store answers it
+
+held=0 # number of the last event that the store holds: that of its line
+while :; do
+  set --
+  events=$(lines $((held + 1)))
+  mode=close # when nothing is left, the store need not remember this producer
+  if [ -n "$events" ]; then
+    mode=follow
+    while IFS= read -r event; do set -- "$@" "$event"; done <<EOF
+$events
+EOF
+  fi
+
+  # After an error the same call is made again. What the store has already it does not append again.
+  until answer=$(store FCALL etlog_publish_2 7 "$log:events" "$log:producers" "$log:producers:seen" \
+    "$log:producers:ended" "$log:stats" "$log:contract" "$log:id" \
+    "$producer" "$token" "$log_id" $((held + 1)) "$mode" "$@"); do
+    case $answer in
+      *CONTRACT\ *|*LOG\ *|*TAKEN\ *|*NOPERM\ *|*NOAUTH\ *|*WRONGPASS\ *) echo "publish: $answer" >&2; exit 1 ;;
+    esac
+    sleep 0.5
+  done
+
+  # "OK" and the last number, or "GAP" and the number to go on from: the store lost what it had not yet written to disk.
+  { read -r outcome; read -r held; read -r log_id; } <<EOF
+$answer
+EOF
+  # To a close, 0 is the answer when the store has forgotten this producer: a first attempt got through.
+  if [ "$mode" = close ] && { [ "$outcome" = OK ] || [ "$held" = 0 ]; }; then break; fi
+done
