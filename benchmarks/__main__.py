@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import answer, apply, growth, idle, latency, live, publish, results, table
+from benchmarks import answer, apply, growth, idle, latency, live, producers, publish, results, table
 from benchmarks.figures import Row
 from benchmarks.scale import FULL, QUICK
 
@@ -18,6 +18,7 @@ PARTS = {
     "latency": latency.rows,
     "live": live.rows,
     "growth": growth.rows,
+    "producers": producers.rows,
     "idle": idle.rows,
 }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from etlog_events.keys import Keys
-from etlog_producer.publish import Publisher
+from etlog_producer.publish import Identity, Publisher
 
 from benchmarks import events, programs
 from benchmarks.figures import Row, WrongResult
@@ -17,12 +17,18 @@ from benchmarks.store import Store, running
 
 KEYS = Keys("benchmark")
 PREFIX = KEYS.events.removesuffix("events")
-BACKLOG = PREFIX + "backlog"
 
-#: Entries that wait when the clock starts, and the newest that each list keeps.
+#: Streams that hold all that waits when a turn begins: an entry per event, and an entry per call of `BATCH_EVENTS`.
+SINGLE, BATCHES = PREFIX + "single", PREFIX + "batches"
+
+#: Events in one call of a busy stage.
+BATCH_EVENTS = 100
+
+#: Events that wait when the clock starts, and the newest that each list keeps.
 COUNT, CAP = 200_000, 1000
 
 OURS, CAREFUL, READ = "etlog consumer", "redis-py, careful loop", "redis-py, XREADGROUP NOACK alone"
+OURS_BATCHES = f"etlog consumer, {BATCH_EVENTS} events per entry"
 BATCH = "FastStream, batches"
 
 
@@ -38,12 +44,14 @@ class Contestant:
     filled_by: tuple[str, dict[str, Any]] | None = None  # a peer with a format of its own
     applies: bool = True
     ordered: bool = True
+    backlog: str = SINGLE
 
 
 _FASTSTREAM = ("peers/faststream_publish.py", {"pipeline": True})
 
 CONTESTANTS = (
     Contestant(OURS, "ours/apply.py", "ours"),
+    Contestant(OURS_BATCHES, "ours/apply.py", "ours", backlog=BATCHES),
     Contestant(CAREFUL, "peers/redis_loops.py", options={"how": "careful"}),
     Contestant("redis-py, naive loop", "peers/redis_loops.py", share=0.005, options={"how": "naive"}),
     Contestant(BATCH, "peers/faststream_apply.py", share=0.05, options={"batch": True}, filled_by=_FASTSTREAM),
@@ -80,6 +88,7 @@ def rows(scale: Scale) -> Iterator[Row]:
                         continue
                     row.add(contestant.name, number / seconds, "events/s", ours=contestant.environment == "ours")
         row.notes = [f"{name} is missing: {why}" for name, why in missing.items()]
+        row.ratio(OURS_BATCHES, OURS, least=1.2)
         row.ratio(OURS, CAREFUL, least=2.5)
         row.ratio(OURS, BATCH, least=6.0)
         row.ratio(OURS, READ, least=0.6)
@@ -87,18 +96,19 @@ def rows(scale: Scale) -> Iterator[Row]:
 
 
 def fill(store: Store, texts: Sequence[bytes], producers: int = 1) -> None:
-    """Lay `texts` down as a stream from which any number of turns take their copy, interleaved by producer."""
-    publisher = Publisher(store.client, Keys("backlog"))
+    """Lay `texts` down as streams from which turns take their copies; the single ones are interleaved by producer."""
+    client = store.client
     store.empty()
-    size = 500 // producers
-    for start in range(0, len(texts), size * producers):
-        for producer in range(producers):
-            first = start + producer * size
-            part = texts[first : first + size]
-            if part:
-                publisher(f"producer-{producer}", start // producers + 1, part)
-    store.client.rename(Keys("backlog").events, BACKLOG)
-    store.client.delete(Keys("backlog").producers)
+    for first in range(0, len(texts), 1000):
+        pipe = client.pipeline(transaction=False)
+        for place, text in enumerate(texts[first : first + 1000], first):
+            producer, number = f"producer-{place % producers}", place // producers + 1
+            pipe.xadd(SINGLE, {"producer": producer, "seq": number, "event": text})
+        pipe.execute()
+    publisher = Publisher(client, Keys("backlog"))
+    for first in range(0, len(texts), BATCH_EVENTS):
+        publisher(Identity("producer-0"), first + 1, texts[first : first + BATCH_EVENTS])
+    client.rename(Keys("backlog").events, BATCHES)
 
 
 def _turn(store: Store, contestant: Contestant, texts: Sequence[bytes]) -> float:
@@ -106,7 +116,7 @@ def _turn(store: Store, contestant: Contestant, texts: Sequence[bytes]) -> float
     job |= {"count": len(texts), **contestant.options}
     clear(store)
     if contestant.filled_by is None:
-        lay_out(store, len(texts))
+        lay_out(store, len(texts), contestant.backlog)
     else:
         path, options = contestant.filled_by
         with programs.ready(path, {**job, **options}, environment_name=contestant.environment) as program:
@@ -124,22 +134,22 @@ def _turn(store: Store, contestant: Contestant, texts: Sequence[bytes]) -> float
 
 
 def clear(store: Store) -> None:
-    """Leave nothing but the backlog."""
-    names = [name for name in store.client.scan_iter(count=1000) if name != BACKLOG.encode()]
+    """Leave nothing but what is to be copied."""
+    kept = {SINGLE.encode(), BATCHES.encode()}
+    names = [name for name in store.client.scan_iter(count=1000) if name not in kept]
     if names:
         store.client.delete(*names)
 
 
-def lay_out(store: Store, count: int) -> None:
-    """A copy of the first `count` entries of the backlog."""
+def lay_out(store: Store, count: int, backlog: str = SINGLE) -> None:
+    """A copy of the first `count` events of a backlog."""
     client = store.client
-    client.copy(BACKLOG, KEYS.events, replace=True)
-    surplus = client.xlen(BACKLOG) - count
-    if surplus:
-        first_surplus = client.xrange(BACKLOG, count=count + 1)[-1][0]
+    client.copy(backlog, KEYS.events, replace=True)
+    most = count // BATCH_EVENTS if backlog == BATCHES else count
+    if client.xlen(backlog) > most:
         client.delete(KEYS.events)
         pipe = client.pipeline(transaction=False)
-        for entry_id, fields in client.xrange(BACKLOG, max=f"({first_surplus.decode()}"):
+        for entry_id, fields in client.xrange(backlog, count=most):
             pipe.xadd(KEYS.events, fields, id=entry_id)
         pipe.execute()
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from etlog_events import timestamps
+from etlog_events.entry import contents
 
 from benchmarks.shared import work
 
@@ -23,6 +24,12 @@ def text(size: int, at: int = 1_654_276_074_092_619_416) -> bytes:
         "time": timestamps.from_nanoseconds(at + size * 1_000_003),
     }
     return json.dumps(event, separators=(",", ":")).encode()
+
+
+def texts(client: Any, stream: str) -> Iterator[bytes]:
+    """The text of each event in a stream, in its order."""
+    for fields in entries(client, stream):
+        yield from contents([piece for pair in fields.items() for piece in pair]).events
 
 
 def entries(client: Any, stream: str) -> Iterator[dict[bytes, bytes]]:

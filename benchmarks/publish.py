@@ -36,8 +36,7 @@ class Contestant:
 
 
 def _in_stream(client: Any) -> Iterator[dict[str, Any]]:
-    for fields in events.entries(client, STREAM):
-        yield json.loads(fields[b"event"])
+    yield from map(json.loads, events.texts(client, STREAM))
 
 
 def _of_faststream(client: Any) -> Iterator[dict[str, Any]]:
@@ -162,7 +161,7 @@ def _add_limit(row: Row, store: Store, count: int, missing: dict[str, str]) -> N
         missing[LIMIT] = "install redis-tools"
         return
     store.empty()
-    entry = ["event", events.text(1).decode(), "producer", "producer-1", "seq", "1"]
+    entry = ["producer", "producer-1", "seq", "1", "event", events.text(1).decode()]
     command = [program, "-h", "127.0.0.1", "-p", str(store.port), "-P", "100", "-n", str(count), "--csv"]
     output = subprocess.run([*command, "XADD", STREAM, "*", *entry], capture_output=True, text=True, check=True).stdout
     if store.client.xlen(STREAM) < count:

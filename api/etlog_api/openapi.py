@@ -78,17 +78,35 @@ SCHEMAS: dict[str, Any] = {
             "type": "object",
             "additionalProperties": False,
             "properties": {
+                "id": {
+                    "type": ["string", "null"],
+                    "description": "A random id that tells this log from any other; null before the first event.",
+                },
                 "cursor": {**_ENTRY_ID, "description": "The last applied entry of the stream."},
                 "last_entry": {**_ENTRY_ID, "description": "The last entry of the stream."},
                 "entries": {**_COUNT, "description": "Entries that the stream holds."},
-                "lag": {"type": ["integer", "null"], "description": "Entries not applied yet; null where unknown."},
+                "lag": {
+                    "type": ["integer", "null"],
+                    "description": "Events not applied yet, or entries, as lag_unit says; null where unknown.",
+                },
+                "lag_unit": {
+                    "enum": ["events", "entries"],
+                    "description": "What lag counts: entries, each of which may hold several events, while some wait "
+                    "that others than etlog appended.",
+                },
+                "lag_entries": {
+                    "type": ["integer", "null"],
+                    "description": "Entries not applied yet; null where unknown.",
+                },
                 "oldest_unapplied": {
                     "type": ["number", "null"],
                     "description": "Age in seconds of the oldest entry not applied yet; null when nothing waits.",
                 },
                 "stats": {
                     "type": "object",
-                    "description": "Events since the log began: applied, dead-lettered (dead), duplicate, lost.",
+                    "description": "Events since the log began: applied, dead-lettered (dead), duplicate, lost, "
+                    "published under a number and others; caught_up is when nothing waited last, in milliseconds since "
+                    "1970.",
                     "additionalProperties": _COUNT,
                 },
                 "active_consumer": {"type": ["string", "null"], "description": "The consumer that holds the lease."},
@@ -228,11 +246,11 @@ LIMIT = parameter(
 )
 LAST_EVENT_ID = parameter(
     "Last-Event-ID",
-    "Resume after the entry with this id.",
+    "Resume after the event with this id.",
     place="header",
     type="string",
-    pattern="^[0-9]{1,19}-[0-9]{1,19}$",
-    examples=["1654276074092-0"],
+    pattern=r"^[0-9]{1,19}-[0-9]{1,19}(\.[1-9][0-9]{0,2})?$",
+    examples=["1654276074092-0", "1654276074092-0.12"],
 )
 
 
@@ -252,8 +270,9 @@ _LOG: dict[str, Any] = {
 for _code in ("200", "304"):
     _LOG["responses"][_code]["headers"] = {
         "Etlog-Cursor": {
-            "description": "Id of the last applied entry: the answer has all that the live log sends up to there. "
-            "Absent while nothing is applied.",
+            "description": "An id for Last-Event-ID: the answer has all that the live log sends up to there. Its "
+            "first part is the id of the last applied entry, its place the largest that an event can have. Absent "
+            "while nothing is applied.",
             "schema": {"type": "string"},
         }
     }

@@ -23,6 +23,7 @@ COMMANDS = {
     "verify": "Check that every published event is accounted for.",
     "dead": "List, repair, requeue or drop dead letters.",
     "spool": "List or deliver events that wait on this machine's disk.",
+    "upgrade": "Convert logs that an earlier release wrote.",
     "bugreport": "Save a zip for a bug report, without secrets.",
     "sample": "Run the sample ETL, which meters this machine.",
     "dev": "Run everything in this terminal.",

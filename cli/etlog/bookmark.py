@@ -1,5 +1,6 @@
 """Bookmarks: how far `etlog emit --file` has come with a file, for `--resume` to continue there."""
 
+import fcntl
 import hashlib
 import os
 from dataclasses import asdict, dataclass
@@ -20,10 +21,13 @@ BLOCK = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How far a file is delivered: to line `line`, which ends before byte `offset`, and to event `number` of it."""
+    """How far a file is delivered: to line `line`, which ends before byte `offset`, and to the event `number` of the
+    `producer`, whose process has the `token`. `log_id` is the id of the log, "" where it is not known."""
 
     producer: str
     number: int = 0
+    token: str = ""
+    log_id: str = ""
     line: int = 0
     offset: int = 0
 
@@ -61,14 +65,19 @@ class Bookmark:
     """A small file beside the spool that records how far another file is delivered.
 
     It holds a fingerprint of all bytes that may have been emitted. If one of them changes, the lines are no longer
-    those that were numbered, and to continue would lose some events and double others.
+    those that were numbered, and to continue would lose some events and double others. Two runs over one file would do
+    the same, so the first locks it until `release`.
     """
 
     def __init__(self, path: str, settings: Settings, lines: BinaryIO) -> None:
+        """Lock it. Raises `CommandFailed` if another run has, or if the folder cannot be written to."""
         self._path = str(Path(path).resolve())
-        whole = self._path, store.shown(settings.redis_url)
-        name = hashlib.sha256("\n".join(whole).encode()).hexdigest()[:16]
-        self._file = settings.spool_dir / settings.name / f"{name}.place"
+        self._store = store.shown(settings.redis_url)
+        folder = settings.spool_dir / settings.name
+        self._file = folder / f"{_hash(self._path)}.place"
+        # Earlier releases knew the log by the address of its store.
+        self._former = folder / f"{_hash(self._path, self._store)}.place"
+        self._lock = _Lock(self._file.with_suffix(".lock"), self._path)
         self._lines = lines
         self._place: Place | None = None
         self._ahead = Fingerprint()  # what may be emitted before it is saved again
@@ -76,15 +85,16 @@ class Bookmark:
         self._line = b""
         self._reach = 0  # how far earlier runs may have emitted
 
-    def load(self) -> Place | None:
-        """The saved place, None where there is none.
+    def load(self, log_id: str) -> Place | None:
+        """The saved place, None where there is none. `log_id` is the id of the log that the store holds, "" if none.
 
-        Raises `CommandFailed` when the file has changed, or when the place is so old that the store may have
-        forgotten which of the file's events it holds.
+        Raises `CommandFailed` when the place is in another log, when the file has changed, or when the place is so old
+        that the store may have forgotten which of the file's events it holds.
         """
         try:
-            found = orjson.loads(self._file.read_bytes())
-            age = time() - self._file.stat().st_mtime
+            at = self._file if self._file.exists() else self._former
+            found = orjson.loads(at.read_bytes())
+            age = time() - at.stat().st_mtime
         except (OSError, ValueError):
             return None
         missing = "put the missing events into a new file and emit that"
@@ -95,7 +105,14 @@ class Bookmark:
                 FAILED,
             )
         reach, printed, path = found.pop("reach", 0), found.pop("print"), found.pop("file")
+        address = found.pop("store", self._store)
         place = Place(**found)
+        if place.log_id not in {"", log_id} or (not place.log_id and address != self._store):
+            raise CommandFailed(
+                f"--resume: the run over {self._path} was interrupted while it emitted into another log, which was at "
+                f"{address}; to emit the whole file into this one, leave out --resume",
+                FAILED,
+            )
         self._ahead.extend(self._lines, place.offset)
         self._done = self._ahead.copy()
         self._ahead.extend(self._lines, reach)
@@ -125,15 +142,58 @@ class Bookmark:
     def _save(self, seen: Fingerprint) -> None:
         if self._place is None:
             return
-        found = {"file": self._path, "reach": seen.bytes, "print": seen.text}
+        found = {"file": self._path, "store": self._store, "reach": seen.bytes, "print": seen.text}
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             fresh = self._file.with_suffix(".new")
             fresh.write_bytes(orjson.dumps(found | asdict(self._place)))
             fresh.replace(self._file)
+            self._former.unlink(missing_ok=True)
         except OSError as e:
-            raise CommandFailed(f"cannot save the position in {self._file}: {e.strerror}; set ETLOG_SPOOL_DIR") from e
+            raise _unwritable(self._file, e) from e
 
     def remove(self) -> None:
         """Call it when everything is delivered."""
         self._file.unlink(missing_ok=True)
+        self._former.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Let another run have it."""
+        self._lock.release()
+
+
+class _Lock:
+    """A lock that goes with its process. A file that is locked must not be replaced, so it is one of its own."""
+
+    def __init__(self, path: Path, subject: str) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            while True:
+                self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+                try:
+                    fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if os.path.samestat(os.fstat(self._fd), path.stat()):
+                        return
+                except FileNotFoundError:  # another run has just ended, and this is the file that it removed
+                    pass
+                except OSError:
+                    os.close(self._fd)
+                    raise
+                os.close(self._fd)
+        except BlockingIOError as e:
+            raise CommandFailed(f"--file: another run over {subject} is at work; wait for its end", FAILED) from e
+        except OSError as e:
+            raise _unwritable(path, e) from e
+
+    def release(self) -> None:
+        self._path.unlink(missing_ok=True)
+        os.close(self._fd)
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+
+
+def _unwritable(path: Path, error: OSError) -> CommandFailed:
+    return CommandFailed(f"cannot save the position in {path}: {error.strerror}; set ETLOG_SPOOL_DIR")

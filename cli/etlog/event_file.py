@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import deque
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,18 +55,25 @@ def emit_file(path: str, settings: Settings, *, on_error: OnError = "stop", resu
     with _open(path) as lines, _progress() as progress:
         if resume and (path == "-" or not lines.seekable()):
             raise CommandFailed("--resume requires a file: standard input and pipes cannot be read again")
-        with connected(settings, "emit"):
-            pass  # a store that cannot be used is an error now; a producer would keep trying
-        bookmark = Bookmark(path, settings, lines) if path != "-" and lines.seekable() else None
-        place = bookmark.load() if bookmark and resume else None
-        resumed = (place.producer, place.number) if place else None
-        with Producer(settings=settings, resume=resumed) as producer:
+        with connected(settings, "emit") as client:  # a store that cannot be used is an error now
+            log_id = (client.get(settings.keys.id) or b"").decode(errors="replace")
+        with ExitStack() as stack:
+            bookmark = Bookmark(path, settings, lines) if path != "-" and lines.seekable() else None
+            if bookmark:
+                stack.callback(bookmark.release)
+            place = bookmark.load(log_id) if bookmark and resume else None
+            resumed = (place.producer, place.number, place.token) if place else None
+            producer = Producer(settings=settings, resume=resumed, resumable=bookmark is not None)
+            stack.enter_context(producer)
             if place:
                 lines.seek(place.offset)
             run = _Run(producer, settings, on_error, bookmark, progress)
-            emitted = run.emit(lines, place or Place(producer.id))
-        if bookmark:
-            bookmark.remove()
+            emitted = run.emit(lines, place or Place(*producer.resume_point, log_id))
+            # Only now may the store forget the producer. With a bookmark, the next run would go on under its id, and
+            # everything that the store already has would count anew.
+            if bookmark:
+                bookmark.remove()
+            producer.close(final=True)
         return emitted
 
 
@@ -81,6 +88,7 @@ class _Run:
         self._on_error = on_error
         self._bookmark = bookmark
         self._progress = progress
+        self._id = producer.id
         self._passed: deque[tuple[float, Place]] = deque()  # delivered places, and since when
 
     def emit(self, lines: BinaryIO, start: Place) -> Emitted:
@@ -115,7 +123,7 @@ class _Run:
                 self._deliver(held)
                 held = count
                 self._progress.update(task, completed=read)
-                self._remember(Place(self._producer.id, start.number + count, number, read))
+                self._remember(Place(*self._producer.resume_point, self._producer.log_id, number, read))
         self._deliver(held)
         return Emitted(count, skipped)
 
@@ -123,6 +131,11 @@ class _Run:
         """Save the last place that the store is sure to have on disk."""
         if self._bookmark is None:
             return
+        if place.producer != self._id:
+            # The former id was taken, or given up after a long rest: nothing follows under it any more.
+            self._id = place.producer
+            self._passed.clear()
+            self._bookmark.save(place)
         self._passed.append((monotonic(), place))
         sure = None
         while self._passed and self._passed[0][0] < monotonic() - LAG:

@@ -2,19 +2,41 @@
 
 For each producer, published = applied + dead + lost + in flight. Publishing records the first, the consumer records
 the next three, and those in flight are counted here, in the stream after the cursor. The two sides are recorded
-independently, so a missing entry shows.
+independently, so a missing event shows.
 
 The sums are checked, too: the stats must hold every number that the producers' records account for, and the counters
 every event in the stats.
+
+A log may have a million producers. The records of few are read in one step, so that what is compared belongs together.
+Those of many are read slice by slice: each is right in itself, but their sums mean something only if nothing happened
+meanwhile. The memory that this takes does not grow with them.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 from etlog_events import contract
 from etlog_events.keys import Keys
-from etlog_events.sequence import number_of
+from etlog_events.sequence import Record
+
+from etlog.in_flight import InFlight, in_flight
+from etlog.progress import Advance, unseen
+from etlog.records import SUMS, Records
+
+#: Producers whose records are read in one step: a few milliseconds of the store's time.
+AT_ONCE = 5_000
+
+#: Records in one slice.
+SLICE = 2_000
+
+#: Slices after which a repeated reading looks whether the log still stands still.
+LOOK_EVERY = 20
+
+#: Attempts to read the records of a log that stands still, and to count what no consumer trims meanwhile.
+READINGS = 5
+
+#: Producers whose accounts are told: those with something to tell, then those seen last.
+MOST_TOLD = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,148 +55,214 @@ class Account:
         """Events that are nowhere; negative where more are accounted for than were published."""
         return self.published - self.applied - self.dead - self.lost - self.in_flight
 
+    @property
+    def is_notable(self) -> bool:
+        """Whether there is more to tell than that all is applied."""
+        return self.applied != self.published
+
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The accounts of all producers, their `total`, and in `faults` a sentence for each thing that does not hold.
+    """What was found, and in `faults` a sentence for each thing that does not hold.
 
-    Producers that have long been idle share the account `retired`, and later `pruned`. `unnumbered` counts applied and
-    dead entries of clients that do not number them, `unnumbered_in_flight` those that wait. `counted` tells whether
-    the entries in flight were counted in the stream.
+    `producers` are the accounts of at most `MOST_TOLD` of `producers_total`, the `producers_notable` with something to
+    tell first. `ended` sums up those whose record is gone, `total` all. `unnumbered` counts applied and dead events
+    that came without a number, `unnumbered_in_flight` those that wait. `counted` tells whether the events in flight
+    were counted in the stream, `stood_still` whether the log did while it was read: otherwise its sums, or what the
+    stream holds of some producers, could not be compared.
     """
 
     cursor: str
+    total: Account
     producers: list[Account]
-    retired: Account
-    pruned: Account
+    producers_total: int
+    producers_notable: int
+    ended: Account
     unnumbered: int
     unnumbered_in_flight: int
     duplicates: int
     counted: bool
-    faults: list[str] = field(default_factory=list)
-
-    @property
-    def total(self) -> Account:
-        """The sum of all accounts."""
-        accounts = [*self.producers, self.retired, self.pruned]
-        names = ("published", "applied", "dead", "lost", "in_flight")
-        return Account("total", *(sum(getattr(account, name) for account in accounts) for name in names))
+    stood_still: bool
+    faults: list[str]
 
     def json(self) -> dict[str, Any]:
         """As a value for JSON."""
-        return {"holds": not self.faults, "total": asdict(self.total)} | asdict(self)
+        return {"holds": not self.faults} | asdict(self)
 
 
-#: Attempts to read while an active consumer trims what is being counted.
-READINGS = 5
+class _State(NamedTuple):
+    """All of the log but the records of its producers, at one moment. Each change of those that counts changes it."""
+
+    cursor: bytes
+    newest: bytes
+    total: int
+    stats: dict[bytes, bytes]
+    counters: dict[bytes, bytes]
+    ended: dict[bytes, bytes]
 
 
-def verify(client: Any, keys: Keys) -> Verification:
-    """Read the log and check it. Raises the driver's errors and `OtherContract`."""
+def verify(client: Any, keys: Keys, advance: Advance = unseen) -> Verification:
+    """Read the log and check it; `advance` is told how many producers are read, of how many.
+
+    Raises the driver's errors and `OtherContract`.
+    """
+    state, records, is_one_moment = _read(client, keys, advance)
+    faults = [f"{_text(name)} holds no record in {keys.producers}" for name in records.broken]
+    if records.broken_total > len(records.broken):
+        faults.append(f"{records.broken_total - len(records.broken)} more fields of {keys.producers} hold no record")
+    stats = _numbers(state.stats, keys.stats, faults)
+    counters = _numbers(state.counters, keys.counters, faults)
+    ended = _numbers(state.ended, keys.producers_ended, faults)
+    found, unsettled = _settle(client, keys, state, records)
+
+    rows = []
+    for producer, record in records.open.items():
+        account = _account(producer, record, found)
+        rows.append((account.missing != 0, record.seen, account))
+        if account.missing and producer not in unsettled:
+            faults.append(_fault(account))
+    if is_one_moment:
+        faults += _faults_of_sums(records.sums, ended, stats, sum(counters.values()))
+    rows.sort(key=lambda row: row[:2], reverse=True)
+    told = [account for *_, account in rows]
+    told += {producer: _account(producer, record, found) for _, producer, record in records.quiet()}.values()
+    return Verification(
+        cursor=state.cursor.decode(),
+        total=_total(records, ended, found),
+        producers=told[:MOST_TOLD],
+        producers_total=state.total,
+        producers_notable=records.notable_total,
+        ended=_sum("(ended)", ended, 0),
+        unnumbered=stats.get("unnumbered", 0),
+        unnumbered_in_flight=found.unnumbered,
+        duplicates=stats.get("duplicate", 0),
+        counted=found.complete,
+        stood_still=is_one_moment and not unsettled,
+        faults=_some(faults),
+    )
+
+
+def _read(client: Any, keys: Keys, advance: Advance) -> tuple[_State, Records, bool]:
+    """The state, the records, and whether they are of one moment: if not, the state is from before the records, but
+    with what was newest in the stream behind them."""
+    kept = None
     for _ in range(READINGS):
-        found, stable = _reading(client, keys)
-        if stable or not found.faults:
-            break
-    return found
+        state, fields = _state(client, keys, with_records=client.hlen(keys.producers) <= AT_ONCE)
+        records = Records(MOST_TOLD)
+        if fields is not None:
+            records.add(fields)
+            return state, records, True
+        if not _scan(client, keys, state, records, advance, to_the_end=kept is None):
+            continue
+        after, _ = _state(client, keys)
+        if after == state and records.total == state.total:  # else the store named a producer twice, as it may
+            return state, records, True
+        kept = kept or (state._replace(newest=after.newest), records, False)
+    assert kept is not None
+    return kept
 
 
-def _reading(client: Any, keys: Keys) -> tuple[Verification, bool]:
-    """One verification, and whether the log stood still meanwhile."""
+def _state(client: Any, keys: Keys, *, with_records: bool = False) -> tuple[_State, dict[bytes, bytes] | None]:
     with client.pipeline(transaction=True) as pipe:
         pipe.get(keys.contract)
         pipe.get(keys.cursor)
-        pipe.hgetall(keys.producers)
-        pipe.hvals(keys.retired)
-        pipe.hgetall(keys.stats)
-        pipe.hgetall(keys.counters)
         pipe.xrevrange(keys.events, count=1)
-        version, cursor, fields, retired, stats, counters, newest = pipe.execute()
+        pipe.hlen(keys.producers)
+        for key in (keys.stats, keys.counters, keys.producers_ended):
+            pipe.hgetall(key)
+        if with_records:
+            pipe.hgetall(keys.producers)
+        version, cursor, newest, total, stats, counters, ended, *records = pipe.execute()
     contract.check(version, keys.name, "etlog")
     cursor = cursor or b"0-0"
-    faults = [
-        f"{name.decode(errors='backslashreplace')} holds no number in {key}"
-        for key, found in ((keys.producers, fields), (keys.stats, stats), (keys.counters, counters))
-        for name, number in found.items()
-        if not number.isdigit()
-    ]
-    stats = {name.decode(errors="backslashreplace"): _number(number) for name, number in stats.items()}
-    records: dict[bytes, dict[str, int]] = {}
-    for name, number in fields.items():
-        producer, _, what = name.rpartition(b":")
-        records.setdefault(producer, {})[what.decode(errors="backslashreplace")] = _number(number)
-    idle = _in_sum("(retired)", [[_number(number) for number in record.split()] for record in retired])
-
-    waiting, unnumbered, counted = _in_flight(client, keys, cursor, newest[0][0] if newest else cursor, records)
-    accounts = [_account(producer, record, waiting, counted) for producer, record in sorted(records.items())]
-    faults += [_fault(account) for account in accounts if account.missing]
-    pruned = _in_sum("(pruned)", [[stats.get(name, 0) for name in ("pruned", "pruned_dead", "pruned_lost")]])
-    sums = {name: _number(number) for name, number in counters.items()}
-    faults += _faults_of_sums(records, stats, sums, (idle, pruned))
-    found = Verification(
-        cursor=cursor.decode(),
-        producers=accounts,
-        retired=idle,
-        pruned=pruned,
-        unnumbered=stats.get("unnumbered", 0),
-        unnumbered_in_flight=unnumbered,
-        duplicates=stats.get("duplicate", 0),
-        counted=counted,
-        faults=faults,
-    )
-    return found, client.get(keys.cursor) in {cursor, None}
+    state = _State(cursor, newest[0][0] if newest else cursor, total, stats, counters, ended)
+    return state, records[0] if with_records else None
 
 
-#: Entries after the cursor that are counted one by one; beyond that the numbers are trusted.
-MOST_COUNTED = 100_000
-
-#: Entries read at once.
-CHUNK = 1000
-
-
-def _in_flight(
-    client: Any, keys: Keys, cursor: bytes, last: bytes, records: dict[bytes, dict[str, int]]
-) -> tuple[dict[bytes, int], int, bool]:
-    """In the stream after `cursor`: per producer, how many numbers above the last applied one; how many entries have
-    no number; and whether all entries were counted."""
-    highest = {producer: record.get("applied", 0) for producer, record in records.items()}
-    found: dict[bytes, int] = {}
-    unnumbered = seen = 0
-    after = cursor
-    while seen < MOST_COUNTED:
-        chunk = client.xrange(keys.events, b"(" + after, last, count=CHUNK)
-        if not chunk:
-            return found, unnumbered, True
-        for after, entry in chunk:  # noqa: B007 - the last one is where the next chunk begins
-            producer, seq = entry.get(b"producer", b""), entry.get(b"seq", b"")
-            number = number_of(seq)
-            if producer in records and number:
-                if number > highest[producer]:
-                    highest[producer] = number
-                    found[producer] = found.get(producer, 0) + 1
-            else:
-                unnumbered += 1
-        seen += len(chunk)
-    return found, unnumbered, False
+def _scan(client: Any, keys: Keys, state: _State, records: Records, advance: Advance, *, to_the_end: bool) -> bool:
+    """Take in all records, unless the log moves and they are not wanted then. Returns whether they are taken in."""
+    place = slices = 0
+    while True:
+        place, fields = client.hscan(keys.producers, place, count=SLICE)
+        records.add(fields)
+        advance(records.total, state.total)
+        if place == 0:
+            return True
+        slices += 1
+        if not to_the_end and slices % LOOK_EVERY == 0 and _state(client, keys)[0] != state:
+            return False
 
 
-def _account(producer: bytes, record: dict[str, int], waiting: dict[bytes, int], counted: bool) -> Account:
-    applied, dead, lost = (record.get(what, 0) for what in ("applied", "dead", "lost"))
-    in_flight = waiting.get(producer, 0)
-    # A client that writes numbers by plain XADD records nowhere how many it has published.
-    published = record["published"] if "published" in record else applied + in_flight
-    if not counted and published >= applied:
-        in_flight = published - applied
-    return Account(producer.decode(errors="backslashreplace"), published, applied - dead - lost, dead, lost, in_flight)
+def _settle(client: Any, keys: Keys, state: _State, records: Records) -> tuple[InFlight, set[bytes]]:
+    """What the stream holds of the producers, and those of which it holds too little, but only because a consumer was
+    at work meanwhile, and trimmed the stream."""
+    cursor, newest = state.cursor, state.newest
+    for _ in range(READINGS):
+        found = in_flight(client, keys, cursor, newest)
+        found.complete = found.complete and records.are_all_open_kept
+        _take_in_foreign(client, keys, found, records)
+        short = {producer for producer, record in records.open.items() if _account(producer, record, found).missing > 0}
+        if not short or client.get(keys.cursor) in {cursor, None}:
+            return found, set()
+        cursor = client.get(keys.cursor) or b"0-0"
+        producers = list(records.open)
+        for start in range(0, len(producers), SLICE):
+            some = producers[start : start + SLICE]
+            for producer, text in zip(some, client.hmget(keys.producers, some), strict=True):
+                records.replace(producer, Record.decode(text))
+        last = client.xrevrange(keys.events, count=1)
+        newest = last[0][0] if last else cursor
+    return found, short
 
 
-def _in_sum(name: str, records: Sequence[Sequence[int]]) -> Account:
-    """One account for records that each hold a last number, and how many of its numbers are dead and lost."""
-    number, dead, lost = (sum(record[place] for record in records) for place in range(3))
-    return Account(name, number, number - dead - lost, dead, lost, 0)
+def _take_in_foreign(client: Any, keys: Keys, found: InFlight, records: Records) -> None:
+    """Tell producers that number their events by plain XADD, of which the record does not know all that is published,
+    from those that have no record: nothing is known of their numbers."""
+    producers = list(found.runs.keys() - records.open.keys())
+    for start in range(0, len(producers), SLICE):
+        some = producers[start : start + SLICE]
+        for producer, text in zip(some, client.hmget(keys.producers, some), strict=True):
+            record = Record.decode(text)
+            if record is None:
+                found.without_number(producer)
+            elif found.of(producer, record).above:
+                records.find(producer, record)
 
 
-def _number(text: bytes) -> int:
-    return int(text) if text.isdigit() else 0
+def _account(producer: bytes, record: Record, found: InFlight) -> Account:
+    known, above = found.of(producer, record)
+    if not found.complete:
+        known, above = max(0, record.published - record.applied), 0
+    applied = record.applied - record.dead - record.lost
+    return Account(_text(producer), record.published + above, applied, record.dead, record.lost, known + above)
+
+
+def _total(records: Records, ended: dict[str, int], found: InFlight) -> Account:
+    open_ = [_account(producer, record, found) for producer, record in records.open.items()]
+    above = sum(account.published for account in open_) - sum(record.published for record in records.open.values())
+    waiting = sum(account.in_flight for account in open_) if found.complete else records.waiting
+    sums = {name: records.sums[name] + ended.get(name, 0) for name in SUMS}
+    return _sum("total", sums | {"published": sums["published"] + above}, waiting)
+
+
+def _sum(name: str, sums: dict[str, int], waiting: int) -> Account:
+    published, accounted, dead, lost = (sums.get(name, 0) for name in SUMS)
+    return Account(name, published, accounted - dead - lost, dead, lost, waiting)
+
+
+def _numbers(fields: dict[bytes, bytes], key: str, faults: list[str]) -> dict[str, int]:
+    """What a hash holds; what is no number counts as 0, and is a fault."""
+    faults += [f"{_text(name)} holds no number in {key}" for name, number in fields.items() if not number.isdigit()]
+    return {_text(name): int(number) if number.isdigit() else 0 for name, number in fields.items()}
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="backslashreplace")
+
+
+def _some(faults: list[str]) -> list[str]:
+    more = len(faults) - MOST_TOLD
+    return [*faults[:MOST_TOLD], f"there are {more} more faults"] if more > 0 else faults
 
 
 def _fault(account: Account) -> str:
@@ -183,23 +271,24 @@ def _fault(account: Account) -> str:
     return f"{-account.missing} more events of {account.producer} are accounted for than it has published"
 
 
-def _faults_of_sums(
-    records: dict[bytes, dict[str, int]],
-    stats: dict[str, int],
-    counters: dict[bytes, int],
-    others: Sequence[Account],
-) -> list[str]:
+def _faults_of_sums(records: dict[str, int], ended: dict[str, int], stats: dict[str, int], counted: int) -> list[str]:
+    """The faults of what was read at one moment."""
     faults = []
+    accounted, published, lost_of_all = (
+        records[name] + ended.get(name, 0) for name in ("applied", "published", "lost")
+    )
     applied, dead, lost, unnumbered = (stats.get(name, 0) for name in ("applied", "dead", "lost", "unnumbered"))
-    numbered = sum(record.get("applied", 0) for record in records.values()) + sum(other.published for other in others)
-    if numbered + unnumbered != applied + dead + lost:
+    if accounted + unnumbered != applied + dead + lost:
         faults.append(
-            f"the producers' records account for {numbered} events and {unnumbered} came without a number, "
+            f"the producers' records account for {accounted} events and {unnumbered} came without a number, "
             f"but the stats say {applied} applied, {dead} dead and {lost} lost"
         )
-    if sum(counters.values()) != applied:
-        faults.append(f"the counters hold {sum(counters.values())} events, but the stats say {applied} applied")
-    lost_of_all = sum(record.get("lost", 0) for record in records.values()) + sum(other.lost for other in others)
+    if published != stats.get("published", 0):
+        faults.append(
+            f"the producers' records say {published} published, but the stats say {stats.get('published', 0)}"
+        )
+    if counted != applied:
+        faults.append(f"the counters hold {counted} events, but the stats say {applied} applied")
     if lost_of_all != lost:
         faults.append(f"the producers' records say {lost_of_all} lost, but the stats say {lost}")
     return faults

@@ -43,8 +43,7 @@ class Target:
         arguments: list[Any] = [
             *(cursor, batch.last, GROUP, "" if entries_read is None else entries_read, "1" if look else ""),
             *(self.cap, DEAD_CAP, retain),
-            *(batch.applied, len(batch.dead), batch.duplicates, batch.lost, batch.unnumbered),
-            len(batch.dead) - len(dead),
+            *(*batch.stats.values(), len(batch.dead) - len(dead)),
         ]
         arguments.append(len(batch.counters))
         for name, number in batch.counters.items():

@@ -89,19 +89,15 @@ class Batch:
         return {producer: account.after for producer, account in self.accounts.items()}
 
     @property
-    def applied(self) -> int:
-        """Events that are applied."""
-        return sum(self.counters.values())
-
-    @property
-    def lost(self) -> int:
-        """Events that never arrived."""
-        return sum(len(gap) for gap in self.gaps)
-
-    @property
-    def events(self) -> int:
-        """Events in the entries."""
-        return self.applied + len(self.dead) + self.duplicates
+    def stats(self) -> dict[str, int]:
+        """What the batch adds to the stats."""
+        return {
+            "applied": sum(self.counters.values()),
+            "dead": len(self.dead),
+            "duplicate": self.duplicates,
+            "lost": sum(len(gap) for gap in self.gaps),
+            "unnumbered": self.unnumbered,
+        }
 
 
 #: What a validator of `etlog_events.validation` does.

@@ -107,11 +107,12 @@ class LogMetrics:
         """`batch` was applied."""
         for kind, number in batch.counters.items():
             self._of.applied.labels(self._log, kind).inc(number)
-        self._size.observe(batch.events)
+        stats = batch.stats
+        self._size.observe(stats["applied"] + stats["dead"] + stats["duplicate"])
         self._seconds.observe(seconds)
-        self._dead.inc(len(batch.dead))
-        self._duplicates.inc(batch.duplicates)
-        self.lost.inc(batch.lost)
+        self._dead.inc(stats["dead"])
+        self._duplicates.inc(stats["duplicate"])
+        self.lost.inc(stats["lost"])
 
     def progressed(self) -> None:
         """A turn has done all that there was to do."""

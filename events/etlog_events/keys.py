@@ -107,3 +107,11 @@ class Keys:
     def lease(self) -> str:
         """String with a time to live: name of the active consumer."""
         return self._key("lease")
+
+    @property
+    def upgrade(self) -> tuple[str, ...]:
+        """The keys that `etlog upgrade` takes, in the order of its script. In contract 1, `retired` holds records of
+        idle producers; what begins with `upgrade:` is there while a log is converted."""
+        made = (self._key("upgrade:producers"), self._key("upgrade:seen"), self._key("upgrade:sums"))
+        records = (self.producers, self._key("retired"), self.producers_seen, self.producers_ended)
+        return (self.contract, self.lease, self.stats, self.id, *records, *made)

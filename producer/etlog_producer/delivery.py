@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, time
+from typing import NamedTuple
 
 from etlog_events.errors import StoreError
-from etlog_events.ids import new_id
+from etlog_events.ids import new_id, new_token
+from etlog_events.publishing import CALL_EVENTS
 from etlog_events.sequence import RENEWED_AFTER
 
 from etlog_producer.inbox import Inbox, WhenFull
-from etlog_producer.publish import Published
+from etlog_producer.publish import Identity, Published
 from etlog_producer.spool.writer import SpoolFolder, SpoolWriter
-from etlog_producer.unacked import BATCH_EVENTS, Unacked
+from etlog_producer.unacked import Unacked
 
 logger = logging.getLogger("etlog.producer")
 
@@ -45,10 +47,33 @@ class Stats:
 class Batch:
     """The arguments of a call of `Publisher`; without events it asks what the store holds."""
 
-    producer: str
+    who: Identity
     first: int
     events: Sequence[bytes]
     skip: bool
+
+
+class ResumePoint(NamedTuple):
+    """From where another producer may go on: after the event `number` of `producer`, whose process has the `token`."""
+
+    producer: str
+    number: int
+    token: str = ""
+
+
+class Farewell(NamedTuple):
+    """What is to be said of a producer that has ended: it published nothing after the number `last`."""
+
+    who: Identity
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class _HandedOver:
+    """Undelivered events that are in files alone, under an id that another process took."""
+
+    files: Sequence[Path]
+    events: int
 
 
 class Delivery:
@@ -64,17 +89,23 @@ class Delivery:
         spool_bytes: int,
         durable: bool,
         when_full: WhenFull,
-        batch_events: int = BATCH_EVENTS,
-        resume: tuple[str, int] | None = None,
+        batch_events: int = CALL_EVENTS,
+        resume: ResumePoint | None = None,
+        resumable: bool = False,
     ) -> None:
-        self.id, before = resume or (new_id(), 0)
+        producer, before, token = resume or ResumePoint(new_id(), 0, new_token())
+        self.who = Identity(producer, token)
+        self.log_id = ""  # of the log, as the store said last
         self._folder = folder
         self._spool_bytes = spool_bytes
         self._batch_events = batch_events
-        self.inbox = Inbox(self._spool_of(self.id), durable=durable, when_full=when_full, before=before)
+        self._resumable = resumable or resume is not None
+        self.inbox = Inbox(self._spool_of(self.who), durable=durable, when_full=when_full, before=before)
         self._unacked = Unacked()
         self._unacked.give_up(before)
         self._base = -before  # events under earlier ids, less those that were numbered before this producer
+        self._handed_over: list[_HandedOver] = []
+        self._past: Farewell | None = None  # of the last id, as long as no one has said it
         self._skip = False
         self._lost = 0
         self._unwritten = 0  # events that `end` could not leave anywhere
@@ -90,7 +121,25 @@ class Delivery:
     @property
     def delivered(self) -> int:
         """Events of those that the store holds, or that are given up."""
-        return self._base + self._unacked.delivered
+        return self._base + self._unacked.delivered - self._in_others_hands
+
+    @property
+    def waits_for_recovery(self) -> bool:
+        """Whether recovery has events to send that this producer accepted."""
+        return bool(self._handed_over)
+
+    @property
+    def _in_others_hands(self) -> int:
+        return sum(handed.events for handed in self._handed_over)
+
+    def has_delivered(self, accepted: int) -> bool:
+        """Whether the store holds all events up to the one that was accepted as number `accepted`, under any id."""
+        return self.delivered >= accepted and not self._handed_over
+
+    @property
+    def resume_point(self) -> ResumePoint:
+        """From where to go on after all that was taken in."""
+        return ResumePoint(self.who.producer, self.inbox.accepted, self.who.token)
 
     @property
     def can_resend(self) -> bool:
@@ -102,12 +151,15 @@ class Delivery:
         self._renew_if_idle()
         self._refill()
         events = self._unacked.batch(self._batch_events)
-        return Batch(self.id, self._unacked.delivered + 1, events, self._skip)
+        return Batch(self.who, self._unacked.delivered + 1, events, self._skip)
 
     def note(self, batch: Batch, answer: Published) -> None:
         """Note the store's answer to `batch`. Raises `StoreError` for one that cannot be right."""
         if self.ended:
             return
+        if answer.log_id and answer.log_id != self.log_id:
+            self.log_id = answer.log_id
+            self.inbox.know_log(answer.log_id)
         if answer.gap:
             self._skip = not self._rewind(answer.held)
             return
@@ -126,6 +178,56 @@ class Delivery:
             self.inbox.mark(surely)
         self.inbox.changed.notify_all()
 
+    def note_taken(self, taken: Identity) -> None:
+        """Note that another process publishes under the id: go on under a fresh one, without losing an event.
+
+        What is in no file gets new numbers. The other events stay in their files, and only there: recovery, here or in
+        another process, sends each file under an id of its own. Delivered events that can be sent again are sent again:
+        where a record with another token took the place of ours, the store has lost ours, and those events with it.
+        """
+        if self.ended or taken != self.who:
+            return
+        accepted = self.accepted
+        self._unacked.rewind(0)
+        alone, in_files = self.inbox.split(self._unacked.delivered + 1, self._unacked.waiting)
+        self.who = Identity(new_id(), new_token())
+        logger.error(
+            "Another process publishes under the id %s; going on as %s",
+            taken.producer,
+            self.who.producer,
+            extra={"action": "id_taken", "producer": taken.producer, "fresh": self.who.producer},
+        )
+        files, others = self.inbox.hand_over(self._spool_of(self.who), len(alone))
+        if in_files + others:
+            self._handed_over.append(_HandedOver(files, in_files + others))
+        self._unacked = Unacked()
+        self._unacked.extend(alone)
+        self._base = accepted - self.inbox.accepted
+        self._skip = False
+
+    def note_recovered(self) -> None:
+        """Note which of the files that were handed over are gone: whoever deletes a spool file has delivered it."""
+        left = [handed for handed in self._handed_over if any(file.exists() for file in handed.files)]
+        if len(left) < len(self._handed_over):
+            self._handed_over = left
+            self.inbox.changed.notify_all()
+
+    def farewell(self, *, final: bool) -> Farewell | None:
+        """What to say of the producer at its end, None if there is nothing to say, or something is left to be sent.
+
+        Its files go first: once the store has forgotten the producer, they would be sent again. A producer that may be
+        resumed ends only if this is `final`. Raises `OSError`.
+        """
+        last = self._unacked.delivered
+        if self.ended or (self._resumable and not final) or len(self._unacked) or not last or not self.inbox.forget():
+            return None
+        return Farewell(self.who, last)
+
+    def past_farewell(self) -> Farewell | None:
+        """What to say of the id before this one, once."""
+        past, self._past = self._past, None
+        return past
+
     def end(self) -> tuple[list[Path], int]:
         """Take no more, and leave what is undelivered in the spool.
 
@@ -134,12 +236,13 @@ class Delivery:
         self.ended = True
         paths, self._unwritten = self.inbox.drain(self._unacked.delivered, self._unacked.waiting)
         self._lost += self._unwritten
-        return paths, self._unwritten
+        return [*(path for handed in self._handed_over for path in handed.files), *paths], self._unwritten
 
     def stats(self, retries: int, last_error: str | None) -> Stats:
         """The accounts; the arguments are what only the sender knows."""
         undelivered = self.accepted - self.delivered
-        spooled = undelivered - self._unwritten if self.ended else self.inbox.spooled
+        in_spool = self.inbox.spooled + self._in_others_hands
+        spooled = undelivered - self._unwritten if self.ended else in_spool
         return Stats(
             emitted=self.accepted,
             delivered=self.delivered - self._lost + self._unwritten,
@@ -151,8 +254,8 @@ class Delivery:
             last_error=last_error,
         )
 
-    def _spool_of(self, producer: str) -> SpoolWriter:
-        return SpoolWriter(self._folder, producer, self._spool_bytes)
+    def _spool_of(self, who: Identity) -> SpoolWriter:
+        return SpoolWriter(self._folder, who, self._spool_bytes, log_id=self.log_id, resumable=self._resumable)
 
     def _refill(self) -> None:
         room = 2 * self._batch_events - len(self._unacked)
@@ -187,9 +290,11 @@ class Delivery:
         look like a loss."""
         if time() < self._last_event_at + RENEWED_AFTER or self._unacked.kept or len(self._unacked):
             return
-        fresh = new_id()
+        fresh = Identity(new_id(), new_token())
         if self.inbox.renew(self._spool_of(fresh)):
+            if self._unacked.delivered and not self._resumable:
+                self._past = Farewell(self.who, self._unacked.delivered)
             self._base += self._unacked.delivered
             self._unacked = Unacked()
-            self.id = fresh
+            self.who = fresh
             self._last_event_at = time()

@@ -46,13 +46,13 @@ class Inbox:
         self._left = before  # number of the last event that left the inbox
         self._given = before  # number of the last event that the sender got
         self._sealed = False
-        self._drained = False
+        self._last = 0  # number of the last event of all, once it is sealed
         self._warned_of_disk = False
 
     @property
     def accepted(self) -> int:
         """Number of the last event that was taken in."""
-        return self._left + len(self._inbox)
+        return self._last if self._sealed else self._left + len(self._inbox)
 
     @property
     def spooled(self) -> int:
@@ -76,7 +76,7 @@ class Inbox:
     def _put_carefully(self, event: bytes) -> None:
         with self.changed:
             while True:
-                if self._drained:
+                if self._sealed:
                     raise ProducerClosed
                 full = self._make_room()
                 if full is None and self._durable:
@@ -131,10 +131,10 @@ class Inbox:
             )
 
     def _put_late(self, event: bytes) -> None:
-        """`close` began meanwhile: either it took this very event out of the inbox, or the event must be refused."""
+        """`close` began meanwhile: either this very event was counted by then, or it must be refused."""
         with self.changed:
-            for place, left in enumerate(self._inbox if self._drained else ()):
-                if left is event:
+            for place, left in enumerate(list(self._inbox)):
+                if left is event and self._left + 1 + place > self._last:
                     del self._inbox[place]
                     raise ProducerClosed
 
@@ -149,7 +149,7 @@ class Inbox:
                 return self._given + 1, []
             first, events = self._spool.read(self._given + 1, self._left, limit)
         else:
-            first, events = self._left + 1, self._leave(min(limit, len(self._inbox)))
+            first, events = self._left + 1, self._leave(min(limit, self.accepted - self._left))
         self._given = first + len(events) - 1
         return first, events
 
@@ -159,6 +159,10 @@ class Inbox:
         if release(surely):
             self.changed.notify_all()
 
+    def know_log(self, log_id: str) -> None:
+        """The store has said that the log has this id."""
+        self._spool.know_log(log_id)
+
     def mark(self, surely: int) -> None:
         """Note in the spool how far the store has the events, for people who find the files of a killed process."""
         with suppress(OSError):  # nothing depends on the note
@@ -167,7 +171,7 @@ class Inbox:
     def renew(self, spool: SpoolWriter) -> bool:
         """Begin anew with the number 1 and the spool of another id, if no event here has a number yet. Tells whether it
         did."""
-        if self.spooled or (self._durable and self._inbox):
+        if self.spooled or self._sealed or (self._durable and self._inbox):
             return False
         self._spool.release(self._left)
         self._spool.close()
@@ -175,15 +179,53 @@ class Inbox:
         self._left = self._given = 0
         return True
 
+    def split(self, first: int, events: Sequence[bytes]) -> tuple[list[bytes], int]:
+        """What the sender has, numbered from `first`: the events of it that are in no file, and how many others are."""
+        alone = [event for number, event in enumerate(events, first) if not self._spool.holds(number)]
+        return alone, len(events) - len(alone)
+
+    def hand_over(self, spool: SpoolWriter, numbered: int) -> tuple[list[Path], int]:
+        """Another process goes by this id. Leave what is in the spool to recovery, and go on with the spool of another
+        id, under which the sender has the events up to `numbered` and the next one here follows.
+
+        Returns the files, and how many undelivered events they have beside those of the sender.
+        """
+        handed = self.spooled
+        if self._durable:  # what is here is there, too
+            handed += len(self._leave(self.accepted - self._left))
+        self._spool.take()
+        paths = self._spool.paths
+        self._spool.close()
+        self._spool = spool
+        self._last -= self._left - numbered
+        self._left = self._given = numbered
+        return paths, handed
+
+    def seal(self) -> None:
+        """Take no more: what other threads add from now on is refused."""
+        if not self._sealed:
+            self._sealed = True
+            self._last = self._left + len(self._inbox)
+            self.changed.notify_all()
+
+    def forget(self) -> bool:
+        """The store has all that the sender got: delete the files, if nothing more can come.
+
+        Tells whether none is left. Raises `OSError`.
+        """
+        if not self._sealed or self._given < self.accepted:
+            return False
+        self._spool.release(self._given)
+        return not self._spool.paths
+
     def drain(self, delivered: int, waiting: Sequence[bytes]) -> tuple[list[Path], int]:
         """Take no more; leave what is undelivered in the spool, `waiting` (after `delivered`) before all else.
 
         Returns the files, and how many events could not be written.
         """
-        self._sealed = True
+        self.seal()
         first = self._left + 1
-        rest = self._leave(len(self._inbox))  # what other threads add from now on is refused
-        self._drained = True
+        rest = self._leave(self.accepted - self._left)
         failed = self._keep(delivered + 1, waiting) + self._keep(first, rest)
         self._spool.release(delivered)
         self.mark(delivered)

@@ -12,10 +12,11 @@ from etlog_events import store
 from etlog_events.errors import InvalidEvent, OtherContract, SettingsError
 from etlog_events.event import Event, WindowPair, new_text
 from etlog_events.keys import Keys
+from etlog_events.publishing import CALL_EVENTS
 from etlog_events.settings import Settings, log_name, store_url
 
 from etlog_producer import process
-from etlog_producer.delivery import Delivery, Stats
+from etlog_producer.delivery import Delivery, ResumePoint, Stats
 from etlog_producer.errors import AcksUnavailable, ProducerClosed
 from etlog_producer.inbox import WhenFull
 from etlog_producer.publish import Acks, Publisher
@@ -23,7 +24,6 @@ from etlog_producer.sender import Sender
 from etlog_producer.spool.recovery import Recovery
 from etlog_producer.spool.writer import MAX_BYTES, SpoolFolder
 from etlog_producer.stage import Stage
-from etlog_producer.unacked import BATCH_EVENTS
 
 logger = logging.getLogger("etlog.producer")
 
@@ -49,8 +49,10 @@ class Producer:
     are full as well: `"drop_newest"` counts and forgets it, `"block"` makes `emit` wait, `"raise"` makes it raise
     `SpoolFull`.
 
-    `resume` continues the numbers of a producer that is gone, given its id and the number of an event: what is emitted
-    now must be what that one emitted next. Events that the store already has are recognized.
+    `resume` continues the numbers of a producer that is gone, from its `resume_point` at some event: what is emitted
+    now must be what that one emitted next. Events that the store already has are recognized. A producer that another
+    may resume must be `resumable`, as one that resumes is: the store remembers it for 90 days, or until
+    `close(final=True)`.
 
     Raises `SettingsError`, naming what is wrong.
     """
@@ -65,7 +67,8 @@ class Producer:
         when_full: WhenFull = "drop_newest",
         spool_dir: str | Path | None = None,
         spool_bytes: int = MAX_BYTES,
-        resume: tuple[str, int] | None = None,
+        resume: tuple[str, int] | tuple[str, int, str] | None = None,
+        resumable: bool = False,
         settings: Settings | None = None,
     ) -> None:
         if settings is None:
@@ -90,8 +93,9 @@ class Producer:
                     f"durable=True requires a folder for its files, but {self._folder.path} cannot be created "
                     f"({e.strerror}); choose another with spool_dir or ETLOG_SPOOL_DIR"
                 ) from e
+        self._resumable = resumable
         self._closed = False
-        self._begin(resume)
+        self._begin(None if resume is None else ResumePoint(*resume))
         process.track(self)
 
     def restart_after_fork(self) -> None:
@@ -100,7 +104,7 @@ class Producer:
             self._sender.abandon()
             self._begin()
 
-    def _begin(self, resume: tuple[str, int] | None = None) -> None:
+    def _begin(self, resume: ResumePoint | None = None) -> None:
         client = store.connect(self._url, part="producer", log=self._keys.name)
         publish = Publisher(client, self._keys, self._acks)
         delivery = Delivery(
@@ -108,8 +112,9 @@ class Producer:
             spool_bytes=self._spool_bytes,
             durable=self._durable,
             when_full=self._when_full,
-            batch_events=BATCH_EVENTS * (BATCHES if self._acks == "memory" else CONFIRMED_BATCHES),
+            batch_events=CALL_EVENTS * (BATCHES if self._acks == "memory" else CONFIRMED_BATCHES),
             resume=resume,
+            resumable=self._resumable,
         )
         self._sender = Sender(publish, delivery, Recovery(self._folder, publish), owner=self)
 
@@ -117,9 +122,19 @@ class Producer:
     def id(self) -> str:
         """This producer's id: host, process and a random part. Its events are numbered under it.
 
-        After a week without events it takes another.
+        After a week without events it takes another, and when another process publishes under the same.
         """
         return self._sender.id
+
+    @property
+    def log_id(self) -> str:
+        """The id of the log, by which it is known wherever it moves; "" until the store has answered."""
+        return self._sender.log_id
+
+    @property
+    def resume_point(self) -> ResumePoint:
+        """What `resume` takes to go on after all that was emitted so far: id, number of the last event, token."""
+        return self._sender.resume_point
 
     def emit(
         self,
@@ -188,18 +203,20 @@ class Producer:
 
         return await to_thread(self.flush, timeout)
 
-    def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
+    def close(self, timeout: float = CLOSE_TIMEOUT, *, final: bool = False) -> None:
         """Deliver what waits, at most `timeout` seconds, and stop. What could not be delivered goes to spool files.
 
-        A producer that has delivered all its events spends the rest of the time on spool files that others left.
+        A producer that has delivered all its events tells the store that it has ended, one that may be resumed only if
+        this is `final`, and spends the rest of the time on spool files that others left.
         """
         if self._closed:
             return
         self._closed = True
+        self._sender.seal()
         deadline = monotonic() + timeout
         with suppress(AcksUnavailable, OtherContract):
             self._sender.flush(timeout)
-        paths, unwritten = self._sender.stop(max(0.0, deadline - monotonic()))
+        paths, unwritten = self._sender.stop(max(0.0, deadline - monotonic()), final=final)
         stats = self._sender.stats
         if stats.spooled or unwritten or stats.dropped or stats.lost:
             kept = f", kept in {', '.join(map(str, paths))}" if paths else ""

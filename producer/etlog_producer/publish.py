@@ -12,7 +12,9 @@ from etlog_events import contract, publishing, scripts
 from etlog_events.errors import StoreUnavailable
 from etlog_events.keys import Keys
 from etlog_events.publishing import CALL_EVENTS
+from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import TimeoutError as TimedOut
 
 from etlog_producer.errors import AcksUnavailable, IdTaken, NotAcknowledged, OtherLog
 
@@ -28,6 +30,14 @@ _CONFIRM: dict[Acks, scripts.Command] = {
     "fsync": ("WAITAOF", 1, 0, ACK_TIMEOUT_MS),
     "replica": ("WAIT", 1, ACK_TIMEOUT_MS),
 }
+
+#: Errors after which no one knows whether the store has got a call. It may even get it later: the network goes on
+#: sending what a connection had taken before it was given up.
+UNANSWERED = (Disconnected, TimedOut, OSError)
+
+#: Seconds for which such a call may still be under way: longer than a kernel tries for a connection that is closed.
+#: Until then the store must not forget the producer, or a call that comes late would count anew.
+STRAY = 120.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from etlog_events.backoff import Backoff
 from etlog_events.errors import OtherContract
 
 from etlog_producer import process
-from etlog_producer.delivery import Batch, Delivery, Stats
-from etlog_producer.errors import AcksUnavailable
-from etlog_producer.publish import Publisher
+from etlog_producer.delivery import Batch, Delivery, ResumePoint, Stats
+from etlog_producer.errors import AcksUnavailable, IdTaken
+from etlog_producer.publish import STRAY, UNANSWERED, Publisher
 from etlog_producer.spool.recovery import Recovery
 
 logger = logging.getLogger("etlog.producer")
@@ -47,13 +47,26 @@ class Sender:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._finish_by = 0.0
+        self._final = False
+        self._unanswered = -STRAY  # when an attempt last ended without an answer
         self._asked = monotonic()  # when the store last answered about this producer's events
         self._next_look = 0.0
 
     @property
     def id(self) -> str:
         """The producer's id at present."""
-        return self._delivery.id
+        return self._delivery.who.producer
+
+    @property
+    def log_id(self) -> str:
+        """The id of the log, as the store said last; "" before."""
+        return self._delivery.log_id
+
+    @property
+    def resume_point(self) -> ResumePoint:
+        """From where another producer may go on after all that was put."""
+        with self._changed:
+            return self._delivery.resume_point
 
     @property
     def stats(self) -> Stats:
@@ -80,21 +93,29 @@ class Sender:
         with self._changed:
             target = self._delivery.accepted
             self._changed.wait_for(
-                lambda: self._delivery.delivered >= target or self._stopping or self._hopeless is not None, timeout
+                lambda: self._delivery.has_delivered(target) or self._stopping or self._hopeless is not None, timeout
             )
-            if self._delivery.delivered < target and self._hopeless is not None:
+            delivered = self._delivery.has_delivered(target)
+            if not delivered and self._hopeless is not None:
                 raise self._hopeless
-            return self._delivery.delivered >= target
+            return delivered
 
-    def stop(self, timeout: float) -> tuple[list[Path], int]:
+    def seal(self) -> None:
+        """Take no more events."""
+        with self._changed:
+            self._inbox.seal()
+
+    def stop(self, timeout: float, *, final: bool) -> tuple[list[Path], int]:
         """End the thread, and leave what is undelivered in the spool.
 
-        If nothing is, the thread first gets up to `timeout` seconds to deliver what others left behind.
+        If nothing is, the thread first gets up to `timeout` seconds to tell the store that the producer has ended, and
+        to deliver what others left behind. One that may be resumed has ended if this is `final`.
         Returns the files, and the number of events that could not be written.
         """
         with self._changed:
-            idle = self._delivery.delivered >= self._delivery.accepted
-            self._finish_by = monotonic() + timeout if idle else 0.0
+            self._inbox.seal()
+            self._final = final
+            self._finish_by = monotonic() + timeout if self._is_done else 0.0
             self._stopping = True
             self._inbox.wake.set()
             self._changed.notify_all()
@@ -136,8 +157,36 @@ class Sender:
             wait = self._try_turn()
             if wait and wake.wait(wait) and not self._stopping:
                 sleep(LINGER)
+        with suppress(Exception):  # then the store remembers the producer for as long as one that was killed
+            self._say_farewell()
         with suppress(Exception):  # what others left then stays where it is
             self._finish_for_others()
+
+    def _say_farewell(self) -> None:
+        """Tell the store that the producer has ended, once there is nothing that it could still have to send.
+
+        It is said once: after an attempt without an answer the store may have forgotten the producer, and whatever
+        follows would count anew. A gap says that nothing was changed, because the store lost the tail.
+        """
+        while self._unanswered + STRAY <= monotonic() < self._finish_by:
+            with self._changed:
+                farewell = self._delivery.farewell(final=self._final)
+            if farewell is None:
+                return
+            answer = self._publish.close(*farewell)
+            if not answer.gap:
+                return
+            with self._changed:
+                self._delivery.note(Batch(farewell.who, farewell.last + 1, [], skip=False), answer)
+                if self._is_done:
+                    return  # nothing of it is kept
+            while not self._is_done and monotonic() < self._finish_by:
+                self._try_turn()
+
+    @property
+    def _is_done(self) -> bool:
+        """Whether the store holds every event."""
+        return self._delivery.has_delivered(self._delivery.accepted)
 
     def _finish_for_others(self) -> None:
         """At the end of a short stage, which never was idle: deliver what others left, as far as time allows."""
@@ -158,7 +207,10 @@ class Sender:
             with self._changed:
                 pause = self._backoff.failed(e)
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: self._stopping, pause)
+                if not self._stopping:
+                    self._changed.wait_for(lambda: self._stopping, pause)
+                    return 0.0
+            sleep(max(0.0, min(pause, self._finish_by - monotonic())))
             return 0.0
 
     def _turn(self) -> float:
@@ -168,7 +220,11 @@ class Sender:
             if self._delivery.ended:
                 return 0.0
             batch = self._delivery.next_batch()
+            past = self._delivery.past_farewell()
             can_resend = self._delivery.can_resend
+        if past is not None:
+            with suppress(Exception):  # its record then stays for as long as that of one that was killed
+                self._publish.close(*past)
         probe_in = self._asked + PROBE - monotonic()
         if batch.events or (can_resend and probe_in <= 0):
             self._send(batch)
@@ -177,7 +233,16 @@ class Sender:
         return min(wait, max(probe_in, 0.001)) if can_resend else wait
 
     def _send(self, batch: Batch) -> None:
-        answer = self._publish(batch.producer, batch.first, batch.events, skip=batch.skip)
+        try:
+            answer = self._publish(batch.who, batch.first, batch.events, skip=batch.skip)
+        except IdTaken:
+            with self._changed:
+                self._delivery.note_taken(batch.who)
+            self._next_look = 0.0  # the files are for recovery now
+            return
+        except UNANSWERED:
+            self._unanswered = monotonic()
+            raise
         self._backoff.succeeded()
         self._asked = monotonic()
         with self._changed:
@@ -188,10 +253,13 @@ class Sender:
         now = monotonic()
         if now >= self._next_look:
             self._recovery.look()
-            self._next_look = now + LOOK
+            self._next_look = now + (PROBE if self._delivery.waits_for_recovery else LOOK)
+        wait = None
         if self._recovery.has_work:
             wait = self._recovery.step()
             self._backoff.succeeded()
-            if wait is not None:
-                return wait
+        with self._changed:
+            self._delivery.note_recovered()
+        if wait is not None:
+            return wait
         return max(self._next_look - monotonic(), 0.001)

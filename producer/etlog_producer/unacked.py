@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from time import monotonic
 
-#: Events in one call of the script. Past a few hundred a larger batch gains nothing and holds up the store.
-BATCH_EVENTS = 500
+from etlog_events.publishing import CALL_EVENTS
 
 #: Bytes in one call of the script, for batches of large events.
 BATCH_BYTES = 1024 * 1024
@@ -55,13 +54,13 @@ class Unacked:
         """The events that wait, the first numbered `delivered + 1`."""
         return list(self._waiting)
 
-    def batch(self, most: int = BATCH_EVENTS) -> list[bytes]:
+    def batch(self, most: int = CALL_EVENTS) -> list[bytes]:
         """The next events to deliver, the first numbered `delivered + 1`; empty when all are delivered."""
         events = list(islice(self._waiting, most))
         size = 0
         for index, event in enumerate(events):
             size += len(event)
-            if size > BATCH_BYTES * -(-most // BATCH_EVENTS) and index > 0:
+            if size > BATCH_BYTES * -(-most // CALL_EVENTS) and index > 0:
                 return events[:index]
         return events
 

@@ -15,6 +15,7 @@ import redis
 from chaos.faults import Fault, schedule
 from chaos.processes import Process, Processes
 from etlog.verification import verify
+from etlog_events.entry import contents
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from support.servers import wait_until
@@ -88,6 +89,8 @@ def _begin(processes: Processes, keys: Keys, fault: Fault) -> None:
             with connect(processes.store.url, part="chaos") as client:
                 if fault.what == "lease":
                     client.delete(keys.lease)
+                elif fault.what == "functions":
+                    client.function_flush("SYNC")
                 else:
                     client.client_kill_filter(_type="normal", skipme=True)
         except redis.RedisError:  # another fault has it
@@ -179,7 +182,8 @@ def _stream(client: redis.Redis, keys: Keys) -> list[bytes]:
     after = "-"
     while page := client.xrange(keys.events, after, count=5000):
         rows: Any = page
-        events += [fields[b"event"] for _, fields in rows]
+        for _, fields in rows:
+            events += contents([text for pair in fields.items() for text in pair]).events
         after = f"({rows[-1][0].decode()}"
     return events
 

@@ -5,6 +5,7 @@ number were accepted, which is: `flush()` returned. SIGTERM ends it, with all de
 """
 
 import os
+import random
 import signal
 import sys
 from time import sleep
@@ -12,8 +13,8 @@ from time import sleep
 from etlog_producer import Producer
 from support.producers import Numbered
 
-#: Events between two notes, and seconds between: some 150 a second.
-BURST, PAUSE = 15, 0.1
+#: Events between two notes, one of these numbers at random, and seconds between: entries of one event and of several.
+BURSTS, PAUSE = (1, 2, 15, 60), 0.1
 
 #: Seconds that a last flush may take.
 PATIENCE = 60.0
@@ -34,7 +35,7 @@ def main() -> None:
         os.write(file, f"{producer.id} {numbered.number}\n".encode())
 
     while not stopping:
-        numbered.emit(BURST)
+        numbered.emit(random.choice(BURSTS))
         if producer.flush(0.05):
             note()
         sleep(PAUSE)

@@ -23,7 +23,7 @@ POSSIBLE: dict[str, dict[str, float]] = {
     "emitter": {"kill": 0, "terminate": 0, "stop": 5, "cut": 0, "swallow": 3, "delay": 2},
     "consumer": {"kill": 0, "terminate": 0, "stop": 7, "cut": 0, "swallow": 7, "delay": 2},
     "replica": {"kill": 0, "terminate": 0, "stop": 3, "cut": 0, "swallow": 3, "delay": 2},
-    "store": {"kill": 2, "stop": 3, "lease": 0, "clients": 0},
+    "store": {"kill": 2, "stop": 3, "lease": 0, "clients": 0, "functions": 0},
 }
 
 #: How often each kind of process is chosen.

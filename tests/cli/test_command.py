@@ -18,7 +18,7 @@ from support.servers import free_port
 
 #: Every command, and those of the two groups.
 COMMANDS = (
-    *("emit", "consume", "serve", "log", "status", "verify", "dead", "spool", "bugreport", "sample", "dev"),
+    *("emit", "consume", "serve", "log", "status", "verify", "dead", "spool", "upgrade", "bugreport", "sample", "dev"),
     *("dead list", "dead show", "dead requeue", "dead drop", "spool list", "spool flush"),
 )
 

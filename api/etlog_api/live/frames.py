@@ -3,33 +3,56 @@
 import re
 from dataclasses import dataclass, field
 
+from etlog_events.entry import MOST_EVENTS, event_id
+
 from etlog_api.errors import BadQuery
 
-#: Milliseconds and number of an entry's id; they order as the entries do.
-Position = tuple[int, int]
+#: Milliseconds and number of an event's entry, and its place in there; they order as the events do. Everything after a
+#: position is what a client at it has not got.
+Position = tuple[int, int, int]
 
-#: What `Last-Event-ID` may hold: the id of an entry.
-_ENTRY_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
+#: Before all events.
+START: Position = (0, 0, 0)
+
+#: The largest place that an event can have. Behind it nothing of an entry is left, however many events that holds.
+_LAST_PLACE = MOST_EVENTS - 1
+
+#: What `Last-Event-ID` may hold: the id of an event.
+_EVENT_ID = re.compile(r"([0-9]{1,19})-([0-9]{1,19})(?:\.([1-9][0-9]{0,2}))?")
 
 
-def position_of(entry_id: bytes | None) -> Position:
-    """The position of an entry; without an id, the start of the stream."""
+def end_of(entry_id: bytes | None) -> Position:
+    """The position behind all events of an entry; without an id, the start of the stream."""
     if not entry_id:
-        return (0, 0)
+        return START
     milliseconds, _, number = entry_id.partition(b"-")
-    return int(milliseconds), int(number)
+    return int(milliseconds), int(number), _LAST_PLACE
+
+
+def is_end(position: Position) -> bool:
+    """Whether nothing of its entry comes after `position`, whatever that holds."""
+    return position[2] >= _LAST_PLACE
 
 
 def parse_position(text: str) -> Position:
     """The position that a `Last-Event-ID` names. Raises `BadQuery`."""
-    if not _ENTRY_ID.fullmatch(text):
-        raise BadQuery(f"Last-Event-ID must be the id of an entry such as 1654276074092-0, not {text[:60]!r}")
-    return position_of(text.encode())
+    found = _EVENT_ID.fullmatch(text)
+    if found is None:
+        example = "1654276074092-0 or 1654276074092-0.12"
+        raise BadQuery(f"Last-Event-ID must be the id of an event such as {example}, not {text[:60]!r}")
+    milliseconds, number, place = (int(part or 0) for part in found.groups())
+    return (milliseconds, number, place) if milliseconds or number else START
 
 
-def id_of(position: Position) -> str:
+def entry_of(position: Position) -> bytes:
     """The id of the entry at `position`."""
-    return f"{position[0]}-{position[1]}"
+    return b"%d-%d" % position[:2]
+
+
+def id_of(position: Position) -> bytes:
+    """The id of the event at `position`. That of the end of an entry names its largest possible place: there need not
+    be an event, and whoever resumes from it gets nothing of that entry again."""
+    return event_id(entry_of(position), position[2])
 
 
 def connected(at: Position | None) -> bytes:
@@ -39,7 +62,7 @@ def connected(at: Position | None) -> bytes:
 
 def resync(reason: str, at: Position) -> bytes:
     """The message that tells a client to read the log again, because some events will not reach it here."""
-    return b"event: resync\nid: %d-%d\ndata: %b\n\n" % (*at, reason.encode())
+    return b"event: resync\nid: %b\ndata: %b\n\n" % (id_of(at), reason.encode())
 
 
 @dataclass(slots=True)
@@ -66,10 +89,11 @@ class Frames:
 
 def _spell(events: list[tuple[Position, str, bytes]], kinds: frozenset[str] | None) -> bytes:
     wanted = [
-        b"id: %d-%d\ndata: %b\n\n" % (*position, text)
+        b"id: %b\ndata: %b\n\n" % (id_of(position), text)
         for position, kind, text in events
         if kinds is None or kind in kinds
     ]
+    # The mark names the event that was left out, not the end of its entry: the rest of that may be in the next frames.
     if events and kinds is not None and events[-1][1] not in kinds:
         wanted.append(_mark(events[-1][0]))
     return b"".join(wanted)
@@ -77,4 +101,4 @@ def _spell(events: list[tuple[Position, str, bytes]], kinds: frozenset[str] | No
 
 def _mark(at: Position) -> bytes:
     """An id without an event: browsers remember it for `Last-Event-ID`."""
-    return b"id: %d-%d\n\n" % at
+    return b"id: %b\n\n" % id_of(at)

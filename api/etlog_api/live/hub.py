@@ -1,6 +1,6 @@
 """The hub of one log: its live events for any number of clients, each from where it wants to begin.
 
-Only what is applied is shown, in the order of the stream, once: entries up to the cursor, without dead letters and
+Only what is applied is shown, in the order of the stream, once: events up to the cursor, without dead letters and
 duplicates.
 """
 
@@ -14,8 +14,9 @@ from etlog_events.errors import StoreError, StoreUnavailable
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
 
-from etlog_api.live.frames import Position, connected, position_of, resync
-from etlog_api.live.stream import Stream, without_duplicates
+from etlog_api.live.frames import START, Position, connected, resync
+from etlog_api.live.numbers import Numbers
+from etlog_api.live.stream import ReadSize, Stream, carry
 from etlog_api.live.subscriber import Subscriber
 from etlog_api.live.tailer import Tailer
 from etlog_api.log.connection import QUESTION_TIMEOUT, StoreClients
@@ -37,7 +38,7 @@ class Hub:
         self.leaving = anyio.Event()  # set when the service stops, while clients are still there
 
     async def subscribe(self, after: Position | None, kinds: frozenset[str] | None) -> AsyncGenerator[bytes, None]:
-        """The events of `kinds` that are applied after the entry `after`, or from now on, as Server-Sent Events.
+        """The events of `kinds` that are applied after the event `after`, or from now on, as Server-Sent Events.
 
         Raises `StoreUnavailable` or `OtherContract` when it cannot begin. Ends when the client must connect again: it
         was cut off, the store went away while the stream was read again for it, or the service stops.
@@ -80,36 +81,37 @@ class Hub:
 
     async def _is_known(self, position: Position) -> bool:
         """Whether the log is applied as far as `position`."""
-        return position <= await self._clients.ask(self._stream.cursor)
+        applied, _ = await self._clients.ask(self._stream.now)
+        return position <= applied
 
     async def _replay(self, after: Position, until: Position, kinds: frozenset[str] | None) -> AsyncIterator[bytes]:
         """What came after `after` up to `until`, as far as the stream still holds it."""
-        numbers = await self._numbers_at(after)
+        repeats = await self._clients.ask(partial(self._stream.duplicates, until=until)) > 0
+        numbers = await self._numbers_at(after) if repeats else None
+        size = ReadSize()
         while after < until:
             async with self._replays:
-                entries = await self._clients.ask(partial(self._stream.complete_entries, after=after, until=until))
-            if entries is None:
+                read = await self._clients.ask(
+                    partial(self._stream.complete_entries, after=after, until=until, size=size)
+                )
+            if read is None:
                 yield resync("the stream no longer holds what came after your last event; read the log again", until)
                 return
-            for frames in self._stream.frames(entries, numbers):
+            for frames in self._stream.frames(read.entries, numbers, repeats=repeats):
                 yield frames.spell(kinds, after)
-            after = position_of(entries[-1][0]) if entries else until
+            after = read.reached
 
-    async def _numbers_at(self, until: Position) -> dict[bytes, int]:
-        """The last applied number of each producer at `until`; empty where the log has never seen a duplicate.
+    async def _numbers_at(self, until: Position) -> Numbers:
+        """The last number of each producer before the entry of `until`, or behind it where `until` is its end.
 
         Only the entries tell, so all up to there are read.
         """
-        numbers: dict[bytes, int] = {}
-        if not await self._clients.ask(self._stream.duplicates):
-            return numbers
-        at: Position = (0, 0)
+        numbers, size, at = Numbers(), ReadSize(), START
         while at < until:
             async with self._replays:
-                entries = await self._clients.ask(partial(self._stream.entries, after=at, until=until))
-            for _ in without_duplicates(entries, numbers):
-                pass
-            at = position_of(entries[-1][0]) if entries else until
+                read = await self._clients.ask(partial(self._stream.entries, after=at, until=until, size=size))
+            carry(read.entries, numbers)
+            at = read.reached
         return numbers
 
 

@@ -1,31 +1,61 @@
 """The stream of one log, as the live log reads it: what was applied, in frames, without dead letters and duplicates."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
-from etlog_events import contract
+from etlog_events import contract, scripts
+from etlog_events.entry import contents
 from etlog_events.errors import InvalidEvent
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
-from etlog_events.sequence import MAX_PRODUCER_BYTES, number_of, numbers_of
+from etlog_events.sequence import number_of
 from etlog_events.validation import validator
 
-from etlog_api.live.frames import Frames, Position, id_of, position_of
+from etlog_api.live.frames import Frames, Position, end_of, entry_of, id_of, is_end
+from etlog_api.live.numbers import Numbers, first_number
 from etlog_api.log.connection import pipelined, read_consistently
 
 logger = logging.getLogger("etlog.api")
 
-#: Entries read at a time.
-ENTRIES = 500
+#: Entries of one read at most, and of the first one.
+MOST_ENTRIES, FIRST_ENTRIES = 256, 32
+
+#: Bytes that one read should bring at most. Entries have 64 KiB of events, so the first one brings no more.
+READ_BYTES = 2 * 1024 * 1024
 
 #: Bytes of events in one `Frames`, unless one event is longer: what a client that reads nothing keeps in memory beside
 #: what waits for it.
 FRAMES_BYTES = 64 * 1024
 
-Entry = tuple[bytes, dict[bytes, bytes]]
+#: An entry as the store gives it: id, then field, value, field, value …
+Entry = tuple[bytes, Sequence[bytes]]
+
+
+class ReadSize:
+    """How many entries one who reads the stream asks for. The store is asked for entries, not for bytes, so the number
+    follows the largest entry seen last: it falls at once, and at most doubles from a full read to the next."""
+
+    def __init__(self) -> None:
+        self.count = FIRST_ENTRIES
+
+    def follow(self, entries: Sequence[Entry]) -> None:
+        """Choose the next `count`, after a read that brought `entries`."""
+        largest = max((len(b"".join(fields)) for _, fields in entries), default=0)
+        fits = max(1, min(MOST_ENTRIES, READ_BYTES // max(1, largest)))
+        if fits < self.count:
+            self.count = fits
+        elif len(entries) >= self.count:
+            self.count = min(self.count * 2, fits)
+
+
+class Read(NamedTuple):
+    """Entries that were read, and the position up to which there are no others."""
+
+    entries: Sequence[Entry]
+    reached: Position
 
 
 class Stream:
@@ -37,94 +67,121 @@ class Stream:
     def __init__(self, keys: Keys, kinds: Kinds) -> None:
         self.keys = keys
         self._validate = validator(kinds)
-        self._failed = False  # on an entry, by a bug in etlog
+        self._failed = False  # on an event, by a bug in etlog
 
-    async def cursor(self, store: Any) -> Position:
-        """Up to where the log is applied."""
-        return position_of(await store.get(self.keys.cursor))
-
-    async def now(self, store: Any) -> tuple[Position, dict[bytes, int]]:
-        """The cursor, and there the last applied number of each producer."""
-        cursor, (version, producers) = await read_consistently(
-            partial(pipelined, store), self.keys, ("GET", self.keys.contract), ("HGETALL", self.keys.producers)
+    async def now(self, store: Any) -> tuple[Position, int]:
+        """Up to where the log is applied, and how many duplicates it has seen up to there."""
+        cursor, (version, duplicates) = await read_consistently(
+            partial(pipelined, store),
+            self.keys,
+            ("GET", self.keys.contract),
+            ("HGET", self.keys.stats, "duplicate"),
         )
         contract.check(version, self.keys.name, "etlog-api")
-        return position_of(cursor), numbers_of(producers)
+        return end_of(cursor), number_of(duplicates or b"")
 
-    async def duplicates(self, store: Any) -> int:
-        """How many duplicates the log has seen since it began."""
-        return number_of(await store.hget(self.keys.stats, "duplicate") or b"")
+    async def duplicates(self, store: Any, until: Position) -> int:
+        """How many duplicates the log has seen since it began, up to `until` at least.
 
-    async def entries(self, store: Any, after: Position, until: Position) -> list[Entry]:
-        """The first entries after `after` up to `until` that the stream holds."""
-        found: list[Entry] = await store.xrange(self.keys.events, *_span(after, until), count=ENTRIES)
-        return found
+        Raises `redis.ConnectionError` when the store has not come as far as `until`.
+        """
+        applied, duplicates = await self.now(store)
+        if applied < until:
+            raise _behind()
+        return duplicates
 
-    async def complete_entries(self, store: Any, after: Position, until: Position) -> list[Entry] | None:
+    async def entries(self, store: Any, after: Position, until: Position, size: ReadSize) -> Read:
+        """The first entries with events after `after` that the stream holds. Where `until` is in the middle of one, it
+        is left out."""
+        [entries] = await scripts.run_async(store, self._range(after, until, size))
+        return _read(entries, until, size)
+
+    async def complete_entries(self, store: Any, after: Position, until: Position, size: ReadSize) -> Read | None:
         """The same, or None when some that were there may have left the stream.
 
         Raises `redis.ConnectionError` when the store has not come as far as `until`: another replica than before, or
         one that was promoted without the last entries.
         """
-        async with store.pipeline(transaction=False) as pipe:  # what leaves the stream in between, the last one tells
-            pipe.get(self.keys.contract)
-            pipe.xrange(self.keys.events, *_span(after, until), count=ENTRIES)
-            pipe.xinfo_stream(self.keys.events)
-            try:
-                version, entries, info = await pipe.execute()
-            except redis.ResponseError as e:
-                if "no such key" in str(e):
-                    return None
-                raise
+        try:
+            version, entries, answer = await scripts.run_async(
+                store,
+                ("GET", self.keys.contract),
+                self._range(after, until, size),  # what leaves the stream in between, the last one tells
+                ("XINFO", "STREAM", self.keys.events),
+            )
+        except redis.ResponseError as e:
+            if "no such key" in str(e):
+                return None
+            raise
         contract.check(version, self.keys.name, "etlog-api")
-        if position_of(info["last-generated-id"]) < until:
-            raise redis.ConnectionError("this replica of the store is behind another one")
-        return None if _has_lost(info, after) else entries
+        info = dict(zip(answer[::2], answer[1::2], strict=True))
+        if end_of(info[b"last-generated-id"]) < until:
+            raise _behind()
+        return None if _has_lost(info, after) else _read(entries, until, size)
 
-    def frames(self, entries: Iterable[Entry], numbers: dict[bytes, int]) -> Iterator[Frames]:
-        """The events of `entries` that the consumer applied, by its rules; `numbers` is carried on."""
+    def frames(self, entries: Iterable[Entry], numbers: Numbers | None, *, repeats: bool) -> Iterator[Frames]:
+        """The events of `entries` that the consumer applied, by its rules. `repeats` says whether there are duplicates
+        among them, which `numbers` tells. It is carried on; without any there are none."""
         frames = Frames()
-        for entry_id, fields in without_duplicates(entries, numbers):
-            try:
-                kind, text = self._validate(fields.get(b"event", b""))
-            except InvalidEvent:
+        for entry_id, fields in entries:
+            held = contents(fields)
+            first = first_number(held)
+            if first is None:
                 continue
-            except Exception:  # a bug in etlog, for which the consumer dead-letters the entry
-                if not self._failed:
-                    self._failed = True
-                    logger.exception(
-                        "The live log leaves out entry %s, and any other that it fails on; see the dead letters",
-                        entry_id.decode(),
-                        extra={"action": "live_entry_failed"},
-                    )
-                continue
-            if frames.events and frames.size + len(text) > FRAMES_BYTES:
-                yield frames
-                frames = Frames()
-            frames.add(position_of(entry_id), kind.name, text)
+            skipped = numbers.carry(held, first, repeats=repeats) if first and numbers is not None else 0
+            milliseconds, number, _ = end_of(entry_id)
+            for place, raw in enumerate(held.events[skipped:], skipped):
+                position = (milliseconds, number, place)
+                try:
+                    kind, text = self._validate(raw)
+                except InvalidEvent:
+                    continue
+                except Exception:  # a bug in etlog, for which the consumer dead-letters the event
+                    self._report_bug(position)
+                    continue
+                if frames.events and frames.size + len(text) > FRAMES_BYTES:
+                    yield frames
+                    frames = Frames()
+                frames.add(position, kind.name, text)
         if frames.events:
             yield frames
 
+    def _range(self, after: Position, until: Position, size: ReadSize) -> scripts.Command:
+        first = (b"(" if is_end(after) else b"") + entry_of(after)
+        last = (b"" if is_end(until) else b"(") + entry_of(until)
+        return ("XRANGE", self.keys.events, first, last, "COUNT", size.count)
 
-def without_duplicates(entries: Iterable[Entry], numbers: dict[bytes, int]) -> Iterator[Entry]:
-    """The entries whose number is new for its producer, or that have no number; `numbers` is carried on."""
-    for entry_id, fields in entries:
-        producer, seq = fields.get(b"producer"), fields.get(b"seq")
-        if producer and seq:
-            number = number_of(seq)
-            if number <= numbers.get(producer, 0) or len(producer) > MAX_PRODUCER_BYTES:
-                continue
-            numbers[producer] = number
-        yield entry_id, fields
-
-
-def _span(after: Position, until: Position) -> tuple[str, str]:
-    return f"({id_of(after)}", id_of(until)
+    def _report_bug(self, position: Position) -> None:
+        if not self._failed:
+            self._failed = True
+            logger.exception(
+                "The live log leaves out event %s, and any other that it fails on; see the dead letters",
+                id_of(position).decode(),
+                extra={"action": "live_event_failed"},
+            )
 
 
-def _has_lost(info: dict[str, Any], after: Position) -> bool:
-    """Whether entries after `after` may have left the stream, by its `XINFO`."""
-    if info["entries-added"] == info["length"]:
+def carry(entries: Iterable[Entry], numbers: Numbers) -> None:
+    """Carry `numbers` on past `entries`, among which there may be duplicates."""
+    for _, fields in entries:
+        held = contents(fields)
+        if first := first_number(held):
+            numbers.carry(held, first, repeats=True)
+
+
+def _behind() -> redis.ConnectionError:
+    return redis.ConnectionError("this replica of the store is behind another one")
+
+
+def _read(entries: Sequence[Entry], until: Position, size: ReadSize) -> Read:
+    reached = end_of(entries[-1][0]) if len(entries) >= size.count else until
+    size.follow(entries)
+    return Read(entries, reached)
+
+
+def _has_lost(info: dict[bytes, Any], after: Position) -> bool:
+    """Whether events after `after` may have left the stream, by its `XINFO`."""
+    if info[b"entries-added"] == info[b"length"]:
         return False
-    first = info["first-entry"]
-    return first is None or after < position_of(first[0])
+    first = info[b"first-entry"]
+    return first is None or after[:2] < end_of(first[0])[:2]

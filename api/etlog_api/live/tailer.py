@@ -9,8 +9,9 @@ from etlog_events.backoff import Backoff
 from etlog_events.errors import OtherContract
 from etlog_events.store import BLOCK_MS
 
-from etlog_api.live.frames import Position, id_of, position_of
-from etlog_api.live.stream import ENTRIES, Stream
+from etlog_api.live.frames import START, Position, entry_of
+from etlog_api.live.numbers import Numbers
+from etlog_api.live.stream import ReadSize, Stream, carry
 from etlog_api.live.subscriber import Subscriber
 from etlog_api.log.connection import StoreClients
 
@@ -23,6 +24,9 @@ FIRST_LOOK, LAST_LOOK = 0.002, 0.05
 #: a core; with a few, no one notices.
 GATHER_SECONDS = 0.00008
 
+#: Producers whose last number is remembered, to know duplicates by: some megabytes, while a log may have a million.
+PRODUCERS = 10_000
+
 #: Seconds between attempts while the store is away, at most: someone is watching.
 LONGEST_PAUSE = 0.5
 
@@ -31,12 +35,18 @@ class Tailer:
     """Gives frames to all of `subscribers`, from where the log stands when it starts, until it is stopped.
 
     `at` is how far they were served. It counts once `started` is set, which takes an answer of the store.
+
+    Which events are duplicates only the last numbers of their producers tell. Those that it has seen since it started
+    are remembered, and the stats say how many duplicates there were: none, and nothing is left out; as many as by what
+    is remembered, and those are left out. Otherwise one came from a producer that is not known here, and the
+    subscribers must read the log again.
     """
 
     def __init__(self, clients: StoreClients, stream: Stream, leaving: anyio.Event) -> None:
         self._clients = clients
         self._stream = stream
-        self._numbers: dict[bytes, int] = {}  # last applied number of each producer, at `at`
+        self._numbers = Numbers()  # at `at`
+        self._size = ReadSize()
         self._stopped = False
         self._backoff = Backoff(
             logger,
@@ -44,7 +54,7 @@ class Tailer:
             recovered="The live log continues",
             longest=LONGEST_PAUSE,
         )
-        self.at: Position = (0, 0)
+        self.at: Position = START
         self.started = asyncio.Event()
         self.subscribers: set[Subscriber] = set()
         self.tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._end(leaving))]
@@ -72,7 +82,7 @@ class Tailer:
             store = self._clients.open()
             try:
                 if not self.started.is_set():
-                    self.at, self._numbers = await self._stream.now(store)
+                    await self._begin(store)
                     self.started.set()
                 while not self._stopped:
                     await self._advance(store)
@@ -82,39 +92,61 @@ class Tailer:
             finally:
                 await store.aclose()
 
+    async def _begin(self, store: Any) -> None:
+        """Go on from where the log stands."""
+        self.at, duplicates = await self._stream.now(store)
+        self._numbers = Numbers(duplicates, PRODUCERS)
+
     async def _advance(self, store: Any) -> None:
         """Wait a while until more is applied, and pass it on."""
-        at = self.at
-        cursor = await self._cursor_past(store, at)
-        if cursor == at:
+        cursor, duplicates = await self._past(store)
+        if cursor == self.at:
             return
-        if cursor < at:
+        if cursor < self.at:
             await self._start_over(store, "the log was reset or restored to an earlier state")
             return
-        entries = await self._stream.complete_entries(store, at, cursor)
-        if entries is None:
-            await self._start_over(store, "events left the stream before they could be passed on; read the log again")
+        repeats = duplicates != self._numbers.duplicates
+        if repeats and duplicates != await self._duplicates_at(store, cursor):
+            await self._start_over(store, "some events came a second time, it is not certain which; read the log again")
             return
-        for frames in self._stream.frames(entries, self._numbers):
-            for subscriber in self.subscribers:
-                subscriber.give(frames)
-        self.at = position_of(entries[-1][0]) if len(entries) == ENTRIES else cursor
-        await asyncio.sleep(len(self.subscribers) * GATHER_SECONDS)
+        while self.at < cursor and not self._stopped:
+            read = await self._stream.complete_entries(store, self.at, cursor, self._size)
+            if read is None:
+                await self._start_over(
+                    store, "events left the stream before they could be passed on; read the log again"
+                )
+                return
+            for frames in list(self._stream.frames(read.entries, self._numbers, repeats=repeats)):
+                for subscriber in self.subscribers:
+                    subscriber.give(frames)
+            self.at = read.reached
+            await asyncio.sleep(len(self.subscribers) * GATHER_SECONDS)
 
-    async def _cursor_past(self, store: Any, at: Position) -> Position:
-        """The cursor as soon as it has left `at`; `at` when nothing happens for a while."""
-        cursor = await self._stream.cursor(store)
+    async def _past(self, store: Any) -> tuple[Position, int]:
+        """The cursor as soon as it has left `at`, or `at` when nothing happens for a while; and how many duplicates
+        the log has seen up to there."""
+        at = self.at
+        cursor, duplicates = await self._stream.now(store)
         if cursor != at:
-            return cursor
-        events, after = self._stream.keys.events, id_of(at)
+            return cursor, duplicates
+        events, after = self._stream.keys.events, entry_of(at)
         await store.xread({events: after}, count=1, block=BLOCK_MS)
         look = FIRST_LOOK
-        while (cursor := await self._stream.cursor(store)) == at and await store.xrange(events, f"({after}", count=1):
+        while (found := await self._stream.now(store))[0] == at and await store.xrange(events, b"(" + after, count=1):
             await asyncio.sleep(look)
             look = min(look * 2, LAST_LOOK)
-        return cursor
+        return found
+
+    async def _duplicates_at(self, store: Any, cursor: Position) -> int:
+        """How many duplicates the log has seen up to `cursor`, as far as it is known here."""
+        at, numbers, size = self.at, self._numbers.copy(), ReadSize()
+        while at < cursor:
+            read = await self._stream.entries(store, at, cursor, size)
+            carry(read.entries, numbers)
+            at = read.reached
+        return numbers.duplicates
 
     async def _start_over(self, store: Any, reason: str) -> None:
-        self.at, self._numbers = await self._stream.now(store)
+        await self._begin(store)
         for subscriber in self.subscribers:
             subscriber.cut(reason)

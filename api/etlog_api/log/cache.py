@@ -5,6 +5,7 @@ from collections import OrderedDict
 from etlog_events.kinds import Kinds
 
 from etlog_api.envelope import JSON
+from etlog_api.live.frames import end_of, id_of
 from etlog_api.log.answer import answer
 from etlog_api.log.reader import View
 from etlog_api.log.snapshot import Snapshot
@@ -49,5 +50,5 @@ class AnswerCache:
 
     def _made(self, view: View, query: Query) -> Body:
         cursor = view.snapshot.cursor
-        more = {"Etlog-Cursor": cursor.decode()} if cursor is not None else {}
+        more = {"Etlog-Cursor": id_of(end_of(cursor)).decode()} if cursor is not None else {}
         return Body(answer(view, query, self._kinds), JSON, more)

@@ -50,8 +50,10 @@ def router(registry: Registry) -> APIRouter:
     @routes.get(
         f"{LOG_PATH}/stream",
         summary="The log, live, as Server-Sent Events",
-        description="The id of a message is the id of its entry in the stream; the data is the event. A message "
-        "'resync' says that some events will not arrive here, and that the client should read the log again.",
+        description="The data of a message is an event, its id that of the event: the id of the entry in the stream, "
+        "and, unless it is the first one there, its place behind a point. A message 'resync' says that some events "
+        "will not arrive here, and that the client should read the log again. The id of such a message, and of one "
+        "without data, is a place to resume from; there need not be an event.",
         responses=answers("Events as they are applied.", 400, 401, 404, 503, media="text/event-stream"),
         response_class=Response,
         openapi_extra={"parameters": [LOG, KIND, LAST_EVENT_ID]},

@@ -19,6 +19,7 @@ from etlog import logging_setup
 from etlog.connection import connected
 from etlog.errors import CommandFailed
 from etlog.options import LogName, RedisUrl, new_app, settings_of
+from etlog.spool_files import SpoolMetrics
 from etlog.stopping import until_stopped
 
 app = new_app()
@@ -52,6 +53,7 @@ def run(settings: Settings) -> None:
     """
     gc.set_threshold(GC_EVERY)
     metrics, port = Metrics(), settings.metrics_port
+    metrics.registry.register(SpoolMetrics(settings))
     of_log = {log: LogMetrics(metrics, log) for log in settings.logs}
 
     def connect(key: str) -> Any:

@@ -8,7 +8,7 @@ The nodes of the latter are asked where a log is: sentinels, or some nodes of a 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -84,8 +84,22 @@ def parse_multi_node(url: str) -> MultiNodeAddress:
         ),
         primary=path[1],
         credentials={special[name]: value for name, value in options if name in special},
-        shown=f"{found['scheme']}+{kind}://{found['nodes']}{found['path'] or ''}",
+        shown=f"{found['scheme']}+{kind}://{found['nodes']}{_path_to(found['path'] or '', path[2] or '', options)}",
     )
+
+
+def _database(options: Sequence[tuple[str, str]]) -> str:
+    """The number of the database that the options name; "" if they name none."""
+    named = next((value for name, value in options if name == "db"), "")
+    return str(int(named)) if re.fullmatch(r"[0-9]+", named) else ""
+
+
+def _path_to(path: str, database: str, options: Sequence[tuple[str, str]]) -> str:
+    """`path`, which names the `database` at its end or none; that of the options in its place, if it is another."""
+    wanted = _database(options)
+    if not wanted or int(wanted) == int(database or 0):
+        return path
+    return f"{path.removesuffix(database).rstrip('/')}/{wanted}"
 
 
 def _with_port(node: str, port: int) -> str:
@@ -124,7 +138,10 @@ def check(url: str) -> None:
 
 
 def shown(url: str) -> str:
-    """`url` without user, password and parameters, for people to read; nothing of a text that is not an address."""
+    """`url` without user, password and options, for people to read; nothing of a text that is not an address.
+
+    Two databases of a server are never shown alike: one that stands among the options is shown where it belongs.
+    """
     try:
         check(url)
     except ValueError:
@@ -132,5 +149,8 @@ def shown(url: str) -> str:
     if is_multi_node(url):
         return parse_multi_node(url).shown
     parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"
+    host, options = parts.netloc.rpartition("@")[2], parse_qsl(parts.query)
+    if parts.scheme == "unix":
+        database = _database(options)
+        return f"unix://{parts.path}{f'?db={database}' if database not in {'', '0'} else ''}"
+    return f"{parts.scheme}://{host}{_path_to(parts.path, parts.path.removeprefix('/'), options)}"

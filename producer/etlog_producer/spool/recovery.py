@@ -1,19 +1,30 @@
-"""Spool files whose producer is gone: the process that finds them sends them, under their own id and numbers."""
+"""Spool files whose producer is gone: the process that finds them sends them, under their own id and numbers.
+
+A file goes to the log that it was written for, by the id of the log, wherever that is now; a file without one goes by
+the address of the store. A file whose producer's id another process took goes under an id of its own, which is made of
+what its name says, so that whoever tries again goes on where the last one stopped.
+"""
 
 import fcntl
 import logging
 import os
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from time import monotonic, time
 
+from etlog_events.errors import StoreError
+from etlog_events.publishing import CALL_EVENTS
 from etlog_events.sequence import SENT_WITHIN
+from redis.exceptions import RedisError
 
-from etlog_producer.publish import Publisher
-from etlog_producer.spool.segment import Line, SegmentReader, SpoolFile
+from etlog_producer.errors import IdTaken, OtherLog
+from etlog_producer.publish import STRAY, UNANSWERED, Identity, Publisher
+from etlog_producer.spool.segment import Line, SegmentHeader, SegmentReader, SpoolFile
 from etlog_producer.spool.writer import SpoolFolder
-from etlog_producer.unacked import BATCH_BYTES, BATCH_EVENTS
+from etlog_producer.unacked import BATCH_BYTES
 
 logger = logging.getLogger("etlog.producer")
 
@@ -24,17 +35,34 @@ SETTLE = 2.0
 AT_ONCE = 16
 
 
-class Orphan:
-    """The files of one dead producer, locked. Events that the store has already are recognized by their numbers."""
+#: An address that says itself which database it means: options, which an earlier release left out, cannot say another.
+_NAMES_DATABASE = re.compile(r"(?!unix:).*/[0-9]+|rediss?\+cluster:.*")
 
-    def __init__(self, producer: str, files: Sequence[SpoolFile], locks: Sequence[int]) -> None:
-        self.producer = producer
+
+class Orphan:
+    """The files of one dead producer, locked. Events that the store has already are recognized by their numbers.
+
+    With `any_log`, whichever log there is gets them.
+    """
+
+    def __init__(
+        self, files: Sequence[SpoolFile], header: SegmentHeader, locks: Sequence[int], *, any_log: bool = False
+    ) -> None:
+        first = files[0]
+        self.files = list(files)
         self.paths = [file.path for file in files]
+        self.producer = first.id_of_its_own if first.taken else first.producer
         self.sent = 0
         self.lost = 0
         self.set_aside_as: list[Path] = []  # of files that are too old to be sent
         self.broken: dict[tuple[Path, bytes], None] = {}
+        self._who = Identity(self.producer, header.token)
+        self._log_id = "" if any_log else header.log_id
+        self._before = first.first - 1 if first.taken else 0  # its numbers begin anew
+        # A bookmark may name the producer, if it is not the one of the file alone. Earlier releases do not say so.
+        self._may_return = header.resumable and not first.taken
         self._locks = list(locks)
+        self._written = max(os.fstat(lock).st_mtime for lock in locks)
         self._held: int | None = None  # the store's number, once it was asked
         self._readers: list[SegmentReader] = []
         self._unread: Line | None = None
@@ -43,9 +71,10 @@ class Orphan:
         self._last = 0  # the last number sent, or found to be in the store
         self._skip = False
         self._sent_at = monotonic()
+        self._unanswered = False
 
     @classmethod
-    def adopt(cls, producer: str, files: Sequence[SpoolFile]) -> "Orphan | None":
+    def adopt(cls, files: Sequence[SpoolFile], header: SegmentHeader, *, any_log: bool = False) -> "Orphan | None":
         """Lock the files. None if their owner lives, or another process has locked them."""
         locks: list[int] = []
         try:
@@ -58,19 +87,27 @@ class Orphan:
             for lock in locks:
                 os.close(lock)
             return None
-        return cls(producer, files, locks)
+        return cls(files, header, locks, any_log=any_log)
 
     def step(self, publish: Publisher) -> float | None:
         """Do one thing: send a batch, or look whether the store kept all. May be called again after any error.
 
-        Returns the seconds until the next thing is to be done, None when the files are delivered and gone.
+        Returns the seconds until the next thing is to be done, None when the files are delivered and gone. Raises what
+        publishing raises.
         """
+        try:
+            return self._step(publish)
+        except UNANSWERED:
+            self._unanswered = True
+            raise
+
+    def _step(self, publish: Publisher) -> float | None:
         if self._held is None:
-            self._rewind(publish(self.producer, 1, []).held)
+            self._rewind(publish(self._who, 1, [], log_id=self._log_id).held)
         if not self._batch:
             self._next_batch()
         if self._batch:
-            answer = publish(self.producer, self._first, self._batch, skip=self._skip)
+            answer = publish(self._who, self._first, self._batch, skip=self._skip, log_id=self._log_id)
             if answer.gap:
                 self._fill_gap(answer.held)
                 return 0.0
@@ -83,11 +120,16 @@ class Orphan:
         wait = self._sent_at + SETTLE - monotonic()
         if wait > 0:
             return wait
-        answer = publish(self.producer, self._last + 1, [])
+        answer = publish(self._who, self._last + 1, [], log_id=self._log_id)
         if answer.gap:
             self._rewind(answer.held)
             return 0.0
         self._delete()
+        # After the files: those of a producer that the store has forgotten would be sent anew. For the same reason no
+        # call of the owner may still be under way.
+        if not (self._may_return or self._unanswered) and self.age > STRAY:
+            with suppress(RedisError, StoreError, OSError):
+                publish.close(self._who, answer.held, log_id=self._log_id)
         return None
 
     def _rewind(self, held: int) -> None:
@@ -116,7 +158,7 @@ class Orphan:
     def _next_batch(self) -> None:
         """The next run of consecutive numbers after `_last`."""
         size = 0
-        while len(self._batch) < BATCH_EVENTS and size < BATCH_BYTES:
+        while len(self._batch) < CALL_EVENTS and size < BATCH_BYTES:
             line = self._unread or self._next_line()
             self._unread = None
             if line is None:
@@ -133,10 +175,11 @@ class Orphan:
         while self._readers:
             reader = self._readers[0]
             while line := reader.next():
-                if line.number == 0:
+                number = line.number - self._before
+                if number <= 0:
                     self._report(reader.path, line.event)
-                elif line.number > max(self._last, self._first + len(self._batch) - 1 if self._batch else 0):
-                    return line
+                elif number > max(self._last, self._first + len(self._batch) - 1 if self._batch else 0):
+                    return Line(number, line.event)
             reader.close()
             self._readers.pop(0)
         return None
@@ -170,7 +213,24 @@ class Orphan:
     @property
     def age(self) -> float:
         """Seconds since the owner last wrote to a file."""
-        return time() - max(path.stat().st_mtime for path in self.paths)
+        return time() - self._written
+
+    def take(self) -> None:
+        """Another process publishes under this id: from now on each file goes under an id of its own.
+
+        Their names say so before the first of their events is sent: whoever goes on after a crash must do the same,
+        even if the store has forgotten the other process by then. Raises `OSError`.
+        """
+        for place, file in enumerate(self.files):
+            self.files[place] = file.take()
+            self.paths[place] = self.files[place].path
+        logger.error(
+            "Another process publishes under the id %s; the events in %s are sent under ids of their own",
+            self.producer,
+            ", ".join(map(str, self.paths)),
+            extra={"action": "id_taken", "producer": self.producer, "paths": [str(path) for path in self.paths]},
+        )
+        self.release()
 
     def set_aside(self) -> None:
         """Give up sending the files: the store may no longer know which of the events it has."""
@@ -199,6 +259,33 @@ class Orphan:
             self._readers.pop().close()
 
 
+def header_of(files: Sequence[SpoolFile]) -> SegmentHeader | None:
+    """The header of a producer's files, that of the newest one which knows the log; None where they are gone.
+
+    One that cannot be read names no store.
+    """
+    found = None
+    for file in files:
+        try:
+            reader = SegmentReader(file.path)
+        except OSError:  # delivered meanwhile
+            continue
+        reader.close()
+        header = reader.header or SegmentHeader(
+            "", file.producer, "?", token=file.token, resumable=True, complete=False
+        )
+        found = header if found is None or header.log_id else found
+    return found
+
+
+def is_meant_for(folder: SpoolFolder, header: SegmentHeader) -> bool:
+    """Whether a file may be for the log of `folder`: by the id of a log, which the store will compare, or else by the
+    store's address. An earlier release left out a database that stood behind `?`, so there the path must name it."""
+    if header.log_id:
+        return True
+    return header.store == folder.store and (header.complete or _NAMES_DATABASE.fullmatch(header.store) is not None)
+
+
 class Recovery:
     """All orphaned files of a folder, one thing at a time."""
 
@@ -207,30 +294,33 @@ class Recovery:
         self._publish = publish
         self._any_store = any_store
         self._adopted: list[Orphan] = []
+        self._reported: set[tuple[str, str, int]] = set()
         self.done: list[Orphan] = []
+        #: Files that the store refused at this look, by their owner: it holds another log than the one they are for.
+        self.for_other_logs: dict[tuple[str, str, int], list[Path]] = {}
 
     def look(self) -> None:
-        """Adopt what is there and belongs to this store."""
-        at_work = {orphan.producer for orphan in self._adopted}
-        for producer, group in groupby(self._folder.files(), key=lambda file: file.producer):
+        """Adopt what is there and may belong to this log."""
+        self.for_other_logs.clear()
+        self._adopt()
+
+    def _adopt(self) -> None:
+        passed = {orphan.files[0].owner for orphan in self._adopted} | self.for_other_logs.keys()
+        for owner, group in groupby(self._folder.files(), key=lambda file: file.owner):
             if len(self._adopted) >= AT_ONCE:
                 return
             files = list(group)
-            if producer not in at_work and self._is_for_this_store(files[0].path):
-                orphan = Orphan.adopt(producer, files)
-                if orphan is not None and orphan.age > SENT_WITHIN:
-                    orphan.set_aside()
-                    self.done.append(orphan)
-                elif orphan is not None:
-                    self._adopted.append(orphan)
-
-    def _is_for_this_store(self, path: Path) -> bool:
-        try:
-            reader = SegmentReader(path)
-        except OSError:
-            return False
-        reader.close()
-        return self._any_store or (reader.header is not None and reader.header.store == self._folder.store)
+            if owner in passed:
+                continue
+            header = header_of(files)
+            if header is None or not (self._any_store or is_meant_for(self._folder, header)):
+                continue
+            orphan = Orphan.adopt(files, header, any_log=self._any_store)
+            if orphan is not None and orphan.age > SENT_WITHIN:
+                orphan.set_aside()
+                self.done.append(orphan)
+            elif orphan is not None:
+                self._adopted.append(orphan)
 
     @property
     def has_work(self) -> bool:
@@ -241,7 +331,18 @@ class Recovery:
         """Do one thing; returns seconds until the next, None when nothing is left. Raises the driver's errors."""
         soonest: float | None = None
         for orphan in list(self._adopted):
-            wait = orphan.step(self._publish)
+            try:
+                wait = orphan.step(self._publish)
+            except OtherLog:
+                self._adopted.remove(orphan)
+                self._keep(orphan)
+                continue
+            except IdTaken:
+                if orphan.files[0].taken:
+                    raise
+                orphan.take()
+                self._adopted.remove(orphan)
+                continue
             if wait is None:
                 self._adopted.remove(orphan)
                 self.done.append(orphan)
@@ -249,7 +350,25 @@ class Recovery:
             soonest = wait if soonest is None else min(soonest, wait)
             if wait == 0:
                 break
+        if soonest is None:
+            self._adopt()
+            return 0.0 if self._adopted else None
         return soonest
+
+    def _keep(self, orphan: Orphan) -> None:
+        """Leave the files where they are until the next look."""
+        owner = orphan.files[0].owner
+        self.for_other_logs[owner] = orphan.paths
+        if owner not in self._reported:
+            self._reported.add(owner)
+            logger.error(
+                "The store holds another log %s than the one that spool files are for: %s; they are kept until that "
+                "one is back; to send them to this one, run 'etlog spool flush --any-store'",
+                self._folder.log,
+                ", ".join(map(str, orphan.paths)),
+                extra={"action": "spool_other_log", "paths": [str(path) for path in orphan.paths]},
+            )
+        orphan.release()
 
     def release(self) -> None:
         """Let go of everything, as it is."""

@@ -5,9 +5,11 @@ import os
 import stat
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from etlog_producer.publish import Identity
 from etlog_producer.spool.segment import Line, Segment, SegmentHeader, SegmentReader, SpoolFile
 
 #: Bytes of one file. A file goes as a whole, so a full spool gets room in steps of this size.
@@ -33,12 +35,12 @@ class SpoolFolder:
             self.path.chmod(0o700)
 
     def files(self) -> list[SpoolFile]:
-        """All files, those of one producer together and in the order of their numbers."""
+        """All files, those that are sent under one id together and in the order of their numbers."""
         try:
             found = [SpoolFile.named(Path(entry.path)) for entry in os.scandir(self.path)]
         except OSError:
             return []
-        return sorted((file for file in found if file), key=lambda file: (file.producer, file.first))
+        return sorted((file for file in found if file), key=lambda file: (file.owner, file.first))
 
     def bytes(self) -> int:
         """Bytes of all files."""
@@ -48,9 +50,17 @@ class SpoolFolder:
 class SpoolWriter:
     """The files of one producer. Every method is called under the lock of its `Inbox`."""
 
-    def __init__(self, folder: SpoolFolder, producer: str, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self,
+        folder: SpoolFolder,
+        who: Identity,
+        max_bytes: int = MAX_BYTES,
+        *,
+        log_id: str = "",
+        resumable: bool = False,
+    ) -> None:
         self._folder = folder
-        self._header = SegmentHeader(folder.log, producer, folder.store)
+        self._header = SegmentHeader(folder.log, who.producer, folder.store, log_id, who.token, resumable)
         self._max_bytes = max_bytes
         self._segments: deque[Segment] = deque()
         self._others = 0  # bytes of other producers' files, when last looked at
@@ -135,6 +145,22 @@ class SpoolWriter:
         """Note in the newest file how far the store has the events."""
         if self._segments and delivered:
             self._segments[-1].mark(delivered)
+
+    def know_log(self, log_id: str) -> None:
+        """The store has said that the log has this id: note it in the files, those there are and those to come.
+
+        Most files are opened before the store is reached, those of a durable producer always.
+        """
+        self._header = replace(self._header, log_id=log_id)
+        for segment in self._segments:
+            with suppress(OSError):  # what stays without an id goes by the address of the store
+                segment.know_log(log_id)
+
+    def take(self) -> None:
+        """Another process publishes under this id: say so by the names of the files."""
+        for segment in self._segments:
+            with suppress(OSError):  # then the store says it to the one who sends the file
+                segment.take()
 
     def close(self) -> None:
         """Let go of the files; anyone may send what is still in them. A forked child must do so too."""

@@ -1,0 +1,83 @@
+"""`etlog upgrade`: logs of an earlier release are converted."""
+
+import typer
+from etlog_events import store
+from etlog_events.keys import CONSUMERS, Keys
+from etlog_events.settings import Settings
+
+from etlog import progress
+from etlog.in_flight import InFlight
+from etlog.options import LogName, RedisUrl, new_app, settings_of
+from etlog.upgrade import needs_upgrade, refuse_running, upgrade_consumers
+from etlog.upgrade import upgrade as convert
+
+app = new_app()
+
+
+@app.command()
+def upgrade(redis_url: RedisUrl = None, log: LogName = None) -> None:
+    """Convert logs that an earlier release wrote, while all parts are stopped.
+
+    First stop all stages, consumers and APIs, and back up the store. Then run
+    this, once, on any machine: nothing waits or is lost on the way, and what
+    was interrupted is run again. Then start consumers, APIs and stages of this
+    release. Converting needs as much memory again as the producers' records.
+
+    Without --log, all logs of ETLOG_NAMES are converted.
+
+    \b
+    etlog upgrade --redis-url redis://127.0.0.1:6379/0
+    etlog upgrade --log nightly
+    """
+    settings = settings_of(redis_url=redis_url, name=log)
+    waiting, apis = look(settings)
+    with store.translated(settings.redis_url):
+        with store.connect(settings.redis_url, part="upgrade", log=CONSUMERS) as client:
+            upgrade_consumers(client)
+        for name in settings.logs:
+            if name in waiting:
+                run(settings, name)
+            else:
+                typer.echo(f"log {name}: nothing to convert")
+    for address in apis:
+        typer.echo(f"restart the API that is connected from {address}")
+
+
+def look(settings: Settings) -> tuple[list[str], list[str]]:
+    """The logs that are to be converted, and the addresses of APIs that must be restarted afterwards.
+
+    Raises what keeps this from being done, before anything is.
+    """
+    logs: list[str] = []
+    apis: list[str] = []
+    for name in settings.logs:
+        with (
+            store.translated(settings.redis_url),
+            store.connect(settings.redis_url, part="upgrade", log=name) as client,
+        ):
+            if needs_upgrade(client, Keys(name)):
+                logs.append(name)
+                apis += refuse_running(client)
+    return logs, list(dict.fromkeys(apis))
+
+
+def run(settings: Settings, log: str) -> None:
+    """Convert one log, and say what was done."""
+    with (
+        store.connect(settings.redis_url, part="upgrade", log=log) as client,
+        progress.shown(f"converting log {log}") as advance,
+    ):
+        done = convert(client, Keys(log), advance)
+    if done is None:
+        typer.echo(f"log {log}: another 'etlog upgrade' has converted it")
+    else:
+        typer.echo(f"log {log}: {_counted(done.producers, 'producer')} converted, {_told(done.waiting)}")
+
+
+def _told(waiting: InFlight) -> str:
+    more = "" if waiting.complete else "more than "
+    return f"{more}{_counted(waiting.events, 'event')} {'waits' if waiting.events == 1 else 'wait'} to be applied"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

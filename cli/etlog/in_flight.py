@@ -1,0 +1,90 @@
+"""Events in flight: what the stream holds after the cursor, counted event by event within bounds."""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from etlog_events import scripts
+from etlog_events.entry import contents
+from etlog_events.keys import Keys
+from etlog_events.sequence import MAX_PRODUCER_BYTES, MAX_SEQ, Record, number_of, repeated
+
+#: Events that are counted; beyond that the sequence numbers of the producers are trusted.
+MOST_EVENTS = 100_000
+
+#: Bytes of the entries that are counted.
+MOST_BYTES = 256 * 1024 * 1024
+
+#: Bytes that one read should bring, and the entries that it asks for at most. The first one asks for few: an entry
+#: may hold 64 KiB, and a foreign one more.
+READ_BYTES, READ_ENTRIES, FIRST_READ = 2 * 1024 * 1024, 1000, 64
+
+
+class Waiting(NamedTuple):
+    """Of one producer: events in flight up to the number that its record calls published, and those above it, of a
+    client that numbers its events by plain XADD."""
+
+    published: int
+    above: int
+
+
+@dataclass(slots=True)
+class InFlight:
+    """What was found: `runs` of numbers, first and last, of each producer in stream order; how many events came without
+    a number; how many there are in all; and whether these are all that wait."""
+
+    runs: dict[bytes, list[tuple[int, int]]] = field(default_factory=dict)
+    unnumbered: int = 0
+    events: int = 0
+    complete: bool = False
+
+    def of(self, producer: bytes, record: Record) -> Waiting:
+        """What waits of a producer with this record. A number that was there before counts once."""
+        published = above = 0
+        highest = record.applied
+        for first, last in self.runs.get(producer, ()):
+            fresh = first + repeated(first, highest)
+            if fresh <= last:
+                known = max(0, min(last, record.published) + 1 - fresh)
+                published += known
+                above += last + 1 - fresh - known
+                highest = last
+        return Waiting(published, above)
+
+    def without_number(self, producer: bytes) -> None:
+        """The numbers of this producer mean nothing: its events count among those without one."""
+        self.unnumbered += sum(last + 1 - first for first, last in self.runs.pop(producer))
+
+    def _add(self, fields: list[bytes]) -> None:
+        producer, seq, events, strays = contents(fields)
+        found = len(events) + len(strays) or 1  # an entry without any is one dead letter
+        self.events += found
+        first = number_of(seq)
+        if not producer or not 0 < first <= MAX_SEQ - len(events) or len(producer) > MAX_PRODUCER_BYTES:
+            self.unnumbered += found
+            return
+        runs = self.runs.setdefault(producer, [])
+        if events or not strays:
+            runs.append((first, first + max(len(events), 1) - 1))
+        for place, _ in strays:
+            if first + place <= MAX_SEQ:
+                runs.append((first + place, first + place))
+            else:
+                self.unnumbered += 1
+
+
+def in_flight(client: Any, keys: Keys, cursor: bytes, last: bytes = b"+") -> InFlight:
+    """What the stream holds after the entry `cursor` and up to `last`. Raises the driver's errors."""
+    found = InFlight()
+    after, count, size = cursor, FIRST_READ, 0
+    while found.events < MOST_EVENTS and size < MOST_BYTES:
+        [entries] = scripts.run(client, ("XRANGE", keys.events, b"(" + after, last, "COUNT", count))
+        if not entries:
+            found.complete = True
+            break
+        read = 0
+        for _, fields in entries:
+            found._add(fields)
+            read += sum(map(len, fields))
+        after, size = entries[-1][0], size + read
+        count = max(1, min(READ_ENTRIES, 2 * count, READ_BYTES * len(entries) // max(read, 1)))
+    return found

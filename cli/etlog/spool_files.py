@@ -1,0 +1,151 @@
+"""The spool files of this machine, as commands and metrics tell of them."""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from time import time
+
+import redis
+from etlog_events import store
+from etlog_events.keys import Keys
+from etlog_events.settings import Settings
+from etlog_producer.spool.segment import SegmentHeader, SegmentReader
+from etlog_producer.spool.writer import SpoolFolder
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+#: Seconds that a list or a scrape waits for the store to tell the id of a log. Without it, files only wait.
+TIMEOUT = 1.0
+
+
+class State(Enum):
+    """What a spool file is about to do. It may be for another log than the one that the store holds, and it may be set
+    aside: with a broken line, or too old to be sent."""
+
+    IN_USE = "in use"
+    WAITING = "waiting"
+    OTHER_LOG = "other log"
+    BROKEN = "broken"
+    OLD = "old"
+
+
+#: By the end of their names, files that are set aside.
+_SET_ASIDE = {".broken": State.BROKEN, ".old": State.OLD}
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A spool file by what its name and its header say; `age` is in seconds, since it was last written to."""
+
+    path: Path
+    header: SegmentHeader | None
+    age: float
+    state: State
+
+
+def folder_of(settings: Settings, log: str | None = None) -> SpoolFolder:
+    """The spool of the log called `log`, by default that of `settings`."""
+    name = settings.name if log is None else log
+    return SpoolFolder(settings.spool_dir.absolute() / name, name, store.shown(settings.redis_url))
+
+
+def files(folder: SpoolFolder, log_id: str | None = None) -> list[File]:
+    """Every file that is to be sent. `log_id` is the id of the log that the store holds, "" if it holds none, None if
+    that is not known."""
+    found = []
+    for file in folder.files():
+        try:
+            age = max(0.0, time() - file.path.stat().st_mtime)
+            reader = SegmentReader(file.path)
+            reader.close()
+            in_use = _is_locked(file.path)
+        except OSError:  # delivered meanwhile
+            continue
+        header = reader.header
+        is_for_other = log_id is not None and header is not None and header.log_id not in {"", log_id}
+        state = State.IN_USE if in_use else State.OTHER_LOG if is_for_other else State.WAITING
+        found.append(File(file.path, header, age, state))
+    return found
+
+
+def of_other_logs(folder: SpoolFolder, log_id: str) -> list[Path]:
+    """The files that are kept because the store holds another log than theirs: that with this id, "" if none."""
+    return [file.path for file in files(folder, log_id) if file.state is State.OTHER_LOG]
+
+
+def counted(path: Path) -> tuple[int, int]:
+    """How many events and how many broken lines a file has; it is read whole."""
+    events = broken = 0
+    try:
+        reader = SegmentReader(path)
+    except OSError:  # delivered meanwhile
+        return 0, 0
+    while line := reader.next():
+        events, broken = (events + 1, broken) if line.number else (events, broken + 1)
+    reader.close()
+    return events, broken
+
+
+def held_log_id(settings: Settings, log: str) -> str | None:
+    """The id of the log called `log` that the store holds, "" if it holds none, None if it does not say."""
+    try:
+        with store.connect(
+            settings.redis_url, part="spool", log=log, answer_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT
+        ) as client:
+            held: bytes | None = client.get(Keys(log).id)
+    except (redis.RedisError, OSError):
+        return None
+    return (held or b"").decode(errors="replace")
+
+
+class SpoolMetrics(Collector):
+    """How many spool files of each log are on this machine, by their state, as they are at a scrape."""
+
+    def __init__(self, settings: Settings, log_id: Callable[[Settings, str], str | None] = held_log_id) -> None:
+        self._settings = settings
+        self._log_id = log_id
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """The metric without its values: nothing is looked at before a scrape."""
+        return [GaugeMetricFamily("etlog_spool_files", "Spool files on this machine", labels=["log", "state"])]
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The metric."""
+        for gauge in self.describe():
+            for log in self._settings.logs:
+                for state, number in self._numbers(log).items():
+                    gauge.add_metric([log, state.value], number)
+            yield gauge
+
+    def _numbers(self, log: str) -> dict[State, int]:
+        folder = folder_of(self._settings, log)
+        found = files(folder)
+        if any(file.state is State.WAITING and file.header and file.header.log_id for file in found):
+            found = files(folder, self._log_id(self._settings, log))
+        numbers = dict.fromkeys(State, 0)
+        for file in found:
+            numbers[file.state] += 1
+        for path in _set_aside(folder.path):
+            numbers[_SET_ASIDE[path.suffix]] += 1
+        return numbers
+
+
+def _set_aside(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if path.suffix in _SET_ASIDE]
+    except OSError:
+        return []
+
+
+def _is_locked(path: Path) -> bool:
+    lock = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
