@@ -70,34 +70,48 @@ end
 if step == 'convert' then
   local source = ARGV[2] == 'retired' and retired or producers
   local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local now = digits(time[1] * 1000 + math.floor(time[2] / 1000))
   local published_of_all, records = 0, 0
 
+  -- All but the producer are the digits of numbers.
   local function convert(producer, published, applied, dead, lost, last_seen)
-    if redis.call('HSETNX', new_producers, producer, 'published=' .. digits(published) .. ' applied=' .. digits(applied)
-        .. ' dead=' .. digits(dead) .. ' lost=' .. digits(lost) .. ' seen=' .. digits(last_seen) .. ' token=') == 1 then
-      redis.call('ZADD', new_seen, digits(last_seen), producer)
-      published_of_all, records = published_of_all + published, records + 1
+    local record = 'published=' .. published .. ' applied=' .. applied .. ' dead=' .. dead .. ' lost=' .. lost
+      .. ' seen=' .. last_seen .. ' token='
+    if redis.call('HSETNX', new_producers, producer, record) == 1 then
+      redis.call('ZADD', new_seen, last_seen, producer)
+      published_of_all, records = published_of_all + tonumber(published), records + 1
     end
+  end
+
+  local function number_text(text)
+    return text and text:match('^%d+$') or '0'
   end
 
   local slice = redis.call('HSCAN', source, ARGV[3], 'COUNT', ARGV[4])
   for i = 1, #slice[2], 2 do
+    local field = slice[2][i]
     if source == retired then
       local last, dead, lost, last_seen = slice[2][i + 1]:match('^(%d+) (%d+) (%d+) (%d+)$')
       if last then
-        convert(slice[2][i], tonumber(last), tonumber(last), tonumber(dead), tonumber(lost), tonumber(last_seen))
+        convert(field, last, last, dead, lost, last_seen)
       end
     else
-      -- The fields of one producer are in different slices; each producer has one of these two.
-      local producer, what = slice[2][i]:match('^(.*):(%l+)$')
-      if (what == 'published' or what == 'applied') and redis.call('HEXISTS', new_producers, producer) == 0 then
+      -- The fields of one producer are in different slices. One of these two is there, and only one leads to a record.
+      local producer
+      if field:sub(-10) == ':published' then
+        producer = field:sub(1, -11)
+      elseif field:sub(-8) == ':applied' and redis.call('HEXISTS', producers, field:sub(1, -8) .. 'published') == 0 then
+        producer = field:sub(1, -9)
+      end
+      if producer then
         local held = redis.call('HMGET', producers, producer .. ':published', producer .. ':applied',
           producer .. ':dead', producer .. ':lost', producer .. ':seen')
-        -- A client that numbers its events by XADD publishes past, or without, the number that the script noted.
-        local applied = number(held[2])
-        convert(producer, math.max(number(held[1]), applied), applied, number(held[3]), number(held[4]),
-          held[5] and number(held[5]) or now)
+        local published, applied = number_text(held[1]), number_text(held[2])
+        if tonumber(published) < tonumber(applied) then
+          published = applied -- a client that numbers its events by XADD publishes more than the script noted
+        end
+        convert(producer, published, applied, number_text(held[3]), number_text(held[4]),
+          held[5] and number_text(held[5]) or now)
       end
     end
   end

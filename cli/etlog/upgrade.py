@@ -22,8 +22,8 @@ from etlog.progress import Advance, unseen
 
 SCRIPT = Script.load("etlog:upgrade.lua")
 
-#: Fields of a hash that one step converts: some milliseconds of the store's time.
-SLICE = 2_000
+#: Fields of a hash that one step converts: a few milliseconds of the store's time.
+SLICE = 500
 
 #: The parts that write to a log, as their connections are named, and those that only read it.
 _WRITING = {"etlog-producer": "producer", "etlog-consumer": "consumer", "etlog-spool": "etlog spool flush"}
@@ -94,6 +94,7 @@ def upgrade(client: Any, keys: Keys, advance: Advance = unseen) -> Converted | N
 
         def step(name: str, *arguments: Any) -> list[Any] | None:
             """The answer to a step, None where the log is at contract 2 already."""
+            rest: list[Any]
             answer, *rest = SCRIPT.run(connected, keys.upgrade, (name, *arguments))
             if answer == b"held":
                 raise CommandFailed(

@@ -27,7 +27,7 @@ from etlog.records import SUMS, Records
 AT_ONCE = 5_000
 
 #: Records in one slice.
-SLICE = 2_000
+SLICE = 1_000
 
 #: Slices after which a repeated reading looks whether the log still stands still.
 LOOK_EVERY = 20
@@ -125,7 +125,7 @@ def verify(client: Any, keys: Keys, advance: Advance = unseen) -> Verification:
         faults += _faults_of_sums(records.sums, ended, stats, sum(counters.values()))
     rows.sort(key=lambda row: row[:2], reverse=True)
     told = [account for *_, account in rows]
-    told += {producer: _account(producer, record, found) for _, producer, record in records.quiet()}.values()
+    told += [_account(producer, record, found) for producer, record in records.not_open().items()]
     return Verification(
         cursor=state.cursor.decode(),
         total=_total(records, ended, found),
