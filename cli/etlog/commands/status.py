@@ -31,8 +31,13 @@ def show(body: bytes, *, as_json: bool) -> None:
     console = Console()
     status = orjson.loads(body)["data"]
     stats, store = status["stats"], status["store"]
-    lag, oldest = status["lag"], status["oldest_unapplied"]
-    waiting = "nothing" if lag == 0 else f"{'an unknown number of' if lag is None else f'{lag:,}'} entries"
+    lag, unit, oldest = status["lag"], status["lag_unit"], status["oldest_unapplied"]
+    if lag is None:
+        waiting = f"an unknown number of {unit}"
+    elif lag == 1:
+        waiting = "1 event" if unit == "events" else "1 entry"
+    else:
+        waiting = f"{lag:,} {unit}" if lag else "nothing"
     if oldest is not None:
         waiting += f", the oldest for {oldest:.1f} s"
     version = store.get("valkey_version") or store.get("redis_version", "unknown")
