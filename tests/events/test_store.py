@@ -8,7 +8,6 @@ import redis
 from etlog_events import store
 from etlog_events.errors import SettingsError, StoreError, StoreRefused, StoreUnavailable
 from etlog_events.store.url import check
-from redis.connection import parse_url
 from support.proxy import Proxy
 from support.servers import Server, free_port
 
@@ -58,8 +57,13 @@ def test_two_databases_of_a_server_are_shown_apart(url: str, shown: str) -> None
     assert store.shown(url) == shown
     assert store.shown(shown) == shown
     if not url.startswith("redis+") and "two" not in url:
-        database = parse_url(url)["db"]
-        assert parse_url(shown).get("db", 0) == database
+        assert database(shown) == database(url)
+
+
+def database(url: str) -> int:
+    """The number of the database that the driver would use."""
+    with store.connect(url, part="test") as client:
+        return int(client.connection_pool.connection_kwargs.get("db", 0))
 
 
 @pytest.mark.parametrize("sign", ["/", "#", "?"])

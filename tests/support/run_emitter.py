@@ -32,7 +32,7 @@ def main() -> None:
         logging.basicConfig(filename=given["errors"], level="ERROR", format="%(message)s")
     if given["id"]:
         ids = iter([given["id"]])
-        delivery.new_id = lambda: next(ids, None) or new_id()
+        vars(delivery)["new_id"] = lambda: next(ids, None) or new_id()
     producer = Producer(url, log=log, **given["options"])
     numbered = Numbered(producer, name, given["kinds"])
     printed = 0.0

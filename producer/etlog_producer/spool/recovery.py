@@ -361,7 +361,7 @@ class Recovery:
         self.for_other_logs[owner] = orphan.paths
         if owner not in self._reported:
             self._reported.add(owner)
-            logger.error(
+            logger.warning(
                 "The store holds another log %s than the one that spool files are for: %s; they are kept until that "
                 "one is back; to send them to this one, run 'etlog spool flush --any-store'",
                 self._folder.log,
