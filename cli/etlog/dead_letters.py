@@ -1,4 +1,4 @@
-"""Dead letters: the entries that the consumer refused. They can be read, repaired, requeued or dropped."""
+"""Dead letters: the events that the consumer refused. They can be read, repaired, requeued or dropped."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,10 +18,11 @@ SCRIPT = Script.load("etlog_events:contract.lua", "etlog:requeue.lua")
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter: its id; the id, producer and number of the entry that it was; its bytes and what is wrong."""
+    """A dead letter: its id; the id, producer and number that the event had in the stream, where each event of an entry
+    has its own; its bytes and what is wrong."""
 
     id: str
-    entry: str
+    event: str
     producer: str
     seq: str
     raw: bytes
@@ -34,7 +35,7 @@ class Letter:
 
     def json(self) -> dict[str, str]:
         """As a value for JSON."""
-        names = ("id", "entry", "producer", "seq", "reason")
+        names = ("id", "event", "producer", "seq", "reason")
         return {name: getattr(self, name) for name in names} | {"raw": self.text}
 
 

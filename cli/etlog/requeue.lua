@@ -3,14 +3,14 @@
 -- EVALSHA <sha> 3 contract dead events  id mode event [id mode event ...]
 --
 --   contract  string  version of the contract that the log follows
---   dead      stream  refused entries
+--   dead      stream  refused events
 --   events    stream  the entries that the consumer reads
 --   id                of the letter in `dead`
 --   mode              "requeue" or "drop"
 --   event             what to put back; unused for "drop"
 --
 -- Returns the ids in `events`, "" for a letter that was dropped, false for one that is not there any more.
--- An entry that is put back has no number: that of the letter is accounted for already. A store that is full refuses
+-- An event is put back as an entry of its own, without a number: that of the letter is accounted for already. A store that is full refuses
 -- the call, unlike the consumer's, so this script begins with `contract.lua`, but not with their head.
 
 local dead, events = KEYS[2], KEYS[3]

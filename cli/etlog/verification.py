@@ -113,6 +113,8 @@ def verify(client: Any, keys: Keys, advance: Advance = unseen) -> Verification:
     stats = _numbers(state.stats, keys.stats, faults)
     counters = _numbers(state.counters, keys.counters, faults)
     ended = _numbers(state.ended, keys.producers_ended, faults)
+    # What is read again below is of a later moment than the sums.
+    faults_of_sums = _faults_of_sums(records, ended, stats, sum(counters.values())) if is_one_moment else []
     found, unsettled = _settle(client, keys, state, records)
 
     rows = []
@@ -121,8 +123,7 @@ def verify(client: Any, keys: Keys, advance: Advance = unseen) -> Verification:
         rows.append((account.missing != 0, record.seen, account))
         if account.missing and producer not in unsettled:
             faults.append(_fault(account))
-    if is_one_moment:
-        faults += _faults_of_sums(records.sums, ended, stats, sum(counters.values()))
+    faults += faults_of_sums
     rows.sort(key=lambda row: row[:2], reverse=True)
     told = [account for *_, account in rows]
     told += [_account(producer, record, found) for producer, record in records.not_open().items()]
@@ -174,6 +175,7 @@ def _state(client: Any, keys: Keys, *, with_records: bool = False) -> tuple[_Sta
             pipe.hgetall(keys.producers)
         version, cursor, newest, total, stats, counters, ended, *records = pipe.execute()
     contract.check(version, keys.name, "etlog")
+    stats.pop(b"caught_up", None)  # a time, which the consumer renews while nothing happens
     cursor = cursor or b"0-0"
     state = _State(cursor, newest[0][0] if newest else cursor, total, stats, counters, ended)
     return state, records[0] if with_records else None
@@ -271,11 +273,11 @@ def _fault(account: Account) -> str:
     return f"{-account.missing} more events of {account.producer} are accounted for than it has published"
 
 
-def _faults_of_sums(records: dict[str, int], ended: dict[str, int], stats: dict[str, int], counted: int) -> list[str]:
+def _faults_of_sums(records: Records, ended: dict[str, int], stats: dict[str, int], counted: int) -> list[str]:
     """The faults of what was read at one moment."""
     faults = []
     accounted, published, lost_of_all = (
-        records[name] + ended.get(name, 0) for name in ("applied", "published", "lost")
+        records.sums[name] + ended.get(name, 0) for name in ("applied", "published", "lost")
     )
     applied, dead, lost, unnumbered = (stats.get(name, 0) for name in ("applied", "dead", "lost", "unnumbered"))
     if accounted + unnumbered != applied + dead + lost:

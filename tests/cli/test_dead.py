@@ -11,11 +11,11 @@ from etlog.__main__ import run
 from etlog.verification import verify
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
-from etlog_producer.publish import Publisher
+from etlog_producer.publish import Identity, Publisher
 from support.consumers import Consuming, consumer_thread
 from support.samples import saved
 from support.servers import wait_until
-from support.stream import counters, dead, entries, listed, stats
+from support.stream import counters, dead, entries, listed, raw_entries, stats
 
 Dead = Callable[..., int]
 
@@ -30,7 +30,7 @@ def etlog_dead(own_log: None) -> Dead:
 def ids(client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None]) -> list[str]:
     """The ids of three dead letters: one is not JSON, one has an unknown kind, one is not text."""
     Publisher(client, keys)(
-        "p", 1, [saved(1), b"[oops", saved(2).replace(b"AllocationSet", b"CloudCostSet"), b"\xff", saved(3)]
+        Identity("p"), 1, [saved(1), b"[oops", saved(2).replace(b"AllocationSet", b"CloudCostSet"), b"\xff", saved(3)]
     )
     with consuming():
         caught_up()
@@ -50,6 +50,25 @@ def test_they_are_listed_with_their_reasons(
     assert etlog_dead("list", "--json", "--reason", "unknown kind") == 0
     [letter] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert (letter["id"], letter["producer"], letter["seq"]) == (ids[1], "p", "3")
+
+
+def test_one_event_of_an_entry_is_a_letter_of_its_own(
+    ids: list[str], etlog_dead: Dead, client: redis.Redis, keys: Keys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With its own id and number, and alone it is put back."""
+    [(entry_id, _)] = raw_entries(client, keys)
+    assert etlog_dead("list", "--json") == 0
+    letters = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(letter["event"], letter["seq"]) for letter in letters] == [
+        (f"{entry_id.decode()}.{place}", str(place + 1)) for place in (1, 2, 3)
+    ]
+
+    assert etlog_dead("requeue", ids[1], "--force") == 0
+
+    assert [fields for _, fields in raw_entries(client, keys)[1:]] == [
+        {b"event": saved(2).replace(b"AllocationSet", b"CloudCostSet")}
+    ]
+    assert [letter[b"raw"] for letter in dead(client, keys)] == [b"[oops", b"\xff"]
 
 
 def test_one_is_shown_with_all_that_was_kept(

@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 import redis
-from etlog import verification
+from etlog import in_flight, records, verification
 from etlog.__main__ import run
-from etlog.verification import verify
+from etlog.commands import verify as command
+from etlog.verification import Account, verify
 from etlog_events.keys import Keys
-from etlog_producer.publish import Publisher
+from etlog_events.sequence import Record
+from etlog_producer.publish import Identity, Publisher
 from support.consumers import Consuming
 from support.samples import saved
-from support.stream import entries
+from support.stream import Client, raw_entries
 
 EVENTS = [saved(size) for size in range(10)]
 Verify = Callable[..., int]
@@ -37,13 +39,13 @@ def busy_log(
     monkeypatch.setenv("ETLOG_REDIS_URL", "")
     monkeypatch.setenv("ETLOG_NAME", "")
     publish = Publisher(client, keys)
-    publish("a", 1, [*EVENTS, b"{}"])
-    publish("b", 4, EVENTS, skip=True)
+    publish(Identity("a"), 1, [*EVENTS, b"{}"])
+    publish(Identity("b"), 4, EVENTS, skip=True)
     client.xadd(keys.events, {"event": EVENTS[0]})
     client.xadd(keys.events, {"event": "no event"})
     with consuming():
         caught_up()
-    publish("b", 14, EVENTS)
+    publish(Identity("b"), 14, EVENTS)
     client.xadd(keys.events, {"event": EVENTS[0]})
     return keys
 
@@ -56,6 +58,7 @@ def test_a_log_is_complete(busy_log: Keys, etlog_verify: Verify, capsys: pytest.
     assert ["a", "11", "10", "1", "0", "0"] in lines
     assert ["b", "23", "10", "0", "3", "10"] in lines
     assert ["total", "34", "20", "1", "3", "10"] in lines
+    assert not any(line[:1] == ["(ended)"] for line in lines)
     assert lines[-1][:3] == ["published", "=", "applied"]
 
 
@@ -74,35 +77,59 @@ def test_an_empty_log_is_complete(etlog_verify: Verify) -> None:
     assert etlog_verify() == 0
 
 
+def changed(client: Client, keys: Keys, producer: str, **numbers: Any) -> None:
+    """Change numbers in the record of a producer."""
+    record = Record.decode(client.hget(keys.producers, producer))
+    assert record is not None
+    client.hset(keys.producers, producer, record._replace(**numbers).encode())
+
+
 FAULTS: dict[str, tuple[Callable[[redis.Redis, Keys], Any], str]] = {
     "an entry that is nowhere": (
-        lambda client, keys: client.xdel(keys.events, entries(client, keys)[-3].id),
-        "1 events of b are neither applied nor counted nor in the stream",
+        lambda client, keys: client.xdel(keys.events, raw_entries(client, keys)[-2][0]),
+        "10 events of b are neither applied nor counted nor in the stream",
     ),
     "applied and never published": (
-        lambda client, keys: client.hset(keys.producers, "a:applied", 13),
+        lambda client, keys: changed(client, keys, "a", applied=13),
         "2 more events of a are accounted for than it has published",
     ),
-    "stats that forgot": (
+    "stats that forgot an event that was applied": (
         lambda client, keys: client.hincrby(keys.stats, "applied", -1),
         "the counters hold 21 events, but the stats say 20 applied",
     ),
+    "stats that forgot an event that was published": (
+        lambda client, keys: client.hincrby(keys.stats, "published", -1),
+        "the producers' records say 34 published, but the stats say 33",
+    ),
     "a record that is gone": (
-        lambda client, keys: client.hdel(keys.producers, "a:applied", "a:published", "a:dead", "a:seen"),
+        lambda client, keys: client.hdel(keys.producers, "a"),
         "the producers' records account for 13 events and 2 came without a number, "
         "but the stats say 21 applied, 2 dead and 3 lost",
     ),
     "a loss that was not counted": (
-        lambda client, keys: client.hdel(keys.producers, "b:lost"),
+        lambda client, keys: changed(client, keys, "b", lost=0),
         "the producers' records say 0 lost, but the stats say 3",
     ),
-    "a field that is not a number": (
-        lambda client, keys: client.hset(keys.producers, "a:dead", "few"),
-        "a:dead holds no number in {producers}",
+    "a field that is no record": (
+        lambda client, keys: client.hset(keys.producers, "a", "published=few"),
+        "a holds no record in {producers}",
+    ),
+    "a sum that is not a number": (
+        lambda client, keys: client.hset(keys.producers_ended, "dead", "few"),
+        "dead holds no number in {producers}:ended",
     ),
 }
 
 
+@pytest.fixture(params=["in one step", "slice by slice"])
+def size_of_log(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log of few producers, and one of so many that they are read slice by slice."""
+    if request.param == "slice by slice":
+        monkeypatch.setattr(verification, "AT_ONCE", 0)
+        monkeypatch.setattr(verification, "SLICE", 1)
+
+
+@pytest.mark.usefixtures("size_of_log")
 @pytest.mark.parametrize(("harm", "fault"), FAULTS.values(), ids=FAULTS.keys())
 def test_what_does_not_hold_is_said(
     busy_log: Keys,
@@ -123,13 +150,42 @@ def test_what_does_not_hold_is_said(
 
 def test_a_long_lag_is_taken_from_the_numbers(client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counting it would take long and prove little of what is still on its way."""
-    Publisher(client, keys)("p", 1, EVENTS * 3)
-    monkeypatch.setattr(verification, "MOST_COUNTED", 20)
-    monkeypatch.setattr(verification, "CHUNK", 10)
+    publish = Publisher(client, keys)
+    publish(Identity("p"), 1, EVENTS * 3)
+    publish(Identity("q"), 1, EVENTS)
+    monkeypatch.setattr(in_flight, "MOST_EVENTS", 20)
 
     found = verify(client, keys)
 
-    assert (found.counted, found.total.in_flight, found.faults) == (False, 30, [])
+    assert (found.counted, found.total.in_flight, found.faults) == (False, 40, [])
+    assert {account.producer: account.in_flight for account in found.producers} == {"p": 30, "q": 10}
+
+
+def test_large_entries_are_counted_up_to_a_size(
+    client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few events may fill a stream, too."""
+    for _ in range(3):
+        client.xadd(keys.events, {"event": b"x" * 1000})
+    monkeypatch.setattr(in_flight, "MOST_BYTES", 2000)
+    monkeypatch.setattr(in_flight, "FIRST_READ", 1)
+    monkeypatch.setattr(in_flight, "READ_ENTRIES", 1)
+
+    assert not verify(client, keys).counted
+
+
+def test_more_producers_with_events_in_flight_than_are_compared(
+    client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their numbers are trusted, and none is forgotten in the sums."""
+    publish = Publisher(client, keys)
+    for number in range(5):
+        publish(Identity(f"p{number}"), 1, EVENTS)
+    monkeypatch.setattr(records, "MOST_OPEN", 3)
+
+    found = verify(client, keys)
+
+    assert (found.counted, found.total.in_flight, found.producers_notable, found.faults) == (False, 50, 5, [])
 
 
 def test_numbers_of_a_foreign_client_are_its_own(
@@ -146,6 +202,232 @@ def test_numbers_of_a_foreign_client_are_its_own(
 
     assert found.faults == []
     assert (found.total.published, found.total.applied, found.total.lost, found.total.in_flight) == (5, 3, 1, 1)
+
+
+def test_every_spelling_of_an_entry_is_counted(client: Client, keys: Keys) -> None:
+    """Batches, repetitions, what stands behind a gap in the names, and what has no number that can be used."""
+    publish = Publisher(client, keys)
+    publish(Identity("p"), 1, EVENTS)
+    client.xadd(keys.events, {"event": "", "event.1": "", "event.2": "", "producer": "p", "seq": 9})  # 11 is new
+    client.xadd(keys.events, {"event": "", "event.3": "", "producer": "p", "seq": 12})  # 12 and 15
+    client.xadd(keys.events, {"event.1": "", "note": "", "producer": "p", "seq": 20})  # 21
+    client.xadd(keys.events, {"producer": "p", "seq": 30})  # one dead letter
+    client.hset(keys.producers, "p", Record(10, 0, 0, 0, 1, b"", closed=False).encode())
+    for fields in ({"event": "", "event.1": ""}, {"note": ""}, {"event": "", "producer": "p", "seq": 2**53}):
+        client.xadd(keys.events, fields)
+    client.xadd(keys.events, {"event": "", "event.1": "", "producer": "unknown", "seq": 1})
+
+    found = verify(client, keys)
+
+    assert [(account.published, account.in_flight) for account in found.producers] == [(15, 15)]
+    assert found.unnumbered_in_flight == 2 + 1 + 1 + 2
+    assert found.faults == []
+
+
+def test_producers_that_have_ended_are_in_the_sums(
+    client: redis.Redis,
+    keys: Keys,
+    consuming: Consuming,
+    caught_up: Callable[[], None],
+    etlog_verify: Verify,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Their records are gone."""
+    publish = Publisher(client, keys)
+    for producer in ("a", "b"):
+        publish(Identity(producer), 2, [*EVENTS, b"{}"], skip=True)
+    with consuming():
+        caught_up()
+    publish.close(Identity("a"), 12)
+
+    assert etlog_verify() == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["(ended)", "12", "10", "1", "1", "0"] in lines
+    assert ["total", "24", "20", "2", "2", "0"] in lines
+    assert etlog_verify("--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["producers_total"], found["ended"]["published"]) == (1, 12)
+
+    client.hincrby(keys.producers_ended, "published", -1)
+    assert "the producers' records say 23 published, but the stats say 24" in verify(client, keys).faults
+
+
+@pytest.fixture
+def many(client: redis.Redis, keys: Keys) -> int:
+    """A log of many producers, each with one event that is applied, the last one seen last."""
+    number = 7_000
+    for first in range(0, number, 1000):
+        client.hset(
+            keys.producers,
+            mapping={
+                f"p{place}": Record(1, 1, 0, 0, place, b"", closed=False).encode()
+                for place in range(first, first + 1000)
+            },
+        )
+    client.hset(keys.stats, mapping={"published": number, "applied": number})
+    client.hset(keys.counters, "AssetSetSaved", number)
+    return number
+
+
+def test_of_many_producers_those_with_something_to_tell_are_told(
+    many: int, client: redis.Redis, keys: Keys, etlog_verify: Verify, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And those seen last; all are checked."""
+    changed(client, keys, "p3", dead=1)
+    changed(client, keys, "p5", dead=1)
+    client.hset(keys.stats, mapping={"applied": many - 2, "dead": 2})
+    client.hincrby(keys.counters, "AssetSetSaved", -2)
+    Publisher(client, keys)(Identity("p4"), 2, EVENTS)
+
+    assert etlog_verify() == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in lines[1:6]] == ["p4", "p5", "p3", "p6999", "p6998"]
+    assert ["total", "7010", "6998", "2", "0", "10"] in lines
+    assert lines[-4][:4] == ["and", str(many - 53), "more", "producers,"]
+    assert etlog_verify("--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["producers_total"], found["producers_notable"], found["stood_still"]) == (many, 3, True)
+    assert len(found["producers"]) == 1000
+
+    changed(client, keys, "p2", applied=0)
+    changed(client, keys, "p1", lost=1)
+    client.hset(keys.producers, "p0", "?")
+    assert verify(client, keys).faults == [
+        f"p0 holds no record in {keys.producers}",
+        "1 events of p2 are neither applied nor counted nor in the stream",
+        f"the producers' records account for {many - 2} events and 0 came without a number, "
+        f"but the stats say {many - 2} applied, 2 dead and 0 lost",
+        f"the producers' records say {many + 9} published, but the stats say {many + 10}",
+        "the producers' records say 1 lost, but the stats say 0",
+    ]
+
+
+def test_more_notable_producers_than_are_told_are_counted(
+    many: int, client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So that nobody takes the rest for fine."""
+    monkeypatch.setattr(verification, "MOST_TOLD", 2)
+    for producer in ("p1", "p2", "p3"):
+        changed(client, keys, producer, dead=1)
+    client.hset(keys.producers, mapping={"p4": "", "p5": "", "p6": ""})
+
+    found = verify(client, keys)
+    assert [account.producer for account in found.producers] == ["p3", "p2"]
+    assert len(found.faults) == 3
+    assert found.faults[-1].startswith("there are ")
+    command.show(found)
+    assert f"and {many - 2} more producers, 1 of them with dead, lost or waiting events" in capsys.readouterr().out
+
+
+class Meanwhile:
+    """A client of a log to which something happens after the first `quiet` slices of producers, each time."""
+
+    def __init__(self, client: redis.Redis, happens: Callable[[], Any], quiet: int = 0, times: int = 1000) -> None:
+        self._client, self._happens, self._quiet, self._times = client, happens, quiet, times
+        self.readings = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def hscan(self, key: str, place: int, count: int) -> Any:
+        """Read a slice."""
+        self.readings += place == 0
+        found = self._client.hscan(key, place, count=count)
+        if self._quiet:
+            self._quiet -= 1
+        elif self._times:
+            self._times -= 1
+            self._happens()
+        return found
+
+
+@pytest.mark.usefixtures("many")
+def test_a_log_that_moves_once_is_read_again(client: redis.Redis, keys: Keys) -> None:
+    """And then all is compared."""
+    publish = Publisher(client, keys)
+    moving = Meanwhile(client, lambda: publish(Identity("new"), 1, EVENTS), times=1)
+
+    found = verify(moving, keys)
+
+    assert (found.stood_still, found.total.in_flight, found.faults, moving.readings) == (True, 10, [], 2)
+
+
+@pytest.mark.usefixtures("many")
+def test_of_a_log_that_never_stands_still_the_sums_are_not_compared(
+    client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They would not agree, and nothing is wrong. What a record says by itself is checked all the same."""
+    monkeypatch.setattr(verification, "LOOK_EVERY", 1)
+    publish, last = Publisher(client, keys), 0
+
+    def move() -> None:
+        nonlocal last
+        publish(Identity("busy"), last + 1, [EVENTS[0]])
+        last += 1
+
+    found = verify(Meanwhile(client, move), keys)
+    assert (found.stood_still, found.faults) == (False, [])
+    command.show(found)
+    assert "did not stand still" in " ".join(capsys.readouterr().out.split())
+
+    changed(client, keys, "p7", applied=3)
+    [fault] = verify(Meanwhile(client, move), keys).faults
+    assert fault == "2 more events of p7 are accounted for than it has published"
+
+
+class Trimming:
+    """A client of a log whose consumer applies and trims all that waits whenever the stream is about to be read, so
+    many times."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, consume: Callable[[], None], times: int) -> None:
+        self._client, self._keys, self._consume, self._times = client, keys, consume, times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    @property
+    def connection_pool(self) -> Any:
+        """What entries are read by."""
+        if self._times:
+            self._times -= 1
+            self._consume()
+        return self._client.connection_pool
+
+
+@pytest.mark.parametrize(("times", "stood_still"), [(2, True), (100, False)])
+def test_what_a_consumer_trims_meanwhile_is_no_fault(
+    client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None], times: int, stood_still: bool
+) -> None:
+    """It was in flight, and is applied. Counting it again settles that, unless the consumer is always faster."""
+    publish, last = Publisher(client, keys), 0
+
+    def publish_more() -> None:
+        nonlocal last
+        publish(Identity("p"), last + 1, EVENTS)
+        last += len(EVENTS)
+
+    def consume_and_publish() -> None:
+        with consuming(retain=0):
+            caught_up()
+        client.xtrim(keys.events, maxlen=0)
+        publish_more()
+
+    publish_more()
+
+    found = verify(Trimming(client, keys, consume_and_publish, times), keys)
+
+    assert (found.faults, found.stood_still) == ([], stood_still)
+
+
+def test_what_is_told_of_few_producers_is_all(client: redis.Redis, keys: Keys) -> None:
+    """Those with something to tell first, then by when they were seen."""
+    publish = Publisher(client, keys)
+    for producer in ("b", "a"):
+        publish(Identity(producer), 1, EVENTS)
+    for place, producer in enumerate(("a", "b")):
+        changed(client, keys, producer, seen=1000 + place)
+
+    assert verify(client, keys).producers == [Account("b", 10, 0, 0, 0, 10), Account("a", 10, 0, 0, 0, 10)]
 
 
 def test_a_store_that_is_away_is_one_sentence(keys: Keys, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from etlog.errors import CommandFailed
 from etlog.options import LogName, RedisUrl, new_app, settings_of
 
 app = new_app(
-    help="""List, repair, requeue or drop dead letters: entries that the consumer refused, with the reason of each.
+    help="""List, repair, requeue or drop dead letters: events that the consumer refused, with the reason of each.
 
     \b
     etlog dead list
@@ -114,9 +114,13 @@ def dead_drop(
 
 def show(found: Iterator[Letter]) -> None:
     """Print dead letters as a table."""
-    table = Table("id", "producer", "seq", "reason", "event", box=None)
+    table = Table("id", "event", "producer", "seq", "reason", "text", box=None)
+    for column in table.columns:
+        column.overflow = "fold"
+    for column in table.columns[:2]:
+        column.no_wrap = True  # to be copied
     for letter in found:
-        cells = (letter.id, letter.producer, letter.seq, letter.reason, letter.text[:60])
+        cells = (letter.id, letter.event, letter.producer, letter.seq, letter.reason, letter.text[:60])
         table.add_row(*(Text(cell) for cell in cells))  # as text: brackets in it are not markup
     Console().print(table if table.row_count else "no dead letters")
 
