@@ -191,20 +191,21 @@ def test_the_commands_of_a_stage_need_no_more_than_a_producer_has(
     """Emitting by hand and from a file, and what lies in the spool."""
     Publisher(root, Keys("another"))(P, 1, [])  # it loads the function
     file = tmp_path / "events.ndjson"
-    file.write_bytes(saved() + b"\n")
+    file.write_bytes(saved() + b"\nno event\n")
     monkeypatch.setenv("ETLOG_REDIS_URL", guarded.url_of("etlog-producer"))
     monkeypatch.setenv("ETLOG_NAME", LOG)
 
     assert run(["emit", "AssetSetTotaled", "--start", WINDOW[0], "--end", WINDOW[1]]) == 0
-    for _ in range(2):
-        assert run(["emit", "--file", str(file), "--resume"]) == 0
+    assert run(["emit", "--file", str(file), "--resume"]) == 1
+    file.write_bytes(saved() + b"\n" + saved() + b"\n")
+    assert run(["emit", "--file", str(file), "--resume"]) == 0
     producer = Producer("redis://127.0.0.1:1/0", log=LOG)
     producer.emit("AssetSetTotaled", window=WINDOW)
     producer.close(0.1)
     assert run(["spool", "list"]) == 0
     assert run(["spool", "flush", "--any-store"]) == 0
 
-    assert len(entries(root, KEYS)) == 3
+    assert len(entries(root, KEYS)) == 4
     assert refused(root) == []
 
 
