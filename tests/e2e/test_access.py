@@ -31,7 +31,7 @@ from support.consumers import consumer_thread
 from support.guarded import PASSWORDS, REDIS, GuardedServer, redis_server
 from support.samples import WINDOW, saved
 from support.servers import wait_until
-from support.stream import Client, counters, dead, records, stats
+from support.stream import Client, counters, dead, entries, records, stats
 
 LOG = "nightly"
 KEYS = Keys(LOG)
@@ -182,6 +182,30 @@ def test_publishing_needs_no_more_than_a_producer_has(guarded: GuardedServer, ro
 
     assert not root.exists(KEYS.producers, KEYS.producers_seen)
     assert root.hget(KEYS.producers_ended, "published") == b"4"
+    assert refused(root) == []
+
+
+def test_the_commands_of_a_stage_need_no_more_than_a_producer_has(
+    guarded: GuardedServer, root: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Emitting by hand and from a file, and what lies in the spool."""
+    Publisher(root, Keys("another"))(P, 1, [])  # it loads the function
+    file = tmp_path / "events.ndjson"
+    file.write_bytes(saved() + b"\nno event\n")
+    monkeypatch.setenv("ETLOG_REDIS_URL", guarded.url_of("etlog-producer"))
+    monkeypatch.setenv("ETLOG_NAME", LOG)
+
+    assert run(["emit", "AssetSetTotaled", "--start", WINDOW[0], "--end", WINDOW[1]]) == 0
+    assert run(["emit", "--file", str(file), "--resume"]) == 2
+    file.write_bytes(saved() + b"\n" + saved() + b"\n")
+    assert run(["emit", "--file", str(file), "--resume"]) == 0
+    producer = Producer("redis://127.0.0.1:1/0", log=LOG)
+    producer.emit("AssetSetTotaled", window=WINDOW)
+    producer.close(0.1)
+    assert run(["spool", "list"]) == 0
+    assert run(["spool", "flush", "--any-store"]) == 0
+
+    assert len(entries(root, KEYS)) == 4
     assert refused(root) == []
 
 
