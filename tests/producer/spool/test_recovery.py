@@ -600,6 +600,25 @@ def test_a_producer_ends_with_its_last_file(
     assert files == ([False] if ends else []), "once it is forgotten, a file would be sent anew"
 
 
+def test_a_producer_with_another_file_has_not_ended(
+    leave: Leave, folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys
+) -> None:
+    """It was written after the look, by an owner that was just about to end; it follows on from the first one."""
+    header: dict[str, Any] = {"token": TOKEN, "resumable": False, "age": 1000.0}
+    leave(1, 2, 3, **header)
+    found = Recovery(folder, publish)
+    found.look()
+    found.step()
+    leave(4, 5, first=4, **header)
+
+    wait_until(lambda: len(found.done) == 1 or found.step() is None, what="the first file to be delivered")
+    assert not records(client, keys)["gone-1-abc"].closed
+    flush_all(found)
+
+    assert numbers(client, keys) == [1, 2, 3, 4, 5]
+    assert records(client, keys)["gone-1-abc"].closed
+
+
 def test_a_damaged_file_is_an_end_too(
     leave: Leave, folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys
 ) -> None:
