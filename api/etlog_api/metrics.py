@@ -30,7 +30,12 @@ class Metrics:
             "etlog_snapshot_age_seconds", "Since the store last confirmed the snapshot", ["log"], registry=on
         )
         self._store_up = Gauge("etlog_store_up", "Whether the store answered this scrape", ["log"], registry=on)
-        self._lag = Gauge("etlog_lag_entries", "Entries not applied yet; NaN where unknown", ["log"], registry=on)
+        self._lag_events = Gauge(
+            "etlog_lag_events", "Events not applied yet; NaN where only entries can be counted", ["log"], registry=on
+        )
+        self._lag_entries = Gauge(
+            "etlog_lag_entries", "Entries not applied yet; NaN where unknown", ["log"], registry=on
+        )
         self._oldest = Gauge(
             "etlog_oldest_unapplied_seconds", "Age of the oldest unapplied entry", ["log"], registry=on
         )
@@ -41,7 +46,7 @@ class Metrics:
             "etlog_store_persistent", "Whether the store keeps an append-only file", ["log"], registry=on
         )
         self._of_logs = (
-            *(self._age, self._store_up, self._lag, self._oldest),
+            *(self._age, self._store_up, self._lag_events, self._lag_entries, self._oldest),
             *(self._stats, self._counters, self._active, self._persistent),
         )
 
@@ -67,11 +72,12 @@ class Metrics:
         for log, found in figures.items():
             self._store_up.labels(log).set(found is not None)
             if found is None:
-                for gauge in (self._lag, self._oldest, self._persistent):
+                for gauge in (self._lag_events, self._lag_entries, self._oldest, self._persistent):
                     gauge.labels(log).set(float("nan"))
                 continue
             status, counters = found
-            self._lag.labels(log).set(status.lag if status.lag is not None else float("nan"))
+            self._lag_events.labels(log).set(_number(status.lag if status.lag_unit == "events" else None))
+            self._lag_entries.labels(log).set(_number(status.lag_entries))
             self._oldest.labels(log).set(status.oldest_unapplied or 0.0)
             self._persistent.labels(log).set(float(status.store.get("aof_enabled", "nan")))
             for stat in ("applied", "dead", "duplicate", "lost"):
@@ -81,3 +87,7 @@ class Metrics:
             if status.active_consumer is not None:
                 self._active.labels(log, status.active_consumer).set(1)
         return generate_latest(self._registry)
+
+
+def _number(known: int | None) -> float:
+    return float("nan") if known is None else known

@@ -1,16 +1,18 @@
 """The status of a log: how far it is applied, what waits, and who is at work."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from etlog_events import contract
 from etlog_events.keys import GROUP, Keys
+from etlog_events.scripts import without_errors
 from etlog_events.sequence import number_of
 from etlog_events.store.health import store_warnings
 
-from etlog_api.log.connection import pipelined, read_consistently
+from etlog_api.log.connection import Command, read_consistently
 from etlog_api.log.replication_link import down_since, staleness
 
 #: Seconds without progress, although events wait, after which a replica calls itself not ready.
@@ -19,16 +21,20 @@ STUCK_AFTER = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the store says of the log: of its progress first, and a moment later of its stream.
+    """What the store says of the log. `id` is the log's, None before the first event.
 
-    `lag` counts the entries not applied yet, None where the store cannot tell; `oldest_unapplied` is the age of the
-    oldest of them in seconds, None when nothing waits. `warnings` are sentences about what endangers the log.
+    `lag` counts the events not applied yet or, where only those can be counted, the entries, as `lag_unit` says;
+    `lag_entries` counts these in any case. Both are None where the store cannot tell. `oldest_unapplied` is the age of
+    the oldest of them in seconds, None when nothing waits. `warnings` are sentences about what endangers the log.
     """
 
+    id: str | None
     cursor: str | None
     last_entry: str | None
     entries: int
     lag: int | None
+    lag_unit: Literal["events", "entries"]
+    lag_entries: int | None
     oldest_unapplied: float | None
     stats: dict[str, int]
     active_consumer: str | None
@@ -43,39 +49,61 @@ _STORE_FACTS = ("redis_version", "valkey_version", "role", "aof_enabled", "maxme
 async def read_status(client: Any, keys: Keys) -> Status:
     """The current status. Raises the driver's errors, and `OtherContract` for a log that is not understood."""
     cursor, found = await read_consistently(
-        partial(pipelined, client),
+        partial(_answers, client),
         keys,
-        *(("GET", keys.contract), ("HGETALL", keys.stats), ("GET", keys.lease), ("EXISTS", keys.events)),
-        *(("TIME",), ("INFO",)),
+        *(("GET", keys.contract), ("GET", keys.id), ("GET", keys.lease), ("TIME",), ("INFO",)),
+        # Side by side, because each publish changes them together.
+        *(("HGETALL", keys.stats), ("XINFO STREAM", keys.events), ("XINFO GROUPS", keys.events)),
     )
-    version, stats, holder, exists, (seconds, microseconds), info = found
+    version, log_id, holder, (seconds, microseconds), info, stats, stream, groups = found
     contract.check(version, keys.name, "etlog-api")
-    behind = down_since(info)
-    entries, last, oldest = 0, None, None
-    lag: int | None = 0
-    if exists:
-        at = cursor or b"0-0"
-        async with client.pipeline(transaction=False) as pipe:
-            pipe.xinfo_stream(keys.events)
-            pipe.xinfo_groups(keys.events)
-            pipe.xrange(keys.events, min=b"(" + at, count=1)
-            stream, groups, waiting = await pipe.execute()
-        entries, last = stream["length"], stream["last-generated-id"].decode()
-        group: dict[str, Any] = next((group for group in groups if group["name"] == GROUP.encode()), {})
-        lag = group.get("lag") if waiting else 0
+    counted = {name.decode(errors="backslashreplace"): number_of(number) for name, number in sorted(stats.items())}
+    last, oldest = None, None
+    if stream is not None:
+        last = stream["last-generated-id"]
+        after = b"(" + (cursor or b"0-0")
+        waiting = await client.xrange(keys.events, min=after, max=last, count=1)  # what came since does not count
         if waiting:
             oldest = max(0.0, seconds + microseconds / 1e6 - int(waiting[0][0].split(b"-")[0]) / 1000)
+    entries: int | None = 0
+    events: int | None = 0
+    if oldest is not None:
+        group: dict[str, Any] = next((group for group in groups if group["name"] == GROUP.encode()), {})
+        entries, events = group.get("lag"), _events_waiting(counted, stream["entries-added"])
+    behind = down_since(info)
     return Status(
+        id=log_id.decode(errors="backslashreplace") if log_id else None,
         cursor=cursor.decode() if cursor else None,
-        last_entry=last,
-        entries=entries,
-        lag=lag,
+        last_entry=last.decode() if last else None,
+        entries=stream["length"] if stream else 0,
+        lag=entries if events is None else events,
+        lag_unit="entries" if events is None else "events",
+        lag_entries=entries,
         oldest_unapplied=round(oldest, 3) if oldest is not None else None,
-        stats={name.decode(errors="backslashreplace"): number_of(number) for name, number in sorted(stats.items())},
+        stats=counted,
         active_consumer=holder.decode() if holder else None,
         store={fact: str(info[fact]) for fact in _STORE_FACTS if fact in info},
         warnings=[*store_warnings(info), *([] if behind is None else [staleness(behind)])],
     )
+
+
+async def _answers(client: Any, *commands: Command) -> list[Any]:
+    """The answers to `commands`, sent together; None to a question about a stream that is not there."""
+    async with client.pipeline(transaction=False) as pipe:
+        for command in commands:
+            pipe.execute_command(*command)
+        answers = await pipe.execute(raise_on_error=False)
+    return without_errors([None if "no such key" in str(answer) else answer for answer in answers])
+
+
+def _events_waiting(stats: Mapping[str, int], entries_added: int) -> int | None:
+    """How many events wait, while some do. None where the numbers do not tell: others than the function for publishing
+    appended entries since nothing waited last, or removed keys."""
+    if entries_added != stats.get("entries", 0):
+        return None
+    applied, dead, lost, unnumbered = (stats.get(name, 0) for name in ("applied", "dead", "lost", "unnumbered"))
+    waiting = stats.get("published", 0) - (applied + dead + lost - unnumbered)
+    return waiting if waiting >= 1 else None
 
 
 class Readiness:

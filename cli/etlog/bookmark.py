@@ -3,7 +3,7 @@
 import fcntl
 import hashlib
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import time
 from typing import BinaryIO
@@ -133,6 +133,12 @@ class Bookmark:
         """Save `place`."""
         self._place = place
         self._save(self._ahead)
+
+    def know_log(self, log_id: str) -> None:
+        """Save the id of the log, once it is known: the first write to a log makes it."""
+        if log_id and self._place is not None and not self._place.log_id:
+            self._place = replace(self._place, log_id=log_id)
+            self._save(self._ahead)
 
     def stop(self) -> None:
         """Save that nothing from the current line on was emitted, so that these lines may still be corrected."""

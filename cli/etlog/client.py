@@ -28,8 +28,8 @@ Parameters = Mapping[str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class LiveEvent:
-    """One event of the live log: the id of its entry, its name (`message`, `resync`) and its data, which is empty
-    where only the id counts."""
+    """One message of the live log: the id to resume behind it, its name (`message`, `resync`) and its data, which is
+    empty where only the id counts."""
 
     id: str
     name: str

@@ -159,6 +159,8 @@ class _Run:
                     f"{held} events are delivered; continue with --resume when it is back",
                     FAILED,
                 )
+        if self._bookmark:
+            self._bookmark.know_log(self._producer.log_id)
 
 
 def _open(path: str) -> AbstractContextManager[BinaryIO]:

@@ -10,8 +10,9 @@
 --   event             what to put back; unused for "drop"
 --
 -- Returns the ids in `events`, "" for a letter that was dropped, false for one that is not there any more.
--- An event is put back as an entry of its own, without a number: that of the letter is accounted for already. A store that is full refuses
--- the call, unlike the consumer's, so this script begins with `contract.lua`, but not with their head.
+-- An event is put back as an entry of its own, without a number: that of the letter is accounted for already. A store
+-- that is full refuses the call, unlike the consumer's, so this script begins with `contract.lua`, but not with their
+-- head.
 
 local dead, events = KEYS[2], KEYS[3]
 local answers = {}

@@ -27,7 +27,7 @@
 --   passed, id            of entries in between: how many events of the batch there are up to the entry's end
 --   producer, before, after, dead, lost   last number of each producer, that the batch was worked out from and now
 --   id, producer, seq, raw, reason   of each refused event
---   event                 of each log, to append; at most 4000 per log and batch (a limit of Lua's stack)
+--   event                 of each log, to append
 --
 -- Returns {"applied", entries_read, entries, events, finding ...}: after a look, how many entries of the stream are read
 -- and how many entries and events wait, "" where unknown; and "stream-gone" or "group-gone" where it was removed. Or
@@ -160,8 +160,8 @@ end
 
 for i = FIRST_LOG, #KEYS do
   first, last = take_list(1)
-  if last >= first then
-    redis.call('RPUSH', KEYS[i], unpack(ARGV, first, last))
+  for start = first, last, AT_ONCE do
+    redis.call('RPUSH', KEYS[i], unpack(ARGV, start, math.min(last, start + AT_ONCE - 1)))
   end
   redis.call('LTRIM', KEYS[i], -cap, -1) -- without new events, too: the cap may be smaller than it was
 end
@@ -169,11 +169,13 @@ end
 -- The group mirrors the cursor. At the end of the stream all entries ever added are read, whatever was deleted.
 
 local answer = {'applied', '', '', ''}
-local info = look and redis.call('EXISTS', events) == 1 and named(redis.call('XINFO', 'STREAM', events))
-local at_end = info and info['last-generated-id'] == to
+local added, at_end
+if look and redis.call('EXISTS', events) == 1 then
+  added, at_end = select(2, end_of(events, to))
+end
 if at_end then
-  entries_read = info['entries-added']
-elseif info and entries_read ~= '' and tonumber(entries_read) > info['entries-added'] then
+  entries_read = digits(added)
+elseif added and entries_read ~= '' and tonumber(entries_read) > added then
   entries_read = ''
   answer[#answer + 1] = 'stream-gone'
 end
@@ -193,14 +195,14 @@ if redis.pcall(unpack(mirror)).err then
     answer[#answer + 1] = 'stream-gone'
   end
 end
-answer[2] = tostring(entries_read)
+answer[2] = entries_read
 if at_end then
-  sums.entries = info['entries-added']
+  sums.entries = added
   answer[3], answer[4] = '0', '0'
-elseif info and entries_read ~= '' then
-  answer[3] = tostring(info['entries-added'] - entries_read)
-  if sums.entries == info['entries-added'] then
-    answer[4] = digits(math.max(0, unaccounted(sums)))
+elseif added and entries_read ~= '' then
+  answer[3] = digits(added - entries_read)
+  if sums.entries == added and unaccounted(sums) > 0 then
+    answer[4] = digits(unaccounted(sums))
   end
 end
 

@@ -7,12 +7,9 @@ from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import Kinds
 from etlog_events.scripts import Command, Script
 
-from etlog_consumer.batch import Batch
+from etlog_consumer.batch import DEAD_CAP, Batch
 
 SCRIPT = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer:apply.lua")
-
-#: Dead letters that are kept; with 64 KiB each at the most.
-DEAD_CAP = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,7 @@ class Target:
         arguments: list[Any] = [
             *(cursor, batch.last, GROUP, "" if entries_read is None else entries_read, "1" if look else ""),
             *(self.cap, DEAD_CAP, retain),
-            *(*batch.stats.values(), len(batch.dead) - len(dead)),
+            *(*batch.stats.values(), batch.stats["dead"] - len(dead)),
         ]
         arguments.append(len(batch.counters))
         for name, number in batch.counters.items():

@@ -16,6 +16,9 @@ logger = logging.getLogger("etlog.consumer")
 #: Bytes of a refused event that its dead letter keeps. An event may not be longer, so more would be of no use.
 MAX_DEAD_BYTES = 64 * 1024
 
+#: Dead letters that are kept; with `MAX_DEAD_BYTES` each at the most.
+DEAD_CAP = 10_000
+
 #: Every how many events of a batch an entry is marked, as a place up to which the stream may be trimmed later.
 MARK_EVERY = 1000
 
@@ -64,7 +67,8 @@ class Account:
 class Batch:
     """The effects of `entries`, in stream order.
 
-    `unnumbered` counts the events that came without a number, applied and dead ones. `marks` names an entry every
+    `unnumbered` counts the events that came without a number, applied and dead ones; `without_letter` the refused ones
+    that more than `DEAD_CAP` of the same entry follow: their dead letters would be dropped at once. `marks` names an entry every
     `MARK_EVERY` events, by the number of events up to its end.
     """
 
@@ -76,6 +80,7 @@ class Batch:
     gaps: list[Gap] = field(default_factory=list)
     duplicates: int = 0
     unnumbered: int = 0
+    without_letter: int = 0
     marks: list[tuple[int, bytes]] = field(default_factory=list)
 
     @property
@@ -93,7 +98,7 @@ class Batch:
         """What the batch adds to the stats."""
         return {
             "applied": sum(self.counters.values()),
-            "dead": len(self.dead),
+            "dead": len(self.dead) + self.without_letter,
             "duplicate": self.duplicates,
             "lost": sum(len(gap) for gap in self.gaps),
             "unnumbered": self.unnumbered,
@@ -130,11 +135,11 @@ def collect(  # noqa: PLR0912, PLR0915 - one loop: every event of the log goes t
         first = skip = 0
         account = reason = None
         if ended and producer in ended:
-            batch.duplicates += len(events) + len(strays)
+            batch.duplicates += len(events) + len(strays) or 1
             continue
         if producer and seq:
             first = number_of(seq)
-            if not 0 < first <= MAX_SEQ - len(events):
+            if not 0 < first <= MAX_SEQ + 1 - (len(events) or 1):
                 reason = f"seq must be a whole number from 1 to 2^53-1, not {_shown(seq)}"
             elif len(producer) > MAX_PRODUCER_BYTES:
                 reason = f"the producer's id is {len(producer)} bytes long, the limit is {MAX_PRODUCER_BYTES}"
@@ -165,17 +170,24 @@ def collect(  # noqa: PLR0912, PLR0915 - one loop: every event of the log goes t
                     counters[kind.name] = counters.get(kind.name, 0) + 1
         elif not skip and not strays:
             strays = ((0, _without_event(fields)),)
-        for place, raw in strays:
-            number = seq
+        for follow, (place, raw) in zip(range(len(strays) - 1, -1, -1), strays, strict=True):
+            stray_account, number = account, seq
             if account is None or first + place > MAX_SEQ:
                 batch.unnumbered += 1
+                stray_account = None
             elif repeated(first + place, account.after):
                 batch.duplicates += 1
                 continue
             else:
                 _advance(batch, producer, account, first + place, first + place)
                 number = b"%d" % (first + place)
-            _refuse(batch, account, event_id(entry_id, place), producer, number, raw, _why_astray(place, reason))
+            if follow < DEAD_CAP:
+                id_, why = event_id(entry_id, place), _why_astray(place, reason)
+                _refuse(batch, stray_account, id_, producer, number, raw, why)
+            else:
+                batch.without_letter += 1
+                if stray_account is not None:
+                    stray_account.dead += 1
     return batch
 
 
@@ -254,16 +266,16 @@ def report_losses(gaps: Sequence[Gap]) -> None:
             gap.producer,
             extra={"action": "events_lost", "producer": gap.producer, "first": gap.first, "last": gap.last},
         )
-    _report_more(gaps[REPORTED:], "losses")
+    _report_more(len(gaps) - REPORTED, "losses")
 
 
-def report_dead_letters(letters: Sequence[DeadLetter]) -> None:
+def report_dead_letters(batch: Batch) -> None:
     """Log events that were refused."""
-    for letter in letters[:REPORTED]:
+    for letter in batch.dead[:REPORTED]:
         logger.warning("Dead letter: event %s: %s", letter.id.decode(), letter.reason, extra={"action": "dead_letter"})
-    _report_more(letters[REPORTED:], "dead letters")
+    _report_more(batch.stats["dead"] - REPORTED, "dead letters")
 
 
-def _report_more(rest: Sequence[object], what: str) -> None:
-    if rest:
-        logger.warning("%d more %s in this batch", len(rest), what, extra={"action": "more"})
+def _report_more(number: int, what: str) -> None:
+    if number > 0:
+        logger.warning("%d more %s in this batch", number, what, extra={"action": "more"})

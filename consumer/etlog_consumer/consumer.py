@@ -92,6 +92,7 @@ class Consumer:
         proves little: a store that cannot save gives entries, and refuses to apply them.
         """
         if not self._lease.hold():
+            self._apply_in_hand()  # else a batch that takes longer to collect than a lease lasts is never applied
             self._stand_by(stop)
             return True
         if not self._at_work:
@@ -153,6 +154,7 @@ class Consumer:
                 self._progress.note({producer: account.before for producer, account in worked_out.accounts.items()})
         self._progress.note(dict(zip(found[::2], map(int, found[1::2]), strict=True)))
         self._batch = None
+        self._look_at = 0.0  # what it was to look at is not told yet
         self._reading.give_back(batch.entries, behind.entries if behind is not None else ())
 
     def _apply(self, batch: Batch) -> Command:
@@ -173,7 +175,7 @@ class Consumer:
             self._metrics.lag(int(entries), int(events) if events else None)
         self._metrics.applied(batch, seconds)
         report_losses(batch.gaps)
-        report_dead_letters(batch.dead)
+        report_dead_letters(batch)
         report_repairs([repair.decode() for repair in repairs], batch.last)
 
     @property
@@ -191,7 +193,7 @@ class Consumer:
     def _look(self) -> None:
         """Look after the log, between two batches."""
         before = self._progress.cursor
-        gaps = self._recovery.look(self._progress)
+        gaps = self._recovery.look(self._progress, idle=self._oldest is None)
         self._metrics.lost.inc(sum(len(gap) for gap in gaps))
         if self._progress.cursor != before:
             self._moved(self._progress.cursor)
@@ -227,18 +229,19 @@ class Consumer:
         """Apply the batch in hand, and let the next consumer in. What was read behind it is read again by that one."""
         try:
             with contract.translated(self._subject, "etlog-consumer"):
-                self._finish()
+                self._apply_in_hand()
+                self._lease.release()
         except OtherContract as e:
             logger.warning("Stopped: %s", e, extra={"action": "stopped_by_contract"})
         except Exception as e:
             logger.warning("Stopped while the store was unreachable: %s", e, extra={"action": "stopped_without_store"})
         self._metrics.ended()
 
-    def _finish(self) -> None:
+    def _apply_in_hand(self) -> None:
+        """Apply the batch in hand, if there is one and the log is still where it was read from."""
         batch = self._batch
         if batch is not None:
             began = perf_counter()
             [(outcome, *answer)] = scripts.run(self._client, self._apply(batch))
             if outcome == b"applied":
                 self._applied(batch, answer, perf_counter() - began)
-        self._lease.release()

@@ -15,7 +15,7 @@ end
 
 -- A number that a hash may hold; 0 where it holds none.
 local function number(text)
-  return tonumber(text or 0) or 0
+  return tonumber((text or ''):match('^%d+$') or 0)
 end
 
 -- A number as the store must hold it: all of its digits.
@@ -31,7 +31,11 @@ local function require_type(key, expected)
   end
 end
 
--- The milliseconds in an entry's id, and whether one id comes after another.
+-- Whether a text is an entry's id, the milliseconds in one, and whether one id comes after another.
+local function is_id(text)
+  return text:match('^%d+%-%d+$') ~= nil
+end
+
 local function milliseconds(id)
   return tonumber(id:match('^%d+'))
 end
@@ -51,7 +55,7 @@ end
 local function numbers_of(hash, names)
   local found = {}
   for i, text in ipairs(redis.call('HMGET', hash, unpack(names))) do
-    found[names[i]] = number((text or ''):match('^%d+$'))
+    found[names[i]] = number(text)
   end
   return found
 end
@@ -61,6 +65,34 @@ local OUTCOMES = {'applied', 'dead', 'duplicate', 'lost', 'unnumbered', 'dead_dr
 -- Events that were published under a number and are not accounted for.
 local function unaccounted(stats)
   return stats.published - (stats.applied + stats.dead + stats.lost - stats.unnumbered)
+end
+
+-- What XINFO GROUPS tells of the stream's group of this name, nothing where it has none.
+local function group_of(events, name)
+  for _, found in ipairs(redis.call('XINFO', 'GROUPS', events)) do
+    found = named(found)
+    if found['name'] == name then
+      return found
+    end
+  end
+end
+
+-- How the stream ends: the id that it gave last, how many entries it was ever given, and whether none is left behind the
+-- entry `at`. XINFO STREAM knows the first two, but it also copies the first and the last entry, which takes seconds for
+-- one of a million fields. A group that stands at the end and has read nothing is told as many: that is its lag.
+local function end_of(events, at)
+  local probe = 'etlog:end'
+  redis.pcall('XGROUP', 'CREATE', events, probe, '$')
+  redis.call('XGROUP', 'SETID', events, probe, '$', 'ENTRIESREAD', 0)
+  local found = group_of(events, probe)
+  redis.call('XGROUP', 'DESTROY', events, probe)
+  local last, added = found['last-delivered-id'], found['lag']
+  if added and added > 0 then
+    return last, added, last == at or redis.call('XLEN', events) == 0
+  end
+  -- The last entry was deleted, or there was never one.
+  added = named(redis.call('XINFO', 'STREAM', events))['entries-added']
+  return last, added, last == at or #redis.call('XRANGE', events, '(' .. at, '+', 'COUNT', 1) == 0
 end
 
 -- The record of a producer, by the text that `publish.lua` writes, too; where there is none, one without numbers.
@@ -104,7 +136,7 @@ local function trim_stream(events, trim, cursor, passed, retain)
   local found = redis.call('ZRANGEBYSCORE', trim, '-inf', digits(passed - retain), 'LIMIT', 0, TRIM_AT_ONCE)
   local last
   for _, id in ipairs(found) do
-    if not id:match('^%d+%-%d+$') or after(id, cursor) then
+    if not is_id(id) or after(id, cursor) then
       redis.call('ZREM', trim, id) -- of a time before the cursor was set back
     else
       last = id

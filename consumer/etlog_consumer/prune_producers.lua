@@ -13,7 +13,7 @@
 --   from                    the cursor by the caller's account
 --   remembered              milliseconds after which the record of a producer that was not seen is given up
 --   place, scan             where the last call stopped looking for losses, and for records without a place in `seen`;
---                           0 to begin
+--                           0 to begin. place "": entries wait, so no losses are to be looked for
 --
 -- Returns {place, scan, producer, first, last ...}: where to go on looking, and what was lost. Nothing is done when the
 -- cursor is elsewhere. Publishing appends an event and notes its number in one step: so if the stream holds nothing after
@@ -26,7 +26,7 @@ local from, remembered, place, scan = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[
 local AT_ONCE = 500
 
 if (redis.call('GET', cursor) or '0-0') ~= from then
-  return {tostring(place), scan}
+  return {tostring(place or 0), scan}
 end
 local wrong = require_type(events, 'stream') or require_type(producers, 'hash') or require_type(seen, 'zset')
   or require_type(ended, 'hash') or require_type(stats, 'hash')
@@ -46,7 +46,7 @@ local function records_of(names)
   return found
 end
 
-if missing > 0 and #redis.call('XRANGE', events, '(' .. from, '+', 'COUNT', 1) == 0 then
+if place and missing > 0 and #redis.call('XRANGE', events, '(' .. from, '+', 'COUNT', 1) == 0 then
   local names = redis.call('ZREVRANGE', seen, place, place + AT_ONCE - 1)
   for i, record in ipairs(records_of(names)) do
     local vanished = record.published - record.applied
@@ -64,7 +64,8 @@ if missing > 0 and #redis.call('XRANGE', events, '(' .. from, '+', 'COUNT', 1) =
       end
     end
   end
-  place = (#names < AT_ONCE or missing <= 0) and 0 or place + AT_ONCE
+  -- Those that go leave their places to those behind them.
+  place = (#names < AT_ONCE or missing <= 0) and 0 or place + AT_ONCE - #gone / 2
   if #lost > 0 then
     redis.call('HSET', stats, 'lost', digits(sums.lost))
   end

@@ -82,9 +82,8 @@ class ReadAhead:
         if not entries:
             return
         self._last = entries[-1][0]
-        # Beside its events an entry has two fields at most, unless another client made it.
-        events = [max(1, len(fields) // 2 - 2) for _, fields in entries]
-        sizes = [len(b"".join(fields)) for _, fields in entries]
+        events = [_most_events(fields) for _, fields in entries]
+        sizes = [len(b"".join(fields)) or 1 for _, fields in entries]
         self._split(entries, events, sizes)
         self._follow(len(entries), sum(events), sum(sizes), max(sizes))
 
@@ -110,3 +109,10 @@ class ReadAhead:
             self.count = fits
         elif self._more:
             self.count = min(self.count * 2, fits)
+
+
+def _most_events(fields: Sequence[bytes]) -> int:
+    """How many events an entry with these fields holds at most, those included that will become dead letters."""
+    if fields[:3:2] == [b"producer", b"seq"]:
+        return len(fields) // 2 - 2 or 1
+    return sum(name.startswith(b"event") for name in fields[::2]) or 1

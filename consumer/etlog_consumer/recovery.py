@@ -52,8 +52,8 @@ class Progress:
 
     `cursor` is the id of the last applied entry; `entries_read` counts the stream's entries up to it, None where
     unknown. `numbers` holds the last sequence number of the producers seen last, by what is applied or in hand; that of
-    another is 0, or the store says what it is when a batch is applied. `ahead` is where the cursor stood before it was
-    set back, None where it was not: entries up to there were applied, in another time of the stream.
+    another is 0, or the store says what it is when a batch is applied. `ahead` is where the stream ended when the cursor
+    was set back, None where it was not: entries up to there may have been applied before.
     """
 
     cursor: bytes = START
@@ -91,13 +91,14 @@ class Recovery:
     def load(self, progress: Progress) -> None:
         """Repair the log, and read into `progress` where it stands. The next look is due at once."""
         [repaired] = scripts.run(self._client, self._repair)
+        progress.entries_read = None
         self._repaired(progress, repaired)
-        progress.entries_read = int(repaired[1]) if repaired[1] else None
         progress.numbers.clear()
         self._due = 0.0
 
-    def look(self, progress: Progress) -> Sequence[Gap]:
-        """Look after the log, and note in `progress` what changed. Returns the losses.
+    def look(self, progress: Progress, *, idle: bool = True) -> Sequence[Gap]:
+        """Look after the log, and note in `progress` what changed; `idle` says that the caller has no entries in hand.
+        Returns the losses.
 
         Where the cursor is another one afterwards, the log is not where the consumer left it.
         """
@@ -110,7 +111,8 @@ class Recovery:
         [repaired] = scripts.run(self._client, self._repair)
         gaps = []
         for _ in range(SLICES):  # not before the repair, which they trust
-            arguments = (progress.cursor, int(REMEMBERED * 1000), self._place, self._scan)
+            place = self._place if idle else b""
+            arguments = (progress.cursor, int(REMEMBERED * 1000), place, self._scan)
             self._place, self._scan, *lost = PRUNE.run(self._client, prune_keys, arguments)
             for producer, first, last in zip(lost[::3], lost[1::3], lost[2::3], strict=True):
                 gaps.append(Gap(producer.decode(errors="backslashreplace"), int(first), int(last)))
@@ -154,9 +156,11 @@ class Recovery:
             self._cannot_load = False
 
     def _repaired(self, progress: Progress, answer: Sequence[bytes]) -> None:
-        """Take the cursor from what `repair.lua` answered, and report what was repaired."""
-        cursor, _, ahead, *findings = answer
-        progress.ahead = ahead or progress.ahead
+        """Take in what `repair.lua` answered, and report what was repaired."""
+        cursor, entries_read, ahead, *findings = answer
+        progress.ahead = ahead or None
+        if entries_read:
+            progress.entries_read = int(entries_read)
         repairs = [finding.decode() for finding in findings]
         if not repairs and cursor == START != progress.cursor:
             repairs = ["log-gone"]

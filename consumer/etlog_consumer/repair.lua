@@ -12,11 +12,12 @@
 --   retain                events that stay in the stream
 --
 -- Returns {cursor, entries_read, ahead, finding ...}: where the log stands now ("0-0": nothing is applied), how many
--- entries of the stream are read up to there ("" where unknown), where it stood ahead of the stream ("": it did not), and
--- what was wrong:
+-- entries of the stream are read up to there ("" where unknown), how far the entries go that may have been applied before
+-- the cursor was set back ("": it was not), and what was wrong:
 --   cursor-gone   there was none: taken from the group that mirrors it
 --   cursor-ahead  it was past the end of the stream: set back to the group, or to the beginning where that is past
---                 the end, too. What is applied a second time has a number, and is recognized as a duplicate by it
+--                 the end, too. What is applied a second time has a number, and is recognized as a duplicate by it. Where
+--                 the stream ended then is kept in `trim`, under an endless score, until the cursor has passed it again
 --   stream-gone   made anew; its next id follows the cursor, whatever the clock says
 --   group-gone    made anew
 -- All that can fail is read before the first write: what a script has written before an error stays written.
@@ -29,19 +30,9 @@ if wrong then
   return wrong
 end
 
-local function mirror()
-  for _, found in ipairs(redis.call('XINFO', 'GROUPS', events)) do
-    found = named(found)
-    if found['name'] == group then
-      return found
-    end
-  end
-end
-
 local at = redis.call('GET', cursor)
 local exists = redis.call('EXISTS', events) == 1
-local seen = exists and mirror()
-local stream = exists and named(redis.call('XINFO', 'STREAM', events))
+local seen = exists and group_of(events, group)
 
 if not at and seen and seen['last-delivered-id'] ~= '0-0' then
   at = seen['last-delivered-id']
@@ -56,14 +47,16 @@ if not exists then
     findings[#findings + 1] = 'stream-gone'
   end
 else
-  if at and after(at, stream['last-generated-id']) then
-    if stream['length'] == 0 then
+  local last = end_of(events, at or '0-0')
+  if at and after(at, last) then
+    if redis.call('XLEN', events) == 0 then
       redis.call('XSETID', events, at)
     else
-      ahead = at
       local back = seen and seen['last-delivered-id'] or '0-0'
-      at = after(back, stream['last-generated-id']) and '0-0' or back
+      at = after(back, last) and '0-0' or back
       redis.call('SET', cursor, at)
+      redis.call('DEL', trim) -- its scores are of the time before
+      redis.call('ZADD', trim, '+inf', last)
     end
     findings[#findings + 1] = 'cursor-ahead'
   end
@@ -75,18 +68,27 @@ else
   end
 end
 
-seen = mirror()
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', trim, '+inf', '+inf')) do
+  if not is_id(id) or not after(id, at or '0-0') then
+    redis.call('ZREM', trim, id)
+  else
+    ahead = id
+  end
+end
+
+local sums = numbers_of(stats, OUTCOMES)
+local added, nothing_waits = select(2, end_of(events, at or '0-0'))
+if at and nothing_waits then
+  redis.call('HSET', stats, 'caught_up', digits(clock()), 'entries', digits(added))
+  redis.call('XGROUP', 'SETID', events, group, at, 'ENTRIESREAD', added) -- whatever was deleted, or others did to it
+end
+
+seen = group_of(events, group)
 local entries_read = ''
 if not at or at == '0-0' then
   entries_read = '0'
-elseif seen['last-delivered-id'] == at then
-  entries_read = tostring(seen['entries-read'] or '')
-end
-
-stream = named(redis.call('XINFO', 'STREAM', events))
-local sums = numbers_of(stats, OUTCOMES)
-if at and at == stream['last-generated-id'] then
-  redis.call('HSET', stats, 'caught_up', digits(clock()), 'entries', stream['entries-added'])
+elseif seen['last-delivered-id'] == at and seen['entries-read'] then
+  entries_read = digits(seen['entries-read'])
 end
 if at then
   trim_stream(events, trim, at, sums.applied + sums.dead + sums.duplicate, retain)

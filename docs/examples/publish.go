@@ -83,37 +83,36 @@ func publishOnce(ctx context.Context, client *redis.Client, prefix string, event
 	token := random(8)                                                 // and this proves it
 	logID := ""                                                        // of the log, as the store answers it
 	held := 0                                                          // number of the last event that the store holds
+	failed := false                                                    // whether a call had no answer
 	for {
 		batch := events[held:min(held+batchSize, len(events))]
 		mode := "follow"
 		if len(batch) == 0 {
-			mode = "close" // nothing is left: the store need not remember this producer
+			// Nothing is left: the store need not remember this producer. That is said once, and not after a failed
+			// call, which may still be on its way, and would count anew. It is remembered for 90 days then.
+			if failed {
+				return nil
+			}
+			mode = "close"
 		}
 		args := []any{producer, token, logID, held + 1, mode}
 		for _, event := range batch {
 			args = append(args, event)
 		}
-		answer, err := call(ctx, client, keys, args)
+		answer, err := client.FCall(ctx, "etlog_publish_2", keys, args...).Slice()
 		if err != nil {
-			return err
+			if final.MatchString(err.Error()) {
+				return err
+			}
+			failed = true // the same call is made again; what the store has already it does not append again
+			time.Sleep(500 * time.Millisecond)
+			continue
 		}
-		// "OK" and the last number, or "GAP" and the number to go on from: the store lost what it had not yet written
-		// to disk. To a close, 0 is the answer when the store has forgotten this producer: a first attempt got through.
-		held, logID = int(answer[1].(int64)), answer[2].(string)
-		if mode == "close" && (answer[0] == "OK" || held == 0) {
+		if mode == "close" && answer[0] == "OK" {
 			return nil
 		}
-	}
-}
-
-// After an error the same call is made again. What the store has already it does not append again.
-func call(ctx context.Context, client *redis.Client, keys []string, args []any) ([]any, error) {
-	for {
-		answer, err := client.FCall(ctx, "etlog_publish_2", keys, args...).Slice()
-		if err == nil || final.MatchString(err.Error()) {
-			return answer, err
-		}
-		time.Sleep(500 * time.Millisecond)
+		// "OK" and the last number, or "GAP" and the number to go on from: the store lost what was not on its disk.
+		held, logID = int(answer[1].(int64)), answer[2].(string)
 	}
 }
 

@@ -18,7 +18,7 @@ const keys = ["events", "producers", "producers:seen", "producers:ended", "stats
 const BATCH = 100; // an entry holds up to 500 events, and up to 64 KiB unless it holds a single one
 
 const client = createClient({ url: process.env.ETLOG_REDIS_URL ?? "redis://127.0.0.1:6379/0", socket: { socketTimeout: 5000 } });
-client.on("error", () => {}); // it connects anew by itself, and the call below is made again
+client.on("error", () => {}); // it connects anew by itself, and a call that failed is made again
 await client.connect();
 await (plain ? publishPlain() : publish());
 client.destroy();
@@ -35,24 +35,22 @@ async function publish() {
   const token = randomBytes(8).toString("hex"); // and this proves it
   let logId = ""; // of the log, as the store answers it
   let held = 0; // number of the last event that the store holds
+  let failed = false; // whether a call had no answer
   for (;;) {
     const batch = events.slice(held, held + BATCH);
-    const mode = batch.length ? "follow" : "close"; // when nothing is left, the store need not remember this producer
-    const [outcome, last, id] = await call([producer, token, logId, String(held + 1), mode, ...batch]);
-    // "OK" and the last number, or "GAP" and the number to go on from: the store lost what it had not yet written to
-    // disk. To a close, 0 is the answer when the store has forgotten this producer: a first attempt got through.
-    [held, logId] = [last, id];
-    if (mode === "close" && (outcome === "OK" || held === 0)) return;
-  }
-}
-
-// After an error the same call is made again. What the store has already it does not append again.
-async function call(args) {
-  for (;;) {
+    // When nothing is left, the store need not remember this producer. That is said once, and not after a failed call,
+    // which may still be on its way, and would count anew. The store remembers the producer for 90 days then.
+    if (batch.length === 0 && failed) return;
     try {
-      return await client.fCall("etlog_publish_2", { keys, arguments: args });
+      const mode = batch.length ? "follow" : "close";
+      const args = [producer, token, logId, String(held + 1), mode, ...batch];
+      const [outcome, last, id] = await client.fCall("etlog_publish_2", { keys, arguments: args });
+      if (mode === "close" && outcome === "OK") return;
+      // "OK" and the last number, or "GAP" and the number to go on from: the store lost what was not on its disk.
+      [held, logId] = [last, id];
     } catch (error) {
       if (/\b(CONTRACT|LOG|TAKEN|NOPERM|NOAUTH|WRONGPASS) /.test(error.message)) throw error;
+      failed = true; // the same call is made again; what the store has already it does not append again
       await sleep(500);
     }
   }

@@ -40,18 +40,6 @@ sub publish_plain {
     }
 }
 
-# After an error the same call is made again. What the store has already it does not append again.
-sub call {
-    my @arguments = @_;
-    while (1) {
-        my $answer = eval { store()->fcall('etlog_publish_2', scalar @keys, @keys, @arguments) };
-        return @$answer if $answer;
-        die $@ if $@ =~ /\b(CONTRACT|LOG|TAKEN|NOPERM|NOAUTH|WRONGPASS) /;
-        $store = undef;
-        sleep 0.5;
-    }
-}
-
 sub random_hex {
     my ($bytes) = @_;
     open my $random, '<:raw', '/dev/urandom' or die $!;
@@ -64,13 +52,24 @@ sub publish {
     my $token    = random_hex(8);                               # and this proves it
     my $log_id   = '';                                          # of the log, as the store answers it
     my $held     = 0;    # number of the last event that the store holds
+    my $failed   = 0;    # whether a call had no answer
     while (1) {
         my @batch = batch($held);
-        my $mode = @batch ? 'follow' : 'close';    # when nothing is left, the store need not remember this producer
-        (my $outcome, $held, $log_id) = call($producer, $token, $log_id, $held + 1, $mode, @batch);
-        # "OK" and the last number, or "GAP" and the number to go on from: the store lost what it had not yet written
-        # to disk. To a close, 0 is the answer when the store has forgotten this producer: a first attempt got through.
-        return if $mode eq 'close' && ($outcome eq 'OK' || $held == 0);
+        # When nothing is left, the store need not remember this producer. That is said once, and not after a failed
+        # call, which may still be on its way, and would count anew. The store remembers the producer for 90 days then.
+        return if !@batch && $failed;
+        my @call   = ($producer, $token, $log_id, $held + 1, @batch ? 'follow' : 'close', @batch);
+        my $answer = eval { store()->fcall('etlog_publish_2', scalar @keys, @keys, @call) };
+        if (!$answer) {
+            die $@ if $@ =~ /\b(CONTRACT|LOG|TAKEN|NOPERM|NOAUTH|WRONGPASS) /;
+            $failed = 1;    # the same call is made again; what the store has already it does not append again
+            $store  = undef;
+            sleep 0.5;
+            next;
+        }
+        # "OK" and the last number, or "GAP" and the number to go on from: the store lost what was not on its disk.
+        (my $outcome, $held, $log_id) = @$answer;
+        return if !@batch && $outcome eq 'OK';
     }
 }
 

@@ -24,28 +24,30 @@ def publish_plain
   end
 end
 
-# After an error the same call is made again. What the store has already it does not append again.
-def call(*arguments)
-  STORE.call("FCALL", "etlog_publish_2", KEYS.size, *KEYS, *arguments)
-rescue Redis::BaseError => e
-  raise if e.message.match?(/\b(CONTRACT|LOG|TAKEN|NOPERM|NOAUTH|WRONGPASS) /)
-
-  sleep 0.5
-  retry
-end
-
 def publish
   producer = "#{Socket.gethostname}-#{Process.pid}-#{SecureRandom.hex(16)}" # never used by another process
   token = SecureRandom.hex(8) # and this proves it
   log_id = "" # of the log, as the store answers it
   held = 0 # number of the last event that the store holds
+  failed = false # whether a call had no answer
   loop do
     batch = EVENTS[held, BATCH]
-    mode = batch.empty? ? "close" : "follow" # when nothing is left, the store need not remember this producer
-    outcome, held, log_id = call(producer, token, log_id, held + 1, mode, *batch)
-    # "OK" and the last number, or "GAP" and the number to go on from: the store lost what it had not yet written to
-    # disk. To a close, 0 is the answer when the store has forgotten this producer: a first attempt got through.
-    return if mode == "close" && (outcome == "OK" || held.zero?)
+    # When nothing is left, the store need not remember this producer. That is said once, and not after a failed call,
+    # which may still be on its way, and would count anew. The store remembers the producer for 90 days then.
+    return if batch.empty? && failed
+
+    mode = batch.empty? ? "close" : "follow"
+    begin
+      # "OK" and the last number, or "GAP" and the number to go on from: the store lost what was not on its disk.
+      outcome, held, log_id =
+        STORE.call("FCALL", "etlog_publish_2", KEYS.size, *KEYS, producer, token, log_id, held + 1, mode, *batch)
+      return if mode == "close" && outcome == "OK"
+    rescue Redis::BaseError => e
+      raise if e.message.match?(/\b(CONTRACT|LOG|TAKEN|NOPERM|NOAUTH|WRONGPASS) /)
+
+      failed = true # the same call is made again; what the store has already it does not append again
+      sleep 0.5
+    end
   end
 end
 

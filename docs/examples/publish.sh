@@ -41,32 +41,43 @@ producer="$(hostname)-$$-$(random 16)" # never used by another process
 token=$(random 8)                      # and this proves it
 log_id=                                # of the log, as the store answers it
 
-held=0 # number of the last event that the store holds: that of its line
-while :; do
-  set --
-  events=$(lines $((held + 1)))
-  mode=close # when nothing is left, the store need not remember this producer
-  if [ -n "$events" ]; then
-    mode=follow
-    while IFS= read -r event; do set -- "$@" "$event"; done <<EOF
-$events
-EOF
-  fi
+held=0   # number of the last event that the store holds: that of its line
+failed=0 # calls without an answer
 
-  # After an error the same call is made again. What the store has already it does not append again.
-  until answer=$(store FCALL etlog_publish_2 7 "$log:events" "$log:producers" "$log:producers:seen" \
-    "$log:producers:ended" "$log:stats" "$log:contract" "$log:id" \
-    "$producer" "$token" "$log_id" $((held + 1)) "$mode" "$@"); do
-    case $answer in
-      *CONTRACT\ *|*LOG\ *|*TAKEN\ *|*NOPERM\ *|*NOAUTH\ *|*WRONGPASS\ *) echo "publish: $answer" >&2; exit 1 ;;
-    esac
-    sleep 0.5
-  done
+call() { # mode [event ...]
+  answer=$(store FCALL etlog_publish_2 7 "$log:events" "$log:producers" "$log:producers:seen" \
+    "$log:producers:ended" "$log:stats" "$log:contract" "$log:id" "$producer" "$token" "$log_id" $((held + 1)) "$@")
+}
 
-  # "OK" and the last number, or "GAP" and the number to go on from: the store lost what it had not yet written to disk.
+take_answer() { # "OK" and the last number, or "GAP" and the number to go on from: the store lost what was not on its disk
   { read -r outcome; read -r held; read -r log_id; } <<EOF
 $answer
 EOF
-  # To a close, 0 is the answer when the store has forgotten this producer: a first attempt got through.
-  if [ "$mode" = close ] && { [ "$outcome" = OK ] || [ "$held" = 0 ]; }; then break; fi
+}
+
+while :; do
+  events=$(lines $((held + 1)))
+  if [ -z "$events" ]; then
+    # Nothing is left: the store need not remember this producer. That is said once, and not after a failed call, which
+    # may still be on its way, and would count anew. The store remembers the producer for 90 days then.
+    if [ "$failed" = 0 ] && call close; then
+      take_answer
+      if [ "$outcome" = GAP ]; then continue; fi
+    fi
+    exit
+  fi
+
+  set --
+  while IFS= read -r event; do set -- "$@" "$event"; done <<EOF
+$events
+EOF
+  # After an error the same call is made again. What the store has already it does not append again.
+  until call follow "$@"; do
+    case $answer in
+      *CONTRACT\ *|*LOG\ *|*TAKEN\ *|*NOPERM\ *|*NOAUTH\ *|*WRONGPASS\ *) echo "publish: $answer" >&2; exit 1 ;;
+    esac
+    failed=$((failed + 1))
+    sleep 0.5
+  done
+  take_answer
 done

@@ -20,7 +20,8 @@
 -- Returns {"OK", last, id} with the last number now held and the log's id, "" where it has none yet; or
 -- {"GAP", held, id} with the number to follow on from; then nothing was changed. Events at or below the number held are
 -- not appended again, so a batch may be sent twice. The record of a producer that has closed goes as soon as all that it
--- published is applied; its numbers are in the sums from then on, and its id must not be used again.
+-- published is applied; its numbers are in the sums from then on, and nothing tells them from new ones: its id must not
+-- be used again, "close" not be sent twice, nor while another call is unanswered.
 -- An error that begins with CONTRACT and the log's version says that this script does not know it; TAKEN, that another
 -- process goes by this producer's id; LOG, that this is another log than `log`. Nothing was changed then.
 --

@@ -187,7 +187,6 @@ class Delivery:
         """
         if self.ended or taken != self.who:
             return
-        accepted = self.accepted
         self._unacked.rewind(0)
         alone, in_files = self.inbox.split(self._unacked.delivered + 1, self._unacked.waiting)
         self.who = Identity(new_id(), new_token())
@@ -197,12 +196,12 @@ class Delivery:
             self.who.producer,
             extra={"action": "id_taken", "producer": taken.producer, "fresh": self.who.producer},
         )
-        files, others = self.inbox.hand_over(self._spool_of(self.who), len(alone))
+        files, others, shift = self.inbox.hand_over(self._spool_of(self.who), len(alone))
         if in_files + others:
             self._handed_over.append(_HandedOver(files, in_files + others))
         self._unacked = Unacked()
         self._unacked.extend(alone)
-        self._base = accepted - self.inbox.accepted
+        self._base += shift
         self._skip = False
 
     def note_recovered(self) -> None:

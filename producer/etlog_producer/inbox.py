@@ -184,11 +184,12 @@ class Inbox:
         alone = [event for number, event in enumerate(events, first) if not self._spool.holds(number)]
         return alone, len(events) - len(alone)
 
-    def hand_over(self, spool: SpoolWriter, numbered: int) -> tuple[list[Path], int]:
+    def hand_over(self, spool: SpoolWriter, numbered: int) -> tuple[list[Path], int, int]:
         """Another process goes by this id. Leave what is in the spool to recovery, and go on with the spool of another
         id, under which the sender has the events up to `numbered` and the next one here follows.
 
-        Returns the files, and how many undelivered events they have beside those of the sender.
+        Returns the files, how many undelivered events they have beside those of the sender, and by how much the numbers
+        of all that follows are smaller now.
         """
         handed = self.spooled
         if self._durable:  # what is here is there, too
@@ -197,9 +198,10 @@ class Inbox:
         paths = self._spool.paths
         self._spool.close()
         self._spool = spool
-        self._last -= self._left - numbered
+        shift = self._left - numbered
+        self._last -= shift
         self._left = self._given = numbered
-        return paths, handed
+        return paths, handed, shift
 
     def seal(self) -> None:
         """Take no more: what other threads add from now on is refused."""

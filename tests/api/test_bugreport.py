@@ -8,8 +8,10 @@ from typing import Any
 
 import orjson
 import pytest
+from etlog_events.keys import Keys
 from support.apis import Api, Fill
 from support.samples import DOCUMENTED, saved
+from support.stream import Client
 
 
 @pytest.fixture
@@ -28,7 +30,9 @@ def unpacked(api: Api) -> Callable[[], dict[str, bytes]]:
     return download
 
 
-def test_a_bug_report_is_complete(api: Api, fill: Fill, unpacked: Callable[[], dict[str, bytes]]) -> None:
+def test_a_bug_report_is_complete(
+    api: Api, fill: Fill, unpacked: Callable[[], dict[str, bytes]], client: Client, keys: Keys
+) -> None:
     """The log as it is answered, the status, all settings, the store, what was refused, and versions."""
     fill([*DOCUMENTED["asset"], b"\xff\x00 no event"])
 
@@ -37,7 +41,15 @@ def test_a_bug_report_is_complete(api: Api, fill: Fill, unpacked: Callable[[], d
     assert files["log.json"] == api.get().content
     parsed: dict[str, Any] = {name: orjson.loads(text) for name, text in files.items()}
     assert set(parsed) == {"log.json", "status.json", "settings.json", "store.json", "dead.json", "versions.json"}
-    assert parsed["status.json"]["stats"] == {"applied": 3, "dead": 1, "unnumbered": 4}
+    stats = parsed["status.json"]["stats"]
+    assert {name: stats.get(name) for name in ("applied", "dead", "unnumbered", "published")} == {
+        "applied": 3,
+        "dead": 1,
+        "unnumbered": 4,
+        "published": None,
+    }
+    assert (parsed["status.json"]["lag"], parsed["status.json"]["lag_unit"]) == (0, "events")
+    assert parsed["status.json"]["id"].encode() == client.get(keys.id)
     assert parsed["settings.json"]["ETLOG_CAP"] == "1000"
     assert parsed["store.json"]["role"] == "master"
     [letter] = parsed["dead.json"]

@@ -17,7 +17,7 @@ from etlog_api.log.answer import answer
 from etlog_consumer import Consumer
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
-from support.apis import Api, Fill, add
+from support.apis import Api, Fill, add, tail
 from support.samples import saved
 
 #: Enough for an answer that is compressed.
@@ -128,16 +128,26 @@ def test_the_cache_is_bounded(
 
 
 def test_the_same_log_is_not_sent_again(api: Api, fill: Fill, client: redis.Redis, keys: Keys) -> None:
-    """As long as it is the same; the cursor tells up to where it is applied."""
+    """As long as it is the same; the cursor is where the live log goes on: behind all events of the last entry."""
+
+    def end(answer: httpx.Response) -> bytes:
+        entry_id, _, place = answer.headers["Etlog-Cursor"].encode().partition(b".")
+        assert place == b"499"
+        return entry_id
+
     fill(MANY)
     tag = api.get().headers["ETag"]
     again = api.get(headers={"If-None-Match": tag})
-    assert (again.status_code, again.headers["Etlog-Cursor"].encode()) == (304, client.get(keys.cursor))
+    assert (again.status_code, end(again)) == (304, client.get(keys.cursor))
 
     fill([saved(1)])
     moved = api.get(headers={"If-None-Match": tag})
     assert (moved.status_code, len(moved.json()["data"]["allocation"])) == (200, 51)
-    assert moved.headers["Etlog-Cursor"].encode() == client.get(keys.cursor)
+    assert end(moved) == client.get(keys.cursor)
+    with tail(api.url, last=moved.headers["Etlog-Cursor"]) as following:
+        fill([saved(2)])
+        following.wait(1)
+        assert following.data == [saved(2)]
     assert moved.headers["ETag"] != tag
     assert api.get(params={"limit": "1"}).headers["ETag"] not in {tag, moved.headers["ETag"]}
 

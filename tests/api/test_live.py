@@ -45,7 +45,7 @@ def tasks(api: Api) -> int:
 
 
 def test_events_come_as_they_are_applied(api: Api, fill: Fill, client: redis.Redis, keys: Keys) -> None:
-    """The id is that of the entry, the data is the event as it is stored."""
+    """The id is that of the event, the data is the event as it is stored."""
     fill([saved(0)])
     with tail(api.url) as following:
         assert following.response.status == 200
@@ -132,7 +132,7 @@ def test_dead_letters_and_duplicates_are_not_shown(
             assert [size for size in sizes(resumed) if size < 100] == expected
 
 
-def test_an_entry_on_which_etlog_has_a_bug_is_left_out(
+def test_an_event_on_which_etlog_has_a_bug_is_left_out(
     serving: Serving, fill: Fill, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As the consumer does, which makes it a dead letter: the live log goes on, and says so once."""
@@ -158,7 +158,7 @@ def test_an_entry_on_which_etlog_has_a_bug_is_left_out(
 
     assert sizes(following) == [1, 2, 3]
     assert sizes(resumed) == [0, 1, 2, 3]
-    [failed] = [record for record in caplog.records if getattr(record, "action", "") == "live_entry_failed"]
+    [failed] = [record for record in caplog.records if getattr(record, "action", "") == "live_event_failed"]
     assert failed.exc_info is not None
 
 
@@ -195,8 +195,8 @@ def test_a_client_whose_place_left_the_stream_is_told(api: Api, fill: Fill, clie
     """It reads the log again, and gets what comes from then on."""
     fill([saved(0)], retain=100)
     first = entries_of(client, keys)[0]
-    fill([saved(1)] * 600)
-    fill([saved(1)] * 600)
+    for _ in range(3):
+        fill([saved(1)] * 600)
     assert entries_of(client, keys)[0] != first
 
     with tail(api.url, last=first) as following:
@@ -248,10 +248,9 @@ def test_a_log_that_begins_again_is_told(
 
 def test_a_text_that_is_not_a_position_is_refused(api: Api) -> None:
     """So is a parameter that stands twice."""
+    refused = "Last-Event-ID must be the id of an event such as 1654276074092-0 or 1654276074092-0.12, not "
     for path, last, message in (
-        ("", "x", "Last-Event-ID must be the id of an entry such as 1654276074092-0, not 'x'"),
-        ("", "1", "Last-Event-ID must be the id of an entry such as 1654276074092-0, not '1'"),
-        ("", "$", "Last-Event-ID must be the id of an entry such as 1654276074092-0, not '$'"),
+        *(("", text, f"{refused}'{text}'") for text in ("x", "1", "$", "1-0.", "1-0.0", "1-0.01", "1-0.x", "1.1-0")),
         ("?kind=a&kind=b", "1-0", "the parameter kind is given 2 times; give it once"),
     ):
         answer = api.get(f"/model/etl/log/stream{path}", headers={"Last-Event-ID": last})

@@ -7,6 +7,7 @@ import redis
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
+from etlog_producer.publish import Identity, Publisher
 from prometheus_client.parser import text_string_to_metric_families
 from support.apis import Api, Serving, add, tail
 from support.consumers import Consuming
@@ -57,7 +58,7 @@ def test_the_metrics_tell_of_requests_and_of_the_log(
     assert 0 < found["etlog_request_seconds_sum /model/etl/log"] < 10
     assert 0 < found["etlog_snapshot_age_seconds"] < 30
     assert found["etlog_store_up"] == 1
-    assert (found["etlog_lag_entries"], found["etlog_oldest_unapplied_seconds"]) == (0, 0)
+    assert (found["etlog_lag_events"], found["etlog_lag_entries"], found["etlog_oldest_unapplied_seconds"]) == (0, 0, 0)
     assert {name: found[f"etlog_stats {name}"] for name in ("applied", "dead", "duplicate", "lost")} == {
         "applied": 2,
         "dead": 1,
@@ -69,10 +70,16 @@ def test_the_metrics_tell_of_requests_and_of_the_log(
     }
     assert counters == {kind: 2 if kind == "AllocationSetSaved" else 0 for kind in KUBECOST_KINDS.by_name}
 
-    add(client, keys, [saved(3)])
+    with consuming():  # notes at once that nothing waits, so that events can be counted
+        wait_until(lambda: int(client.hget(keys.stats, "entries") or 0) == 3)
+    Publisher(client, keys)(Identity("q"), 1, [saved(3), saved(4)])
+    found = metrics(api)
+    assert (found["etlog_lag_events"], found["etlog_lag_entries"]) == (2, 1)
+    add(client, keys, [saved(5)])
     wait_until(lambda: metrics(api)["etlog_oldest_unapplied_seconds"] > 0)
     found = metrics(api)
-    assert found["etlog_lag_entries"] == 1
+    assert math.isnan(found["etlog_lag_events"])
+    assert found["etlog_lag_entries"] == 2
     assert not any(name.startswith("etlog_active_consumer") for name in found)
 
 

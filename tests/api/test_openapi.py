@@ -127,9 +127,10 @@ def test_the_live_log_is_as_described(serving: Serving, fill: Fill) -> None:
 
         for code, given in ((200, headers), (200, {**headers, "Last-Event-ID": "1-0"}), (401, {})):
             assert {media(code, **given)} == set(operation["responses"][str(code)]["content"])
-        for wrong in ("x", "1", "1-", "-1", "1-0-0", "1" * 20 + "-0"):
+        for wrong in ("x", "1", "1-", "-1", "1-0-0", "1" * 20 + "-0", "1-0.0", "1-0.", "1-0.1000"):
             assert {media(400, **headers, **{"Last-Event-ID": wrong})} == set(operation["responses"]["400"]["content"])
             assert not re.search(position["schema"]["pattern"], wrong)
-    with serving() as api, tail(api.url, last=position["schema"]["examples"][0]) as following:
-        following.wait(1)
-        assert following.data == [saved()]
+    for example in position["schema"]["examples"]:
+        with serving() as api, tail(api.url, last=example) as following:
+            following.wait(1)
+            assert following.data == [saved()]

@@ -293,9 +293,7 @@ def test_an_outage_is_told_in_the_metrics(server_api: Api, server: Server) -> No
         return dict(re.sub(r'{log="[^"]*"}', "", line).rsplit(" ", 1) for line in lines if line[0] != "#")
 
     first, second = samples(), samples()
-    assert (first["etlog_store_up"], first["etlog_lag_entries"], first["etlog_oldest_unapplied_seconds"]) == (
-        "0.0",
-        "NaN",
-        "NaN",
-    )
+    assert first["etlog_store_up"] == "0.0"
+    unknown = ("etlog_lag_events", "etlog_lag_entries", "etlog_oldest_unapplied_seconds")
+    assert {first[name] for name in unknown} == {"NaN"}
     assert 0 < float(first["etlog_snapshot_age_seconds"]) < float(second["etlog_snapshot_age_seconds"])

@@ -6,7 +6,8 @@ import pytest
 import redis
 from etlog_api import status as statuses
 from etlog_events.keys import Keys
-from support.apis import Api, add
+from etlog_producer.publish import Identity, Publisher
+from support.apis import Api, add, add_entry
 from support.consumers import Consuming
 from support.samples import saved
 from support.servers import wait_until
@@ -24,13 +25,19 @@ def test_the_status_tells_what_waits_and_who_is_at_work(
         data = found["data"]
         assert data["cursor"].encode() == data["last_entry"].encode() == client.get(keys.cursor)
         assert (data["entries"], data["lag"], data["oldest_unapplied"]) == (3, 0, None)
-        assert data["stats"] == {"applied": 1, "duplicate": 2}
+        assert {name: data["stats"].get(name) for name in ("applied", "dead", "duplicate", "published")} == {
+            "applied": 1,
+            "dead": None,
+            "duplicate": 2,
+            "published": 1,
+        }
+        assert client.get(keys.id) == data["id"].encode()
         assert data["active_consumer"] == consumer.name
         assert data["store"]["role"] == "master"
 
     add(client, keys, [saved(3), saved(4)])
     data = api.get("/model/etl/status").json()["data"]
-    assert (data["entries"], data["lag"]) == (5, 2)
+    assert (data["entries"], data["lag"], data["lag_unit"]) == (5, 2, "entries")
     assert 0 <= data["oldest_unapplied"] < 30
     assert data["active_consumer"] is None
 
@@ -40,15 +47,81 @@ def test_the_status_of_a_log_that_is_none_yet(api: Api) -> None:
     data = api.get("/model/etl/status").json()["data"]
 
     assert {name: value for name, value in data.items() if name not in {"store", "warnings"}} == {
+        "id": None,
         "cursor": None,
         "last_entry": None,
         "entries": 0,
         "lag": 0,
+        "lag_unit": "events",
+        "lag_entries": 0,
         "oldest_unapplied": None,
         "stats": {},
         "active_consumer": None,
     }
     assert api.get("/readyz").status_code == 200
+
+
+def waiting(api: Api) -> tuple[int | None, str, int | None]:
+    """What the status says of what waits: how many, of what, and how many entries."""
+    data = api.get("/model/etl/status").json()["data"]
+    assert (data["oldest_unapplied"] is None) == (data["lag_entries"] == 0)
+    return data["lag"], data["lag_unit"], data["lag_entries"]
+
+
+@pytest.fixture
+def settle(client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Callable[[], None]) -> Callable[[], None]:
+    """Has everything applied, and noted that nothing waits: a consumer that starts does so at once."""
+
+    def noted() -> bool:
+        added: int = client.xinfo_stream(keys.events)["entries-added"]
+        return int(client.hget(keys.stats, "entries") or 0) == added
+
+    def settle() -> None:
+        for _ in range(2):
+            with consuming():
+                caught_up()
+        wait_until(noted)
+
+    return settle
+
+
+def test_events_that_wait_are_counted_unless_others_appended_some(
+    api: Api, client: redis.Redis, keys: Keys, settle: Callable[[], None]
+) -> None:
+    """Then the entries are, until nothing waited once more."""
+    publisher = Publisher(client, keys)
+    publisher(Identity("p"), 1, [saved(size) for size in range(3)])
+    assert waiting(api) == (3, "events", None)  # without a consumer ever, no one counts entries
+    publisher(Identity("q"), 1, [saved(3)])
+    assert waiting(api) == (4, "events", None)
+    settle()
+    assert waiting(api) == (0, "events", 0)
+
+    publisher(Identity("p"), 4, [saved(size) for size in range(5)])
+    publisher(Identity("q"), 5, [saved(0), b"no event"], skip=True)  # the three before it are lost
+    assert waiting(api) == (10, "events", 2)
+    add_entry(client, keys, [saved(0), saved(1)])
+    assert waiting(api) == (3, "entries", 3)
+    publisher(Identity("q"), 7, [saved(0)])
+    assert waiting(api) == (4, "entries", 4)
+    settle()
+    assert waiting(api) == (0, "events", 0)
+
+    publisher(Identity("p"), 9, [saved(0), saved(1)])
+    assert waiting(api) == (2, "events", 1)
+    client.xdel(keys.events, client.xinfo_stream(keys.events)["last-generated-id"])
+    assert waiting(api) == (0, "events", 0)
+
+
+def test_a_sum_that_cannot_be_is_not_told(
+    api: Api, client: redis.Redis, keys: Keys, settle: Callable[[], None]
+) -> None:
+    """Where stats were removed, entries are counted: while one waits, so does an event."""
+    Publisher(client, keys)(Identity("p"), 1, [saved(0), saved(1)])
+    settle()
+    Publisher(client, keys)(Identity("p"), 3, [saved(2)])
+    client.hset(keys.stats, "published", "2")
+    assert waiting(api) == (1, "entries", 1)
 
 
 def test_a_replica_is_not_ready_while_nothing_is_applied_although_events_wait(

@@ -14,8 +14,9 @@ from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from support.apis import ApiProcess, api_process
+from support.apis import ApiProcess, add_entry, api_process
 from support.consumers import catch_up, consumer_thread
+from support.samples import saved
 from support.servers import Server
 
 CHROMIUM = os.environ.get("ETLOG_TEST_CHROMIUM", "/usr/bin/chromium")
@@ -51,6 +52,10 @@ class Log:
         window = (start, start + length) if start else None
         event = Event.new(kind, window=window, **more)
         self.client.xadd(self.keys.events, {"event": event.encode()})
+
+    def emit_together(self, events: int) -> None:
+        """Publish events in one entry."""
+        add_entry(self.client, self.keys, [saved(size, "AssetSet") for size in range(events)])
 
     def fill(self, hours: int, *, prefix: str = "AllocationSet", leave_out: int | None = None) -> None:
         """Sets of so many hours, up to the last full one; the saving of the set `leave_out` hours ago is missing."""

@@ -6,7 +6,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from etlog_events.keys import Keys
+from etlog_events.store import connect
+from etlog_producer.publish import Identity, Publisher
 from playwright.sync_api import Page, Route, expect
+from support.apis import api_process
+from support.consumers import catch_up, consumer_thread
+from support.samples import saved
+from support.servers import Server
 
 from browser.conftest import Log, NewPage
 
@@ -100,6 +107,47 @@ def test_live_events_are_appended_and_pausing_counts_them(page: Page, log: Log) 
     page.locator("body").press("Space")
     wait_for_shown(page, 10)
     assert page.locator("#pause").inner_text() == "Pause"
+
+
+def test_the_events_of_an_entry_are_shown_once_each(page: Page, log: Log) -> None:
+    """Live, where the log is read again meanwhile, and in the counters."""
+    log.emit_together(5)
+    wait_for_shown(page, 5)
+    log.emit_together(3)
+    wait_for_shown(page, 8)
+    page.locator("#windows button[data-window='24h']").click()
+    wait_for_shown(page, 0)
+    page.locator("#windows button[data-window='']").click()
+    wait_for_shown(page, 8)
+    page.locator("#pause").click()
+    log.emit_together(4)
+    expect(page.locator("#pause")).to_have_text("Resume (4 new)")
+    page.locator("#pause").click()
+    wait_for_shown(page, 12)
+    page.reload()
+    wait_for_shown(page, 12)
+    log.emit_together(2)
+    wait_for_shown(page, 14)
+    assert page.locator("#counts tr[data-kind=AssetSetSaved] .number").inner_text() == "14"
+
+
+def test_what_waits_is_counted_in_events_or_entries(new_page: NewPage, page_store: Server) -> None:
+    """As the numbers allow."""
+    keys = Keys("default")
+    with connect(page_store.url, part="test") as client, api_process(page_store.url) as api:
+        client.flushdb()
+        with consumer_thread(page_store.url, keys):
+            client.xadd(keys.events, {"event": saved(0)})
+            catch_up(client, keys)
+        publisher = Publisher(client, keys)
+        publisher(Identity("p"), 1, [saved(0), saved(1), saved(2)])
+        page = new_page(api.url)
+        expect(page.locator("#m-lag .value")).to_have_text("3")
+        expect(page.locator("#m-lag .note")).to_contain_text("events, oldest")
+        client.xadd(keys.events, {"event": saved(0), "event.1": saved(1)})
+        expect(page.locator("#m-lag .value")).to_have_text("2")
+        expect(page.locator("#m-lag .note")).to_contain_text("entries, oldest")
+        expect(page.locator("#headline")).to_contain_text("2 entries wait and no consumer is at work")
 
 
 def test_filters_agree_with_those_of_the_api(page: Page, log: Log) -> None:

@@ -125,6 +125,72 @@ def test_a_stream_is_understood_wherever_it_is_cut(blank: Page) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "after"),
+    [
+        ("5-0", "5-0", False),
+        ("5-1", "5-0", True),
+        ("5-10", "5-9", True),
+        ("10-0", "9-5.3", True),
+        ("5-0.1", "5-0", True),
+        ("5-0", "5-0.1", False),
+        ("5-0.10", "5-0.9", True),
+        ("5-0.9", "5-0.10", False),
+        ("5-1", "5-0.499", True),
+        ("5-0.498", "5-0.499", False),
+    ],
+)
+def test_ids_order_as_the_events_do(blank: Page, one: str, other: str, after: bool) -> None:
+    """Those of entries, and of the events in one."""
+    assert run(blank, "ids", "m.isAfter(...given)", [one, other]) == after
+
+
+def test_what_an_answer_holds_does_not_come_again_live(blank: Page) -> None:
+    """It holds all of the last entry, however many events that has."""
+    expression = """(() => {
+        const event = (n) => ({kind: 'AssetSetTotaled', metadata: {n}, time: '2022-06-03T17:07:54Z'});
+        const model = new m.Model({asset: 'AssetSet'}, 1000);
+        model.replace({data: {asset: [event(1), event(2)], counters: {AssetSetTotaled: 2}}, cursor: '1-0.499'});
+        model.add(given.map((id, n) => ({id, event: event(10 + n)})));
+        return [model.categories.get('asset').map(({event}) => event.metadata.n), model.total];
+    })()"""
+    ids = ["1-0", "1-0.1", "2-0", "2-0", "2-0.1", "2-0.2", "2-0.1", "2-1"]
+    assert run(blank, "model", expression, ids) == [[1, 2, 12, 14, 15, 17], 6]
+
+
+def test_a_stream_that_breaks_off_in_an_entry_is_resumed_there(blank: Page) -> None:
+    """The page tells which event it has last, and what it is sent a second time is passed over."""
+    expression = """(async () => {
+        const asked = [], got = [], opened = [];
+        const original = window.fetch;
+        window.fetch = async (path, { headers }) => {
+            asked.push(headers['Last-Event-ID'] ?? null);
+            const body = given[asked.length - 1];
+            return new Response(body, { headers: { 'Content-Type': 'text/event-stream' } });
+        };
+        const ended = new Promise((resolve) => {
+            const stream = new m.Stream('model/etl/log/stream', {
+                open: (resumed) => opened.push(resumed),
+                events: (events) => got.push(...events.map(({ id, event }) => [id, event.n])),
+                lost: () => { if (asked.length === given.length) { stream.stop(); resolve(); } },
+            });
+            stream.start();
+        });
+        await ended;
+        window.fetch = original;
+        return [asked, got, opened];
+    })()"""
+    bodies = [
+        ': connected\nid: 4-0.499\n\nid: 5-0\ndata: {"n":0}\n\nid: 5-0.1\ndata: {"n":1}\n\nid: 5-0.2\ndata: {"n"',
+        ': connected\n\nid: 5-0.1\ndata: {"n":1}\n\nid: 5-0.2\ndata: {"n":2}\n\nid: 5-0.10\ndata: {"n":10}\n\n',
+        ': connected\n\nid: 5-0.9\ndata: {"n":9}\n\nid: 6-0\ndata: {"n":11}\n\n',
+    ]
+    asked, got, opened = run(blank, "stream", f"await {expression}", bodies)
+    assert asked == [None, "5-0.1", "5-0.10"]
+    assert got == [["5-0", 0], ["5-0.1", 1], ["5-0.2", 2], ["5-0.10", 10], ["6-0", 11]]
+    assert opened == [False, True, True]
+
+
 @pytest.mark.parametrize(("cap", "held", "kept"), [(5000, 5000, 5000), (10, 10, 10), (10, 3, 5), (10, 20, 20)])
 def test_the_page_keeps_as_many_events_as_the_lists(blank: Page, cap: int, held: int, kept: int) -> None:
     """Of `held` events and two that come live, the newest; never fewer than the API has answered."""
@@ -161,7 +227,15 @@ def test_the_address_keeps_the_view(blank: Page) -> None:
     assert run(blank, "url", "m.toAddress(m.fromAddress(''))") == ""
 
 
-STATUS = {"lag": 0, "oldest_unapplied": None, "active_consumer": "c", "stats": {"applied": 5, "dead": 0, "lost": 0}}
+STATUS = {
+    "lag": 0,
+    "lag_unit": "events",
+    "oldest_unapplied": None,
+    "active_consumer": "c",
+    "stats": {"applied": 5, "dead": 0, "lost": 0},
+}
+
+ENTRIES = {**STATUS, "oldest_unapplied": 61.0, "lag_unit": "entries"}
 
 
 @pytest.mark.parametrize(
@@ -171,6 +245,9 @@ STATUS = {"lag": 0, "oldest_unapplied": None, "active_consumer": "c", "stats": {
         ({"status": STATUS, "failed": 2}, "bad", "2 steps failed"),
         ({"status": STATUS, "missing": 1}, "bad", "1 step is missing"),
         ({"status": {**STATUS, "oldest_unapplied": 61.0, "lag": 7}}, "bad", "7 events wait, the oldest for 1 min 1 s"),
+        ({"status": {**ENTRIES, "lag": 7}}, "bad", "7 entries wait, the oldest for 1 min 1 s"),
+        ({"status": {**ENTRIES, "lag": 1}}, "bad", "1 entry waits, the oldest for 1 min 1 s"),
+        ({"status": {**ENTRIES, "lag": None}}, "bad", "Events wait, the oldest for 1 min 1 s"),
         ({"status": {**STATUS, "oldest_unapplied": 1.0, "lag": 1, "active_consumer": None}}, "bad", "no consumer"),
         ({"status": {**STATUS, "stats": {"dead": 3}}}, "warn", "3 events were refused"),
         ({"status": {**STATUS, "stats": {"lost": 1}}}, "bad", "1 event of this log was lost"),

@@ -4,14 +4,16 @@ import json
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
+import httpx
 import pytest
 import redis
 from etlog_events.keys import Keys
 from etlog_producer import Producer
 from support import commands
 from support.samples import WINDOW, saved
-from support.servers import Server, wait_until
+from support.servers import Server, free_port, wait_until
 
 pytestmark = pytest.mark.usefixtures("own_log")
 
@@ -88,6 +90,32 @@ def test_the_log_that_an_option_names_is_the_only_one(
         consuming.wait_for(f"applies log {keys.name}")
         wait_until(lambda: client.hget(keys.stats, "applied") == b"1", what="the event to be applied")
     assert "Share" not in consuming.shown
+
+
+def test_its_metrics_tell_of_the_spool_files_of_the_machine(
+    keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they are at the moment, of every log."""
+    port = free_port()
+    monkeypatch.setenv("ETLOG_METRICS_PORT", str(port))
+    monkeypatch.setenv("ETLOG_NAMES", f"{keys.name},nightly")
+    folder = tmp_path / "spool" / "nightly"
+    folder.mkdir(parents=True)
+
+    def scraped() -> str:
+        return httpx.get(f"http://127.0.0.1:{port}/metrics").text
+
+    with commands.running("consume") as command:
+        command.wait_for("Share")
+        assert f'etlog_spool_files{{log="{keys.name}",state="waiting"}} 0.0' in scraped()
+        (folder / "gone-1-abc.00000000000000000001.spool").write_text("no header\n")
+        (folder / "gone-1-abc.00000000000000000001.old").write_text("")
+
+        found = scraped()
+
+        assert 'etlog_spool_files{log="nightly",state="waiting"} 1.0' in found
+        assert 'etlog_spool_files{log="nightly",state="old"} 1.0' in found
+        command.stop()
 
 
 def test_a_port_for_metrics_that_is_taken_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

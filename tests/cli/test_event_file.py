@@ -1,6 +1,7 @@
 """A file of events: delivered line by line, each event once, whatever interrupts it."""
 
 import gzip
+import json
 import os
 import signal
 import subprocess
@@ -9,23 +10,32 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from time import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
 from etlog import event_file
 from etlog.__main__ import run
+from etlog.bookmark import Bookmark
 from etlog.errors import CommandFailed
 from etlog.event_file import emit_file
+from etlog_events.entry import contents
 from etlog_events.keys import Keys
 from etlog_events.sequence import SENT_WITHIN
 from etlog_events.settings import Settings
+from etlog_events.store import shown
+from etlog_producer import delivery
+from etlog_producer.publish import Identity, Published, Publisher
 from support import commands
+from support.consumers import CaughtUp, Consuming
 from support.proxy import Proxy
 from support.samples import saved
 from support.servers import Server, wait_until
+from support.stream import records
 
 pytestmark = pytest.mark.usefixtures("own_log")
 
@@ -38,10 +48,16 @@ def line(number: int) -> str:
 def stored(client: Any, keys: Keys) -> Iterator[str]:
     """The events in the stream, as lines."""
     last = b"-"
-    while entries := client.xrange(keys.events, min=last, count=10_000):
+    while entries := client.xrange(keys.events, min=last, count=100):
         for _, fields in entries:
-            yield fields[b"event"].decode() + "\n"
+            for event in contents([text for pair in fields.items() for text in pair]).events:
+                yield event.decode() + "\n"
         last = b"(" + entries[-1][0]
+
+
+def published(client: Any, keys: Keys) -> int:
+    """How many events the log has got."""
+    return int(client.hget(keys.stats, "published") or 0)
 
 
 @pytest.fixture
@@ -164,7 +180,7 @@ def test_a_large_file_is_delivered_whole_in_bounded_memory(client: redis.Redis, 
 
         assert (ended.returncode, out.read()) == (0, f"{count} events delivered to log {keys.name}\n")
     assert all(text == line(number) for number, text in enumerate(stored(client, keys)))
-    assert client.xlen(keys.events) == count
+    assert published(client, keys) == count
     assert int((tmp_path / "peak").read_text()) < 200 * 1024  # KiB
 
 
@@ -235,9 +251,9 @@ def test_a_run_that_was_interrupted_goes_on_without_doubling(
     """Twice, by Ctrl-C."""
     file.write_text("".join(map(line, range(60_000))))
     for resume in ([], ["--resume"]):
-        before = int(client.xlen(keys.events))
+        before = published(client, keys)
         with commands.running("emit", "--file", str(file), *resume) as command:
-            wait_until(lambda: int(client.xlen(keys.events)) > before + 9000, what="some events")  # noqa: B023
+            wait_until(lambda: published(client, keys) > before + 9000, what="some events")  # noqa: B023
             command.stop(signal.SIGINT)
             assert command.wait() == 130
 
@@ -265,7 +281,7 @@ def test_a_file_with_a_skipped_line_that_was_corrected_is_not_resumed(
     lines = [*map(line, range(7_000)), "{}\n", *map(line, range(7_001, 60_000))]
     file.write_text("".join(lines))
     with commands.running("emit", "--file", str(file), "--on-error", "skip") as command:
-        wait_until(lambda: int(client.xlen(keys.events)) > 9_000, what="some events")
+        wait_until(lambda: published(client, keys) > 9_000, what="some events")
         command.stop(signal.SIGKILL)
     lines[7_000] = line(7_000)
     file.write_text("".join(lines))
@@ -315,6 +331,213 @@ def test_a_named_pipe_is_emitted_whole(client: redis.Redis, keys: Keys, settings
 
     writer.join()
     assert list(stored(client, keys)) == list(map(line, range(100)))
+
+
+def interrupt(file: Path) -> None:
+    """A run over a file of 6,100 lines that ends at line 6,001, which is bad; it is corrected then."""
+    lines = [*map(line, range(6_000)), "{}\n", *map(line, range(6_001, 6_100))]
+    file.write_text("".join(lines))
+    assert run(["emit", "--file", str(file)]) == 2
+    lines[6_000] = line(6_000)
+    file.write_text("".join(lines))
+
+
+def bookmark(settings: Settings) -> Path:
+    """The only bookmark."""
+    [path] = settings.spool_dir.rglob("*.place")
+    return path
+
+
+def test_the_producer_of_an_interrupted_run_has_not_ended(
+    client: redis.Redis, keys: Keys, settings: Settings, file: Path, consuming: Consuming, caught_up: CaughtUp
+) -> None:
+    """Though all that it has emitted is delivered and applied: the next run goes on under its id. That one ends it."""
+    interrupt(file)
+    with consuming():
+        caught_up()
+    [(producer, record)] = records(client, keys).items()
+    assert (record.published, record.applied, record.closed) == (6_000, 6_000, False)
+    kept = json.loads(bookmark(settings).read_bytes())
+    assert (kept["producer"], kept["token"].encode()) == (producer, record.token)
+    assert kept["log_id"].encode() == client.get(keys.id)
+
+    assert run(["emit", "--file", str(file), "--resume"]) == 0
+
+    assert list(stored(client, keys)) == list(map(line, range(6_100)))
+    assert records(client, keys)[producer].closed
+
+
+def test_a_bookmark_goes_before_its_producer_ends(
+    settings: Settings, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the bookmark of a producer that the store has forgotten, everything would be emitted anew."""
+    kept: list[bool] = []
+    close = Publisher.close
+
+    def looking(publish: Publisher, *arguments: Any) -> Published:
+        kept.append(bool(list(settings.spool_dir.rglob("*.place"))))
+        return close(publish, *arguments)
+
+    monkeypatch.setattr(Publisher, "close", looking)
+    file.write_text("".join(map(line, range(10))))
+
+    assert emit_file(str(file), settings).events == 10
+
+    assert kept == [False]
+
+
+def test_a_run_that_ends_before_its_bookmark_is_gone_can_be_resumed(
+    client: redis.Redis,
+    keys: Keys,
+    settings: Settings,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    consuming: Consuming,
+) -> None:
+    """All is delivered and applied by then, and nothing is doubled."""
+
+    def die(_: Bookmark) -> None:
+        raise KeyboardInterrupt
+
+    file.write_text("".join(map(line, range(7_000))))
+    with consuming():
+        with monkeypatch.context() as dying:
+            dying.setattr(Bookmark, "remove", die)
+            with pytest.raises(KeyboardInterrupt):
+                emit_file(str(file), settings)
+        wait_until(lambda: client.hget(keys.stats, "applied") == b"7000", what="all to be applied")
+
+    assert emit_file(str(file), settings, resume=True).events > 0
+
+    assert list(stored(client, keys)) == list(map(line, range(7_000)))
+    assert not list(settings.spool_dir.rglob("*.*"))
+
+
+@pytest.mark.parametrize("how", ["another", "none"])
+def test_a_run_is_not_resumed_in_another_log(
+    client: redis.Redis, keys: Keys, file: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    """The store was emptied: what the log had of the file is gone. The message says what to do."""
+    interrupt(file)
+    client.delete(*client.keys(f"etlog:{{{keys.name}}}:*"))
+    if how == "another":
+        Publisher(client, keys)(Identity("someone"), 1, [saved(7_000)])
+    capsys.readouterr()
+
+    assert run(["emit", "--file", str(file), "--resume"]) == 1
+
+    error = capsys.readouterr().err
+    assert "was interrupted while it emitted into another log" in error
+    assert "leave out --resume" in error
+    assert len(error.splitlines()) == 1
+    assert run(["emit", "--file", str(file)]) == 0
+    assert list(stored(client, keys))[-6_100:] == list(map(line, range(6_100)))
+
+
+def test_a_log_that_moved_is_gone_on_with(
+    client: redis.Redis, keys: Keys, settings: Settings, file: Path, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At whatever address: the bookmark knows it by its id."""
+    port = urlsplit(store_url).port
+    assert port is not None
+    with closing(Proxy(port)) as proxy:
+        monkeypatch.setenv("ETLOG_REDIS_URL", proxy.url)
+        interrupt(file)
+    monkeypatch.setenv("ETLOG_REDIS_URL", store_url)
+
+    assert run(["emit", "--file", str(file), "--resume"]) == 0
+
+    assert list(stored(client, keys)) == list(map(line, range(6_100)))
+
+
+def test_a_place_that_does_not_know_its_log_goes_by_the_address(
+    keys: Keys, settings: Settings, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run was killed before the store had answered."""
+    interrupt(file)
+    path = bookmark(settings)
+    found = json.loads(path.read_bytes()) | {"log_id": "", "store": "redis://elsewhere:6379/0"}
+    path.write_text(json.dumps(found))
+
+    assert run(["emit", "--file", str(file), "--resume"]) == 1
+
+    assert "which was at redis://elsewhere:6379/0;" in capsys.readouterr().err
+
+
+def test_the_bookmark_of_an_earlier_release_is_found(
+    client: redis.Redis, keys: Keys, settings: Settings, file: Path
+) -> None:
+    """Under the name that it had, without a token and the id of the log; it is gone as soon as there is a new one."""
+    interrupt(file)
+    path = bookmark(settings)
+    found = json.loads(path.read_bytes())
+    for name in ("token", "log_id", "store"):
+        del found[name]
+    path.unlink()
+    name = sha256(f"{file.resolve()}\n{shown(settings.redis_url)}".encode()).hexdigest()[:16]
+    former = path.with_name(f"{name}.place")
+    former.write_text(json.dumps(found))
+
+    assert run(["emit", "--file", str(file), "--resume"]) == 0
+
+    assert list(stored(client, keys)) == list(map(line, range(6_100)))
+    assert not list(settings.spool_dir.rglob("*.*"))
+
+
+def test_a_new_run_does_away_with_the_bookmark_of_an_earlier_release(settings: Settings, file: Path) -> None:
+    """A later `--resume` must not go back to it."""
+    name = sha256(f"{file.resolve()}\n{shown(settings.redis_url)}".encode()).hexdigest()[:16]
+    former = settings.spool_dir / settings.name / f"{name}.place"
+    former.parent.mkdir(parents=True)
+    former.write_text("{}")
+    file.write_text("{}\n")
+
+    assert run(["emit", "--file", str(file)]) == 2
+
+    assert bookmark(settings) != former
+
+
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_a_second_run_over_the_same_file_is_refused(
+    client: redis.Redis, keys: Keys, settings: Settings, file: Path, resume: list[str]
+) -> None:
+    """While the first is at work, if only stopped; that one goes on, and a later run is free to begin."""
+    file.write_text("".join(map(line, range(60_000))))
+    with commands.running("emit", "--file", str(file)) as first:
+        wait_until(lambda: published(client, keys) > 9_000, what="some events")
+        first.process.send_signal(signal.SIGSTOP)
+
+        second = commands.run("emit", "--file", str(file), *resume)
+
+        assert second.returncode == 1
+        assert second.stderr == f"etlog: --file: another run over {file} is at work; wait for its end\n"
+        first.process.send_signal(signal.SIGCONT)
+        assert first.wait() == 0
+
+    assert list(stored(client, keys)) == list(map(line, range(60_000)))
+    assert not list(settings.spool_dir.rglob("*.*"))
+    file.write_text(line(1))
+    assert run(["emit", "--file", str(file)]) == 0
+
+
+def test_an_id_that_is_taken_meanwhile_costs_and_doubles_nothing(
+    client: redis.Redis, keys: Keys, settings: Settings, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process publishes under it from the second round on; the run goes on under a fresh one, and so does the
+    next one, which is given that by the bookmark."""
+    lines = [*map(line, range(22_000)), "{}\n", *map(line, range(22_001, 22_100))]
+    file.write_text("".join(lines))
+    monkeypatch.setattr(delivery, "new_id", iter(["twin-1-abc", "fresh-1-abc"]).__next__)
+    Publisher(client, keys)(Identity("twin-1-abc", "01"), 1, [saved(99_999)])
+
+    assert run(["emit", "--file", str(file)]) == 2
+
+    kept = json.loads(bookmark(settings).read_bytes())
+    assert (kept["producer"], kept["number"], kept["line"]) == ("fresh-1-abc", 5000, 5000)
+    lines[22_000] = line(22_000)
+    file.write_text("".join(lines))
+    assert run(["emit", "--file", str(file), "--resume"]) == 0
+    assert list(stored(client, keys))[1:] == list(map(line, range(22_100)))
 
 
 class Pipe:

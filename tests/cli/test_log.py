@@ -19,7 +19,7 @@ from etlog.commands.log import ENDLESS, WIDE, table
 from etlog_events.event import Event
 from etlog_events.keys import Keys
 from support import commands
-from support.apis import api_process
+from support.apis import add_entry, api_process
 from support.commands import Command
 from support.consumers import CaughtUp, Consuming
 from support.samples import DOCUMENTED, saved
@@ -296,8 +296,8 @@ def test_the_log_is_followed_from_its_newest_events_on(
         with commands.running("log", "--follow", "--json", "--url", api) as following:
             wait_until(lambda: len(followed(following)) == 10, what="the newest events")
 
-            for size in range(15, 20):
-                client.xadd(keys.events, {"event": saved(size)})
+            add_entry(client, keys, [saved(size) for size in range(15, 19)])
+            client.xadd(keys.events, {"event": saved(19)})
             wait_until(lambda: len(followed(following)) == 15, what="the events that came")
 
             following.stop(signal.SIGINT)
@@ -310,8 +310,9 @@ def test_what_comes_while_the_api_is_away_is_shown_after_it(
 ) -> None:
     """Also when nothing that passes the filter had come before: where it stood is known from the connection alone."""
 
-    def emit(error: str) -> None:
-        client.xadd(keys.events, {"event": Event.new("AssetSetComputeError", error=error).encode()})
+    def emit(*errors: str) -> None:
+        failed = [Event.new("AssetSetComputeError", error=error).encode() for error in errors]
+        add_entry(client, keys, [saved(), *failed, saved()])
         caught_up()
 
     def errors(following: Command) -> list[str]:
@@ -325,13 +326,13 @@ def test_what_comes_while_the_api_is_away_is_shown_after_it(
         )
         wait_until(lambda: errors(following) == ["before"], what="what was there")
         api.stop()
-        emit("meanwhile")
+        emit("meanwhile", "and then")
         api.start()
-        wait_until(lambda: len(errors(following)) == 2, what="what came while the API was away")
+        wait_until(lambda: len(errors(following)) == 3, what="what came while the API was away")
         emit("after")
-        wait_until(lambda: len(errors(following)) == 3, what="what came after it")
+        wait_until(lambda: len(errors(following)) == 4, what="what came after it")
 
-    assert errors(following) == ["before", "meanwhile", "after"]
+    assert errors(following) == ["before", "meanwhile", "and then", "after"]
 
 
 def test_one_of_several_logs_is_followed_by_its_name(second_of_two: tuple[str, ...]) -> None:

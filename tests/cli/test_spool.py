@@ -1,18 +1,26 @@
 """`etlog spool`: what waits on the disk is shown and sent."""
 
 import os
+from contextlib import closing
 from pathlib import Path
 from time import time
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
 from etlog.__main__ import run
+from etlog.spool_files import SpoolMetrics, State, files, folder_of, held_log_id, of_other_logs
 from etlog_events.keys import Keys
 from etlog_events.sequence import SENT_WITHIN
+from etlog_events.settings import Settings
 from etlog_producer import Producer
-from support.samples import WINDOW
-from support.servers import Server, free_port
-from support.stream import numbers
+from etlog_producer.publish import Identity, Publisher
+from prometheus_client import CollectorRegistry
+from support.proxy import Proxy
+from support.samples import WINDOW, saved
+from support.servers import Server, free_port, wait_until
+from support.stream import Client, numbers
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +55,7 @@ def test_files_are_listed_and_flushed(server: Server, capsys: pytest.CaptureFixt
 
     assert run(["spool", "list", *options]) == 0
     listed = capsys.readouterr().out
-    assert f"{producer}.00000000000000000001.spool" in listed
+    assert f"{producer}.00000000000000000001." in listed
     assert " 1234 " in listed
     assert run(["spool", "flush", *options]) == 1
     assert "the files are kept" in capsys.readouterr().err
@@ -100,3 +108,133 @@ def test_files_for_another_store_are_flushed_only_if_wanted(
 
     assert run(["spool", "flush", "--any-store", *options]) == 0
     assert numbers(client, keys) == [1, 2, 3]
+
+
+def leave_known(url: str, log: str, count: int) -> Path:
+    """Leave events in the spool whose producer has reached the store before, once. Returns the file."""
+    port = urlsplit(url).port
+    assert port is not None
+    with closing(Proxy(port)) as proxy:
+        producer = Producer(proxy.url, log=log)
+        producer.emit("AssetSetSaved", size=1000, window=WINDOW)
+        assert producer.flush(20)
+        proxy.swallow_replies(True)
+        proxy.cut()
+    for size in range(count):
+        producer.emit("AssetSetSaved", size=size, window=WINDOW)
+    wait_until(lambda: producer.last_error, what="an attempt to fail")
+    producer.close(0)
+    [path] = Path(os.environ["ETLOG_SPOOL_DIR"]).rglob(f"{producer.id}*.spool")
+    return path
+
+
+def replace_log(client: Client, keys: Keys) -> None:
+    """Put another log of that name in the place of the one that was there."""
+    client.delete(*client.keys(f"etlog:{{{keys.name}}}:*"))
+    Publisher(client, keys)(Identity("someone"), 1, [saved(7)])
+
+
+def test_files_find_their_log_at_another_address(
+    store_url: str, client: redis.Redis, keys: Keys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They were written for an address that is gone; the log is the same."""
+    path = leave_known(store_url, keys.name, 3)
+
+    assert run(["spool", "flush", "--redis-url", store_url, "--log", keys.name]) == 0
+
+    assert "3 events delivered" in capsys.readouterr().out
+    assert numbers(client, keys) == [1, 2, 3, 4]
+    assert not path.exists()
+
+
+def test_files_for_another_log_are_named_and_sent_only_if_wanted(
+    store_url: str, client: redis.Redis, keys: Keys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The store was emptied since. They hold up no other file."""
+    kept = leave_known(store_url, keys.name, 3)
+    replace_log(client, keys)
+    leave(store_url, keys.name, 2)
+    elsewhere = leave(f"redis://127.0.0.1:{free_port()}/0", keys.name, 1)
+    options = ["--redis-url", store_url, "--log", keys.name]
+
+    assert run(["spool", "list", *options]) == 0
+    listed = {line.split()[-1]: line for line in capsys.readouterr().out.splitlines()[1:]}
+    assert " other log " in listed[str(kept)]
+    assert sorted("waiting" in line for line in listed.values()) == [False, True, True]
+
+    assert run(["spool", "flush", *options]) == 1
+    captured = capsys.readouterr()
+    assert "2 events delivered" in captured.out
+    assert f"1 file(s) for another log ({kept}) and 1 file(s) for another store remain" in captured.err
+    assert len(captured.err.splitlines()) == 1
+    assert numbers(client, keys) == [1, 1, 2]
+
+    assert run(["spool", "flush", "--any-store", *options]) == 0
+    assert "4 events delivered" in capsys.readouterr().out
+    assert len(numbers(client, keys)) == 7
+    assert elsewhere
+
+
+def test_files_are_listed_without_the_store(server: Server, keys: Keys, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whether their log is there is not known then."""
+    path = leave_known(server.url, keys.name, 3)
+    server.kill()
+
+    assert run(["spool", "list", "--redis-url", server.url, "--log", keys.name]) == 0
+
+    [line] = capsys.readouterr().out.splitlines()[1:]
+    assert line.split()[-1] == str(path)
+    assert " waiting " in line
+
+
+def test_files_of_other_logs_can_be_asked_for(store_url: str, client: redis.Redis, keys: Keys, spool_dir: Path) -> None:
+    """Those that wait for a log that is not there, and no others."""
+    settings = Settings(redis_url=store_url, name=keys.name, spool_dir=spool_dir)
+    folder = folder_of(settings)
+    assert of_other_logs(folder, "") == []
+    kept = leave_known(store_url, keys.name, 1)
+    present = held_log_id(settings, keys.name)
+    assert present
+    leave(store_url, keys.name, 1)
+
+    assert of_other_logs(folder, present) == []
+    assert of_other_logs(folder, "") == of_other_logs(folder, "another") == [kept]
+    client.delete(keys.id)
+    assert held_log_id(settings, keys.name) == ""
+    assert held_log_id(Settings(redis_url=f"redis://127.0.0.1:{free_port()}"), keys.name) is None
+
+
+def test_the_metrics_tell_how_many_files_there_are(
+    store_url: str, client: redis.Redis, keys: Keys, spool_dir: Path
+) -> None:
+    """By their state, at the moment of a scrape; whole files are not read."""
+    settings = Settings(redis_url=store_url, name=keys.name, spool_dir=spool_dir)
+    registry = CollectorRegistry()
+    registry.register(SpoolMetrics(settings))
+
+    def scraped() -> dict[State, Any]:
+        found = {
+            state: registry.get_sample_value("etlog_spool_files", {"log": keys.name, "state": state.value})
+            for state in State
+        }
+        return {state: number for state, number in found.items() if number != 0}
+
+    assert scraped() == {}
+    leave_known(store_url, keys.name, 1)
+    assert scraped() == {State.WAITING: 1}
+    replace_log(client, keys)
+    leave(store_url, keys.name, 1)
+    [old] = [path for path in spool_dir.rglob("*.spool") if state_of(settings, path) is State.WAITING]
+    old.rename(old.with_suffix(".old"))
+    (old.parent / "gone-1-abc.00000000000000000001.broken").write_text("")
+    with Producer(store_url, log=keys.name, durable=True) as producer:
+        producer.emit("AssetSetTotaled", window=WINDOW)
+        expected = {State.IN_USE: 1, State.OTHER_LOG: 1, State.OLD: 1, State.BROKEN: 1}
+        wait_until(lambda: scraped() == expected, what="the producer to let go of the file that is not for its log")
+    assert scraped() == {State.OTHER_LOG: 1, State.OLD: 1, State.BROKEN: 1}
+
+
+def state_of(settings: Settings, path: Path) -> State:
+    """What is listed of a file, with the log of the store."""
+    found = files(folder_of(settings), held_log_id(settings, settings.name))
+    return next(file.state for file in found if file.path == path)

@@ -1,8 +1,13 @@
 """`etlog status`: how far the log is applied, what waits, and which consumer is active."""
 
+import re
+from pathlib import Path
+
 import orjson
 import redis
 from etlog_events.keys import Keys
+from etlog_producer.publish import Identity, Publisher
+from etlog_producer.spool.writer import SpoolFolder, SpoolWriter
 from support import commands
 from support.consumers import CaughtUp, Consuming
 from support.samples import saved
@@ -25,6 +30,63 @@ def test_the_status_tells_what_waits_and_who_is_active(
     assert consumer.name in after.stdout
     assert "nothing" in after.stdout
     assert lag == 0
+
+
+def test_what_waits_is_counted_in_events_or_entries(
+    api: str, client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: CaughtUp
+) -> None:
+    """In entries while some wait that other clients appended."""
+
+    def waiting() -> str:
+        lines = commands.run("status", "--url", api).stdout.splitlines()
+        [line] = [line for line in lines if line.startswith("waiting")]
+        return re.sub(r", the oldest for [0-9.]+ s$", "", line.removeprefix("waiting").strip())
+
+    publisher = Publisher(client, keys)
+    publisher(Identity("p"), 1, [saved(0)])
+    assert waiting() == "1 event"
+    publisher(Identity("p"), 2, [saved(size) for size in range(1199)])
+    assert waiting() == "1,200 events"
+    client.xadd(keys.events, {"event": saved(0), "event.1": saved(1)})
+    assert waiting() == "an unknown number of entries"  # where there was never a consumer
+    with consuming():
+        caught_up()
+    assert waiting() == "nothing"
+    client.xadd(keys.events, {"event": saved(0), "event.1": saved(1)})
+    assert waiting() == "1 entry"
+    publisher(Identity("p"), 1201, [saved(0), saved(1)])
+    assert waiting() == "2 entries"
+
+
+def test_files_for_another_log_are_told_in_one_line(api: str, client: redis.Redis, keys: Keys, tmp_path: Path) -> None:
+    """That is, written for a log of the same name with another id. Those for this one only wait."""
+
+    def leave(producer: str, log_id: str) -> None:
+        folder = SpoolFolder(tmp_path / "spool" / keys.name, keys.name, "redis://127.0.0.1:1/0")
+        folder.make()
+        writer = SpoolWriter(folder, Identity(producer), log_id=log_id)
+        writer.append(1, [saved()])
+        writer.close()
+
+    def warned() -> list[str]:
+        ended = commands.run("status", "--url", api)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        return [line for line in ended.stdout.splitlines() if "spool" in line]
+
+    assert warned() == []
+    Publisher(client, keys)(Identity("p"), 1, [saved(0)])
+    log_id = orjson.loads(commands.run("status", "--url", api, "--json").stdout)["data"]["id"]
+    leave("host-1-a", log_id)
+    leave("host-1-b", "")
+    assert warned() == []
+    leave("host-1-c", "an-older-one")
+    [line] = warned()
+    assert line == (
+        f"Warning: 1 spool file on this machine is for another log {keys.name} than this one; see 'etlog spool list'"
+    )
+    leave("host-1-d", "an-older-one")
+    assert warned()[0].startswith("Warning: 2 spool files on this machine are for another log")
+    assert orjson.loads(commands.run("status", "--url", api, "--json").stdout)["code"] == 200
 
 
 def test_one_of_several_logs_is_asked_for_by_its_name(second_of_two: tuple[str, ...]) -> None:

@@ -5,10 +5,14 @@ from contextlib import ExitStack
 
 import pytest
 import redis
+from etlog_events import publishing, scripts
 from etlog_events.keys import Keys
-from etlog_producer.publish import Publisher
 from support.consumers import CaughtUp, Consuming, Publish, StartConsumer, consumer_process
 from support.log import Log
+from support.samples import batches
+
+#: Batches that travel together.
+CALLS = 200
 
 
 @pytest.fixture
@@ -21,15 +25,16 @@ def start_consumer(store_url: str, keys: Keys) -> Iterator[StartConsumer]:
 @pytest.fixture
 def publish(client: redis.Redis, keys: Keys) -> Publish:
     """Appends texts as the producer `p` would, numbered on from its last; they need not be events."""
-    publisher = Publisher(client, keys)
     sent = 0
 
-    def send(texts: Sequence[bytes]) -> None:
+    def send(texts: Sequence[bytes], size: int | None = None) -> None:
         nonlocal sent
-        for first in range(0, len(texts), 500):
-            batch = texts[first : first + 500]
-            publisher("p", sent + 1, batch)
+        calls = []
+        for batch in batches(texts, size):
+            calls.append(publishing.FUNCTION.call(keys.publishing, ("p", "", "", sent + 1, "follow", *batch)))
             sent += len(batch)
+        for first in range(0, len(calls), CALLS):
+            scripts.run(client, *calls[first : first + CALLS])
 
     return send
 

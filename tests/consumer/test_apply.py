@@ -11,11 +11,13 @@ from etlog_consumer.recovery import Progress, Recovery
 from etlog_events import scripts
 from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.sequence import Record
 from etlog_events.store import connect
+from etlog_producer.publish import Identity, Publisher
 from support.consumers import Publish
 from support.samples import saved
 from support.servers import Server
-from support.stream import counters, dead, entries, group, listed, raw_entries, stats
+from support.stream import counters, dead, entries, group, listed, raw_entries, records, stats
 
 EVENTS = [saved(size) for size in range(10)]
 START = b"0-0"
@@ -35,11 +37,11 @@ def everything(client: redis.Redis, keys: Keys) -> dict[bytes, Any]:
 
 def read(client: redis.Redis, keys: Keys, after: bytes = START, count: int | None = None) -> Batch:
     """The batch that a consumer reads after the cursor `after`."""
+    Recovery(client, keys, retain=10**6).load(Progress())
     found = raw_entries(client, keys, after)[:count]
     entries = [(entry_id, [part for pair in fields.items() for part in pair]) for entry_id, fields in found]
-    progress = Progress()
-    Recovery(client, keys).load(progress)
-    return collect(entries, progress.numbers, KUBECOST_KINDS)
+    applied = {name.encode(): record.applied for name, record in records(client, keys).items()}
+    return collect(entries, applied, KUBECOST_KINDS)
 
 
 def run(
@@ -48,18 +50,36 @@ def run(
     batch: Batch,
     cursor: bytes = START,
     entries_read: int | None = None,
-    trim: bytes | None = None,
+    *,
+    retain: int = 1000,
+    look: bool = True,
 ) -> Any:
     """Call the script."""
-    return scripts.run(client, target.call(batch, cursor, entries_read, trim))[0]
+    call = target.call(batch, cursor, retain=retain, entries_read=entries_read, look=look)
+    return scripts.run(client, call)[0]
 
 
-def test_a_batch_has_all_of_its_effects(client: redis.Redis, keys: Keys, target: Target, publish: Publish) -> None:
-    """Lists, counters, stats, dead letters, numbers, cursor and group."""
-    publish([EVENTS[0], b"{}", EVENTS[1], saved(7, "AssetSet")])
+def all_stats(client: redis.Redis, keys: Keys) -> dict[str, int]:
+    """The stats, those of the stream included."""
+    return {name.decode(): int(number) for name, number in client.hgetall(keys.stats).items()}
+
+
+def now(client: redis.Redis) -> int:
+    """The store's clock in milliseconds."""
+    seconds, microseconds = client.time()
+    return int(seconds * 1000 + microseconds // 1000)
+
+
+@pytest.mark.parametrize("size", [1, 4, None])
+def test_a_batch_has_all_of_its_effects(
+    client: redis.Redis, keys: Keys, target: Target, publish: Publish, size: int | None
+) -> None:
+    """Lists, counters, stats, dead letters, numbers, cursor and group; however the events were published."""
+    publish([EVENTS[0], b"{}", EVENTS[1], saved(7, "AssetSet")], size)
     batch = read(client, keys)
+    appended = client.xlen(keys.events)
 
-    assert run(client, target, batch) == [b"applied", b"4", b"4"]
+    assert run(client, target, batch) == [b"applied", b"%d" % appended, b"0", b"0"]
 
     assert listed(client, keys, "allocation") == EVENTS[:2]
     assert listed(client, keys, "asset") == [saved(7, "AssetSet")]
@@ -67,18 +87,24 @@ def test_a_batch_has_all_of_its_effects(client: redis.Redis, keys: Keys, target:
     assert stats(client, keys) == {"applied": 3, "dead": 1}
     assert dead(client, keys) == [
         {
-            b"id": batch.ids[1],
+            b"id": entries(client, keys)[1].id,
             b"producer": b"p",
             b"seq": b"2",
             b"raw": b"{}",
             b"reason": b"Object missing required field kind",
         }
     ]
-    assert client.hgetall(keys.producers) == {
-        b"p:published": b"4",
-        b"p:applied": b"4",
-        b"p:dead": b"1",
-        b"p:seen": batch.last.partition(b"-")[0],
+    record = records(client, keys)["p"]
+    assert record == Record(4, 4, dead=1, lost=0, seen=record.seen, token=b"", closed=False)
+    assert client.zscore(keys.producers_seen, "p") == record.seen
+    caught_up = all_stats(client, keys)["caught_up"]
+    assert int(batch.last.partition(b"-")[0]) <= caught_up <= now(client)
+    assert all_stats(client, keys) == {
+        "applied": 3,
+        "dead": 1,
+        "published": 4,
+        "entries": appended,
+        "caught_up": caught_up,
     }
     assert client.get(keys.cursor) == batch.last
     assert group(client, keys)["last-delivered-id"] == batch.last
@@ -104,7 +130,7 @@ def test_a_batch_read_from_elsewhere_changes_nothing(
     client: redis.Redis, keys: Keys, target: Target, publish: Publish, cursor: bytes
 ) -> None:
     """Whether the cursor is before or behind it."""
-    publish(EVENTS)
+    publish(EVENTS, 1)
     first = read(client, keys, count=5)
     run(client, target, first)
     second = read(client, keys, after=first.last)
@@ -117,7 +143,7 @@ def test_a_batch_read_from_elsewhere_changes_nothing(
 
 def test_a_missing_cursor_is_the_beginning(client: redis.Redis, keys: Keys, target: Target, publish: Publish) -> None:
     """Nothing was applied yet, or somebody deleted it: a consumer that thinks otherwise is told."""
-    publish(EVENTS)
+    publish(EVENTS, 1)
     first = read(client, keys, count=5)
     run(client, target, first)
     second = read(client, keys, after=first.last)
@@ -128,7 +154,7 @@ def test_a_missing_cursor_is_the_beginning(client: redis.Redis, keys: Keys, targ
 
 def test_a_list_holds_the_newest_events(client: redis.Redis, keys: Keys, target: Target, publish: Publish) -> None:
     """Oldest first, at most as many as the cap, within a batch and over several."""
-    publish(EVENTS)
+    publish(EVENTS, 1)
     first = read(client, keys, count=7)
     run(client, target, first)
     assert listed(client, keys, "allocation") == EVENTS[2:7]
@@ -158,38 +184,64 @@ def test_a_smaller_cap_shortens_every_list(client: redis.Redis, keys: Keys, publ
 def test_numbers_that_are_not_what_they_were_change_nothing(
     client: redis.Redis, keys: Keys, target: Target, publish: Publish
 ) -> None:
-    """Somebody closed a producer's account, or lost it, after the batch was worked out."""
-    publish(EVENTS)
-    first = read(client, keys, count=5)
+    """As after a takeover: the answer tells what they are, of each producer whose numbers are others."""
+    publish(EVENTS, 5)
+    Publisher(client, keys)(Identity("q"), 1, EVENTS)
+    first = read(client, keys, count=1)
     run(client, target, first)
-    second = read(client, keys, after=first.last)
-    client.hset(keys.producers, "p:applied", 10)
+    batch = read(client, keys, after=first.last)
+    unknowing = collect(batch.entries, {}, KUBECOST_KINDS)
+    before = everything(client, keys)
 
-    assert run(client, target, second, cursor=first.last) == [b"moved", first.last]
+    assert run(client, target, unknowing, cursor=first.last) == [b"numbers", b"p", b"5"]
+
+    assert everything(client, keys) == before
+    client.hdel(keys.producers, "p")
+    assert run(client, target, batch, cursor=first.last) == [b"numbers", b"p", b"0"]
+
+
+def test_the_numbers_of_thousands_of_producers_are_told(client: redis.Redis, keys: Keys, target: Target) -> None:
+    """In one answer."""
+    publisher = Publisher(client, keys)
+    for number in range(2500):
+        publisher(Identity(f"p{number}"), 1, EVENTS[:2])
+    batch = read(client, keys)
+    wrong = collect(batch.entries, {b"p%d" % number: 7 for number in range(2500)}, KUBECOST_KINDS)
+
+    outcome, *found = run(client, target, wrong)
+
+    assert outcome == b"numbers"
+    assert found == [part for number in range(2500) for part in (b"p%d" % number, b"0")]
+    assert run(client, target, batch)[0] == b"applied"
+    assert {record.applied for record in records(client, keys).values()} == {2}
 
 
 def test_losses_and_dead_letters_are_counted_for_their_producer(
     client: redis.Redis, keys: Keys, target: Target, publish: Publish
 ) -> None:
     """And add up over batches."""
-    publish([EVENTS[0], b"{}", EVENTS[1], EVENTS[2], b"{}", EVENTS[3]])
+    publish([EVENTS[0], b"{}", EVENTS[1], EVENTS[2], b"{}", EVENTS[3]], 1)
     ids = [entry.id for entry in entries(client, keys)]
     client.xdel(keys.events, ids[0], ids[2], ids[3])
     first = read(client, keys, count=1)
     run(client, target, first)
     run(client, target, read(client, keys, after=first.last), cursor=first.last)
 
-    record = client.hgetall(keys.producers)
-    assert (record[b"p:applied"], record[b"p:dead"], record[b"p:lost"]) == (b"6", b"2", b"3")
+    record = records(client, keys)["p"]
+    assert (record.published, record.applied, record.dead, record.lost) == (6, 6, 2, 3)
     assert stats(client, keys) == {"applied": 1, "dead": 2, "lost": 3}
 
 
-def test_the_largest_batch_fits(client: redis.Redis, keys: Keys, publish: Publish) -> None:
-    """A thousand events of one category, each with a list to push it to."""
-    publish([saved(size) for size in range(1000)])
+@pytest.mark.parametrize("size", [1, 500, None])
+def test_a_batch_may_be_larger_than_any_limit_of_lua(
+    client: redis.Redis, keys: Keys, publish: Publish, size: int | None
+) -> None:
+    """Twelve thousand events of one category, more than a script may unpack at once."""
+    texts = [saved(size) for size in range(12_000)]
+    publish(texts, size)
 
     assert run(client, Target(keys, KUBECOST_KINDS, cap=1_000_000), read(client, keys))[0] == b"applied"
-    assert client.llen(keys.log("allocation")) == 1000
+    assert listed(client, keys, "allocation") == texts
 
 
 def test_the_victims_of_the_cap_of_dead_letters_are_counted(
@@ -197,8 +249,8 @@ def test_the_victims_of_the_cap_of_dead_letters_are_counted(
 ) -> None:
     """Never silent: dead = kept + dropped."""
     monkeypatch.setattr(apply, "DEAD_CAP", 3)
-    publish([b"%d" % number for number in range(8)])
-    first = read(client, keys, count=4)
+    publish([b"%d" % number for number in range(8)], 4)
+    first = read(client, keys, count=1)
     run(client, target, first)
     run(client, target, read(client, keys, after=first.last), cursor=first.last)
 
@@ -212,6 +264,9 @@ WRONG_TYPES: dict[str, Callable[[Keys], str]] = {
     "stats": lambda keys: keys.stats,
     "dead": lambda keys: keys.dead,
     "producers": lambda keys: keys.producers,
+    "seen": lambda keys: keys.producers_seen,
+    "ended": lambda keys: keys.producers_ended,
+    "trim": lambda keys: keys.trim,
     "allocation": lambda keys: keys.log("allocation"),
     "asset": lambda keys: keys.log("asset"),
 }
@@ -286,7 +341,7 @@ def test_a_store_that_takes_no_writes_changes_nothing(
 
 def test_a_destroyed_group_is_made_again(client: redis.Redis, keys: Keys, target: Target, publish: Publish) -> None:
     """The cursor is the truth, the group only mirrors it."""
-    publish(EVENTS)
+    publish(EVENTS, 1)
     first = read(client, keys, count=5)
     run(client, target, first, entries_read=5)
     second = read(client, keys, after=first.last)
@@ -310,18 +365,38 @@ def test_a_deleted_stream_does_not_hold_up_the_batch(
     assert counters(client, keys) == {"AllocationSetSaved": 10}
 
 
-def test_only_entries_before_the_mark_are_trimmed(client: redis.Redis, keys: Keys, target: Target) -> None:
-    """In whole nodes of the stream, so that some of them may stay a while."""
-    for _ in range(6):
-        for event in EVENTS * 10:
-            client.xadd(keys.events, {"event": event})
-    batch = read(client, keys)
+@pytest.mark.parametrize("size", [1, 250, None])
+def test_places_to_trim_at_are_noted_every_thousand_events(
+    client: redis.Redis, keys: Keys, target: Target, publish: Publish, size: int | None
+) -> None:
+    """Within a batch and over several; each is an entry, by the number of events up to its end."""
+    publish([saved(number) for number in range(3300)], size)
+    ends = {}
+    for place, entry in enumerate(entries(client, keys), 1):
+        ends[entry.id.partition(b".")[0]] = place
+    cursor, trim = START, {}
+    while cursor != list(ends)[-1]:
+        batch = read(client, keys, after=cursor, count=max(1, 700 // (size or 100)))
+        run(client, target, batch, cursor=cursor, retain=10**6)
+        cursor = batch.last
+        trim = {entry_id: int(score) for entry_id, score in client.zrange(keys.trim, 0, -1, withscores=True)}
 
-    run(client, target, batch, trim=batch.ids[450])
+    assert trim == {entry_id: ends[entry_id] for entry_id in trim}
+    places = [0, *sorted(trim.values())]
+    assert len(places) == 4
+    assert all(later - earlier < 1500 for earlier, later in zip(places, [*places[1:], 3300], strict=True))
 
-    left = [entry_id for entry_id, _ in raw_entries(client, keys)]
-    assert left[-150:] == batch.ids[450:]
-    assert len(left) <= 250
+
+def test_the_stream_is_trimmed_at_the_last_place_that_leaves_enough(
+    client: redis.Redis, keys: Keys, target: Target, publish: Publish
+) -> None:
+    """And the places before it are forgotten."""
+    publish([saved(number) for number in range(5000)], 100)
+    found = [entry_id for entry_id, _ in raw_entries(client, keys)]
+    run(client, target, read(client, keys), retain=2000)
+
+    assert [entry_id for entry_id, _ in raw_entries(client, keys)] == found[29:]
+    assert client.zrange(keys.trim, 0, -1) == [found[39], found[49]]
 
 
 def test_sums_stay_exact_past_32_bits(client: redis.Redis, keys: Keys, target: Target, publish: Publish) -> None:
@@ -346,7 +421,190 @@ def test_the_order_of_the_keys_is_that_of_the_script(keys: Keys, target: Target)
         keys.stats,
         keys.dead,
         keys.producers,
-        keys.retired,
+        keys.producers_seen,
+        keys.producers_ended,
+        keys.trim,
+        keys.id,
         keys.log("allocation"),
         keys.log("asset"),
     ]
+
+
+def test_the_record_of_a_producer_that_has_closed_goes_when_all_is_applied(
+    client: redis.Redis, keys: Keys, target: Target
+) -> None:
+    """Not before; its numbers are in the sums from then on."""
+    publisher = Publisher(client, keys)
+    publisher(Identity("p", "t"), 1, [EVENTS[0], b"{}"])
+    publisher(Identity("p", "t"), 3, EVENTS[:3])
+    publisher.close(Identity("p", "t"), 5)
+    first = read(client, keys, count=1)
+    run(client, target, first)
+    assert records(client, keys)["p"].closed
+
+    run(client, target, read(client, keys, after=first.last), cursor=first.last)
+
+    assert not client.exists(keys.producers, keys.producers_seen)
+    assert client.hgetall(keys.producers_ended) == {
+        b"published": b"5",
+        b"applied": b"5",
+        b"dead": b"1",
+        b"lost": b"0",
+    }
+
+
+def test_what_a_client_numbers_without_the_function_counts_as_published(
+    client: redis.Redis, keys: Keys, target: Target
+) -> None:
+    """Once it is applied, a gap included; its record is like any other."""
+    for seq in (1, 2, 5):
+        client.xadd(keys.events, {"event": EVENTS[0], "producer": "q", "seq": seq})
+    client.xadd(keys.events, {"event": EVENTS[0], "producer": "q", "seq": 6, "event.1": EVENTS[1]})
+
+    run(client, target, read(client, keys))
+
+    record = records(client, keys)["q"]
+    assert record == Record(7, 7, dead=0, lost=2, seen=record.seen, token=b"", closed=False)
+    assert client.zscore(keys.producers_seen, "q") == record.seen
+    assert (all_stats(client, keys)["published"], all_stats(client, keys)["entries"]) == (7, 4)
+
+
+def test_a_producer_is_seen_once_a_minute(client: redis.Redis, keys: Keys, target: Target) -> None:
+    """Which spares the sorted set a write for each batch."""
+    publisher, cursor = Publisher(client, keys), START
+    seen = []
+    for first, age in ((1, 0), (2, 59_000), (3, 61_000)):
+        publisher(Identity("p"), first, EVENTS[:1])
+        before = records(client, keys)["p"]
+        aged = before._replace(seen=before.seen - age)
+        client.hset(keys.producers, "p", aged.encode())
+        batch = read(client, keys, after=cursor)
+        run(client, target, batch, cursor=cursor)
+        cursor = batch.last
+        seen.append(records(client, keys)["p"].seen - aged.seen)
+
+    assert seen[:2] == [0, 0]
+    assert seen[2] >= 61_000
+    assert client.zscore(keys.producers_seen, "p") == records(client, keys)["p"].seen
+
+
+def test_the_first_batch_gives_the_log_its_id(client: redis.Redis, keys: Keys, target: Target) -> None:
+    """Where no publish has; and it stays."""
+    client.xadd(keys.events, {"event": EVENTS[0]})
+    first = read(client, keys)
+    run(client, target, first)
+    made = client.get(keys.id)
+    assert isinstance(made, bytes)
+    assert len(made) == 40
+
+    assert Publisher(client, keys)(Identity("p"), 1, EVENTS).log_id == made.decode()
+    run(client, target, read(client, keys, after=first.last), cursor=first.last)
+    assert client.get(keys.id) == made
+
+
+def test_caught_up_is_the_last_entry_while_something_waits(
+    client: redis.Redis, keys: Keys, target: Target, publish: Publish
+) -> None:
+    """And the store's clock when nothing does; never above it, whatever an id says."""
+    publish(EVENTS[:4], 1)
+    first = read(client, keys, count=2)
+    run(client, target, first)
+    assert all_stats(client, keys)["caught_up"] == int(first.last.partition(b"-")[0])
+
+    before = now(client)
+    second = read(client, keys, after=first.last)
+    run(client, target, second, cursor=first.last)
+    assert before <= all_stats(client, keys)["caught_up"] <= now(client)
+
+    for id_ in (b"9999999999998-0", b"9999999999999-0"):
+        client.xadd(keys.events, {"event": EVENTS[0]}, id=id_)
+    third = read(client, keys, after=second.last, count=1)
+    run(client, target, third, cursor=second.last)
+    assert before <= all_stats(client, keys)["caught_up"] <= now(client)
+
+
+def test_nothing_waits_behind_a_last_entry_that_was_deleted(
+    client: redis.Redis, keys: Keys, target: Target, publish: Publish
+) -> None:
+    """It will never be applied, and all that there is, is."""
+    publish(EVENTS[:3], 1)
+    client.xdel(keys.events, raw_entries(client, keys)[-1][0])
+    before = now(client)
+
+    assert run(client, target, read(client, keys), entries_read=2) == [b"applied", b"3", b"0", b"0"]
+
+    assert all_stats(client, keys)["caught_up"] >= before
+    assert all_stats(client, keys)["entries"] == 3
+
+
+@pytest.mark.parametrize(
+    ("waiting", "events"),
+    [(0, b"0"), (1, b"7"), (2, b"14")],
+)
+def test_what_waits_is_told_in_entries_and_events(
+    client: redis.Redis, keys: Keys, target: Target, waiting: int, events: bytes
+) -> None:
+    """While all entries are of the function for publishing."""
+    publisher = Publisher(client, keys)
+    for first in range(1, 8 + 7 * waiting, 7):
+        publisher(Identity("p"), first, EVENTS[:7])
+
+    answer = run(client, target, read(client, keys, count=1), entries_read=1)
+
+    assert answer[:4] == [b"applied", b"1", b"%d" % waiting, events]
+
+
+def test_what_waits_is_told_in_entries_alone_where_others_have_added_some(
+    client: redis.Redis, keys: Keys, target: Target
+) -> None:
+    """How many events those hold, no number tells; once nothing waits, the numbers tell again."""
+    publisher = Publisher(client, keys)
+    publisher(Identity("p"), 1, EVENTS)
+    client.xadd(keys.events, {"event": EVENTS[0], "event.1": EVENTS[1]})
+    first = read(client, keys, count=1)
+    assert run(client, target, first, entries_read=1)[2:] == [b"1", b""]
+    second = read(client, keys, after=first.last)
+    assert run(client, target, second, cursor=first.last, entries_read=2)[2:] == [b"0", b"0"]
+
+    publisher(Identity("p"), 11, EVENTS)
+    publisher(Identity("p"), 21, EVENTS)
+    third = read(client, keys, after=second.last, count=1)
+    assert run(client, target, third, cursor=second.last, entries_read=3)[2:] == [b"1", b"10"]
+
+
+def test_where_the_sums_tell_of_nothing_entries_are_told(
+    client: redis.Redis, keys: Keys, target: Target, publish: Publish
+) -> None:
+    """An entry waits; that no event does cannot be."""
+    publish(EVENTS, 5)
+    client.hset(keys.stats, "published", 3)
+
+    assert run(client, target, read(client, keys, count=1), entries_read=1)[2:] == [b"1", b""]
+
+
+def test_a_look_costs_the_store_no_copy_of_an_entry(client: redis.Redis, keys: Keys, target: Target) -> None:
+    """XINFO STREAM would give the first and the last one, whatever is in them."""
+    for _ in range(3):
+        client.xadd(keys.events, {"event": EVENTS[0]})
+    batch = read(client, keys)
+    client.config_resetstat()
+
+    run(client, target, batch, entries_read=3)
+
+    called = client.info("commandstats")
+    assert "cmdstat_xinfo|groups" in called
+    assert not {"cmdstat_xinfo|stream", "cmdstat_xrange"} & called.keys()
+    assert [found["name"] for found in client.xinfo_groups(keys.events)] == [GROUP.encode()]
+
+
+@pytest.mark.parametrize("text", ["nan", "0x10", "1e3", "-5", "many"])
+def test_a_counter_that_is_no_number_begins_anew(
+    client: redis.Redis, keys: Keys, target: Target, publish: Publish, text: str
+) -> None:
+    """Somebody wrote it by hand."""
+    client.hset(keys.counters, "AllocationSetSaved", text)
+    publish(EVENTS)
+
+    run(client, target, read(client, keys))
+
+    assert counters(client, keys) == {"AllocationSetSaved": 10}

@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from etlog_consumer import Consumer, Target
+from etlog_consumer import Consumer, Target, recovery
+from etlog_events.entry import NAMES
 from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS, Kinds
 from etlog_events.store import connect
@@ -18,7 +19,7 @@ from support.log import Log
 from support.producers import emit
 from support.samples import DOCUMENTED, WINDOW, saved
 from support.servers import Server, wait_until
-from support.stream import newest, stats
+from support.stream import newest, raw_entries, stats
 
 
 def test_the_documented_events_become_the_documented_lists(log: Log) -> None:
@@ -151,7 +152,7 @@ def test_a_foreign_spelling_is_listed_canonically(log: Log) -> None:
 
 def test_numbers_that_never_arrived_are_counted_as_lost(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     """Others deleted their entries. Published = applied + lost: the log proves its completeness."""
-    log.publish([saved(size) for size in range(100)])
+    log.publish([saved(size) for size in range(100)], 1)
     found = log.entries()
     for entry in [found[0], *found[10:15], found[50], *found[90:95]]:
         log.client.xdel(log.keys.events, entry.id)
@@ -159,11 +160,24 @@ def test_numbers_that_never_arrived_are_counted_as_lost(log: Log, caplog: pytest
     log.apply()
 
     assert log.stats() == {"applied": 88, "lost": 12}
-    record = log.client.hgetall(log.keys.producers)
-    assert (record[b"p:published"], record[b"p:applied"], record[b"p:lost"]) == (b"100", b"100", b"12")
+    record = log.records()["p"]
+    assert (record.published, record.applied, record.lost) == (100, 100, 12)
     told = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert [(r.__dict__["first"], r.__dict__["last"]) for r in told] == [(1, 1), (11, 15), (51, 51), (91, 95)]
     assert told[1].getMessage() == "Lost: events 11 to 15 of producer p never arrived"
+    assert log.verify().faults == []
+
+
+def test_all_events_of_an_entry_that_was_deleted_are_lost(log: Log) -> None:
+    """They had their numbers; those of its neighbours are applied."""
+    log.publish([saved(size) for size in range(60)], 10)
+    found = [entry_id for entry_id, _ in raw_entries(log.client, log.keys)]
+    log.client.xdel(log.keys.events, found[0], found[3], found[4])
+
+    log.apply()
+
+    assert log.stats() == {"applied": 30, "lost": 30}
+    assert log.listed("allocation") == [saved(size) for size in (*range(10, 30), *range(50, 60))]
     assert log.verify().faults == []
 
 
@@ -171,7 +185,7 @@ def test_a_loss_is_counted_over_the_border_of_batches_and_restarts(log: Log) -> 
     """The last applied number is in the store, not in the consumer."""
     log.publish([saved(size) for size in range(10)])
     log.apply()
-    log.publish([saved(size) for size in range(10)])
+    log.publish([saved(size) for size in range(10)], 1)
     for entry in log.entries()[10:13]:
         log.client.xdel(log.keys.events, entry.id)
     log.apply()
@@ -183,8 +197,8 @@ def test_entries_that_come_twice_are_applied_once(log: Log) -> None:
     """The same producer and number, in the same batch or after a restart: counted as a duplicate."""
 
     def repeat() -> None:
-        for entry in log.entries()[:4]:
-            log.client.xadd(log.keys.events, {"event": entry.event, "producer": entry.producer, "seq": entry.seq})
+        for _, fields in raw_entries(log.client, log.keys)[:3]:
+            log.client.xadd(log.keys.events, fields)  # type: ignore[arg-type]
 
     log.publish([saved(size) for size in range(4)])
     repeat()
@@ -194,6 +208,26 @@ def test_entries_that_come_twice_are_applied_once(log: Log) -> None:
 
     assert log.stats() == {"applied": 4, "duplicate": 8}
     assert log.listed("allocation") == [saved(size) for size in range(4)]
+
+
+def test_of_an_entry_that_overlaps_what_is_applied_the_rest_is_applied(log: Log) -> None:
+    """In the same step or after a restart: another client has put together what it had anew."""
+    texts = [saved(size) for size in range(9)]
+
+    def add(first: int, *events: bytes) -> None:
+        named = dict(zip(NAMES, events, strict=False))
+        log.client.xadd(log.keys.events, {b"producer": b"q", b"seq": b"%d" % first, **named})
+
+    add(1, *texts[:3])
+    add(2, *texts[1:5])
+    log.apply()
+    add(4, *texts[3:7])
+    add(1, *texts)
+    log.apply()
+
+    assert log.stats() == {"applied": 9, "duplicate": 2 + 2 + 7}
+    assert log.listed("allocation") == texts
+    assert log.verify().faults == []
 
 
 def emit_around_a_deletion(log: Log, producer: Producer, events: int) -> None:
@@ -216,40 +250,43 @@ def test_what_a_producer_gave_up_is_counted_as_lost(log: Log, store_url: str, mo
         wait_until(lambda: log.stats() == {"applied": 4, "lost": 7}, what="what is left")
 
 
-def test_the_group_shows_the_backlog_as_lag(log: Log) -> None:
-    """`XINFO GROUPS` tells what is not applied yet; nothing is ever pending."""
-    log.publish([saved(size) for size in range(1234)])
+@pytest.mark.parametrize(("size", "entries"), [(1, 77), (10, 8), (None, 5)])
+def test_the_group_shows_the_backlog_as_lag(log: Log, size: int | None, entries: int) -> None:
+    """`XINFO GROUPS` tells how many entries are not applied yet; nothing is ever pending."""
+    log.publish([saved(size) for size in range(1234)], size)
     log.apply()
     assert log.group()["lag"] == 0
+    before = log.client.xlen(log.keys.events)
 
-    log.publish([saved(size) for size in range(77)])
+    log.publish([saved(size) for size in range(77)], size)
 
-    assert log.group()["lag"] == 77
-    assert log.group()["entries-read"] == 1234
+    assert log.group()["lag"] == log.client.xlen(log.keys.events) - before == entries
+    assert log.group()["entries-read"] == before
     assert log.group()["last-delivered-id"] == log.client.get(log.keys.cursor)
     assert log.group()["pending"] == 0
 
 
-def test_the_lag_is_right_again_after_others_deleted_entries(log: Log) -> None:
+def test_the_lag_is_right_again_after_others_deleted_entries(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """Applied or not applied ones: once the consumer has caught up, the lag is 0, and counts from there."""
-    log.publish([saved(size) for size in range(500)])
+    monkeypatch.setattr(recovery, "EVERY", 0.05)
+    log.publish([saved(size) for size in range(500)], 1)
     log.apply()
-    log.publish([saved(size) for size in range(500)])
+    log.publish([saved(size) for size in range(500)], 1)
     found = log.entries()
     for entry in found[100:150] + found[700:750]:
         log.client.xdel(log.keys.events, entry.id)
 
     with log.consuming():
         log.caught_up()
-        assert log.group()["lag"] == 0
-    log.publish([saved(size) for size in range(33)])
+        wait_until(lambda: log.group()["lag"] == 0, what="the lag to be right")
+    log.publish([saved(size) for size in range(33)], 1)
 
     assert log.group()["lag"] == 33
 
 
 def test_the_lag_is_right_again_after_the_last_entry_was_deleted(log: Log) -> None:
     """It was not applied yet, and never will be."""
-    log.publish([saved(size) for size in range(20)])
+    log.publish([saved(size) for size in range(20)], 1)
     last = log.entries()[-1]
     log.client.xdel(log.keys.events, last.id)
     with log.consuming():
@@ -275,7 +312,7 @@ def test_a_destroyed_group_is_made_again(log: Log) -> None:
     log.apply()
 
     assert log.group()["lag"] == 0
-    assert log.group()["entries-read"] == 315
+    assert log.group()["entries-read"] == log.client.xlen(log.keys.events)
     assert log.counters() == {"AllocationSetSaved": 315}
 
 
@@ -325,7 +362,8 @@ def test_a_key_of_another_type_stops_the_log_until_it_is_mended(log: Log, caplog
     with log.consuming():
         wait_until(lambda: "Cannot apply, will keep trying" in caplog.text, what="the refusal")
         assert "should be a list, it is a string" in caplog.text
-        assert not log.client.exists(log.keys.cursor, log.keys.counters, log.keys.stats, log.keys.log("allocation"))
+        assert not log.client.exists(log.keys.cursor, log.keys.counters, log.keys.log("allocation"))
+        assert log.stats() == {}
 
         log.client.delete(log.keys.log("asset"))
         log.caught_up()

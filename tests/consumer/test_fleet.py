@@ -25,7 +25,7 @@ from support.servers import wait_until
 #: What a process says of processes that follow a newer contract.
 NEWER = (
     f"the set of consumer processes follows contract {VERSION + 1}, "
-    f"but this etlog-consumer supports at most {VERSION}; upgrade it"
+    f"but this etlog-consumer supports {VERSION}; upgrade it"
 )
 
 Work = Callable[..., AbstractContextManager[Fleet]]
@@ -156,7 +156,7 @@ def test_a_consumer_that_fails_ends_the_process(store_url: str, client: redis.Re
     assert not client.exists(CONSUMERS)
 
 
-def test_a_process_ends_when_the_others_follow_a_other_contract(
+def test_a_process_ends_when_the_others_follow_another_contract(
     store_url: str, client: redis.Redis, logs: list[str]
 ) -> None:
     """It applies nothing, and does not count as alive."""

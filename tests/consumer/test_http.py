@@ -29,7 +29,7 @@ def address(store_url: str, keys: Keys) -> Iterator[str]:
 
 def test_a_consumer_tells_what_it_has_done(address: str, publish: Publish, client: redis.Redis, keys: Keys) -> None:
     """In the text format of Prometheus."""
-    publish([saved(1), saved(2), b"{}", saved(3, "AssetSet")])
+    publish([saved(1), saved(2), b"{}", saved(3, "AssetSet")], 4)
     client.xadd(keys.events, {"event": saved(), "producer": "p", "seq": "4"})
     client.xadd(keys.events, {"event": saved(), "producer": "q", "seq": "6"})
 
@@ -40,10 +40,10 @@ def test_a_consumer_tells_what_it_has_done(address: str, publish: Publish, clien
     assert found["etlog_dead_total"] == 1
     assert found["etlog_duplicate_total"] == 1
     assert found["etlog_active"] == 1
-    assert found["etlog_lag_entries"] == 0
+    assert found["etlog_lag_entries"] == found["etlog_lag_events"] == 0
     assert found["etlog_oldest_unapplied_seconds"] == 0
     assert found["etlog_store_errors_total"] == 0
-    assert found["etlog_batch_entries_sum"] == 6
+    assert found["etlog_batch_events_sum"] == 6
     assert 0 < found["etlog_apply_seconds_sum"] < 1
 
 

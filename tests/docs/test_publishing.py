@@ -15,7 +15,7 @@ from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_producer.publish import Identity, Publisher
 from support.samples import saved
-from support.stream import entries, raw_entries
+from support.stream import Client, entries, raw_entries, records
 
 PAGE = Path(__file__).parents[2] / "docs" / "publishing.md"
 [EMIT, XADD, FUNCTION] = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
@@ -74,7 +74,7 @@ def test_plain_xadd_adds_events(store_url: str, client: redis.Redis, keys: Keys)
         assert (entry.producer, entry.seq) == ("", 0)
 
 
-def test_the_function_adds_a_batch_once(store_url: str, client: redis.Redis, keys: Keys) -> None:
+def test_the_function_adds_a_batch_once(store_url: str, client: Client, keys: Keys) -> None:
     """However often it is called; and the producer ends."""
     Publisher(client, Keys("another"))(Identity("p"), 1, [])  # it loads the function, as a consumer does
 
@@ -83,10 +83,11 @@ def test_the_function_adds_a_batch_once(store_url: str, client: redis.Redis, key
     log_id = client.get(keys.id).decode()
     assert said == ["OK", "2", log_id] * 3
     assert [(entry.producer, entry.seq) for entry in entries(client, keys)] == [("shell-1", 1), ("shell-1", 2)]
-    assert client.hget(keys.producers, "shell-1").endswith(b" token=5f1c09d2 closed")
+    record = records(client, keys)["shell-1"]
+    assert (record.published, record.token, record.closed) == (2, b"5f1c09d2", True)
 
 
-def test_a_call_means_what_the_page_says_of_its_answer(client: redis.Redis, keys: Keys) -> None:
+def test_a_call_means_what_the_page_says_of_its_answer(client: Client, keys: Keys) -> None:
     """The answers of the table; after an error nothing was changed."""
     publisher = Publisher(client, keys)
     log_id = publisher(Identity("p", "token"), 1, [saved()] * 2).log_id

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -30,7 +31,7 @@ from support.consumers import consumer_thread
 from support.guarded import PASSWORDS, REDIS, GuardedServer, redis_server
 from support.samples import WINDOW, saved
 from support.servers import wait_until
-from support.stream import Client, counters, dead, stats
+from support.stream import Client, counters, dead, entries, records, stats
 
 LOG = "nightly"
 KEYS = Keys(LOG)
@@ -184,6 +185,30 @@ def test_publishing_needs_no_more_than_a_producer_has(guarded: GuardedServer, ro
     assert refused(root) == []
 
 
+def test_the_commands_of_a_stage_need_no_more_than_a_producer_has(
+    guarded: GuardedServer, root: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Emitting by hand and from a file, and what lies in the spool."""
+    Publisher(root, Keys("another"))(P, 1, [])  # it loads the function
+    file = tmp_path / "events.ndjson"
+    file.write_bytes(saved() + b"\nno event\n")
+    monkeypatch.setenv("ETLOG_REDIS_URL", guarded.url_of("etlog-producer"))
+    monkeypatch.setenv("ETLOG_NAME", LOG)
+
+    assert run(["emit", "AssetSetTotaled", "--start", WINDOW[0], "--end", WINDOW[1]]) == 0
+    assert run(["emit", "--file", str(file), "--resume"]) == 2
+    file.write_bytes(saved() + b"\n" + saved() + b"\n")
+    assert run(["emit", "--file", str(file), "--resume"]) == 0
+    producer = Producer("redis://127.0.0.1:1/0", log=LOG)
+    producer.emit("AssetSetTotaled", window=WINDOW)
+    producer.close(0.1)
+    assert run(["spool", "list"]) == 0
+    assert run(["spool", "flush", "--any-store"]) == 0
+
+    assert len(entries(root, KEYS)) == 4
+    assert refused(root) == []
+
+
 def test_a_consumer_may_repair_what_others_broke(
     guarded: GuardedServer, root: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -227,17 +252,45 @@ def test_a_consumer_may_repair_what_others_broke(
 
 @pytest.mark.skipif(shutil.which("redis-cli") is None and not os.environ.get("CI"), reason="no redis-cli")
 def test_people_may_read_all_of_a_log(guarded: GuardedServer, root: Client) -> None:
-    """With every command that `docs/redis-cli.md` shows, as the admin."""
+    """With every command that `docs/redis-cli.md` shows, as the admin; as a producer where the function is called."""
     with consuming(guarded):
         Publisher(root, KEYS)(P, 1, [saved(), b"no event"])
         applied(root, 2)
         page = (REDIS.parents[1] / "docs" / "redis-cli.md").read_text()
         for line in page.replace("{default}", f"{{{LOG}}}").splitlines():
             if line.startswith("$ redis-cli"):
-                command = ["redis-cli", "-u", guarded.url_of("etlog-admin"), *shlex.split(line)[2:]]
+                user = "etlog-producer" if " FCALL " in line else "etlog-admin"
+                command = ["redis-cli", "-u", guarded.url_of(user), *shlex.split(line)[2:]]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
                 assert "NOPERM" not in done.stdout, line
 
+    assert refused(root) == []
+
+
+def test_a_log_is_upgraded_by_the_user_that_the_page_gives(
+    guarded: GuardedServer, root: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may do all that converting a log takes."""
+    root.set(KEYS.contract, 1)
+    root.hset(KEYS.producers, mapping={"p:published": 3, "p:applied": 2, "p:dead": 1, "p:seen": 1})
+    root.hset(f"etlog:{{{LOG}}}:retired", "q", "2 0 1 1654275474092")
+    root.hset(KEYS.stats, mapping={"applied": 8, "dead": 1, "lost": 1, "pruned": 6})
+    for number in (1, 2, 3):
+        root.xadd(KEYS.events, {"producer": "p", "seq": number, "event": saved()})
+    root.set(KEYS.cursor, root.xrange(KEYS.events)[1][0])
+    root.set(CONSUMERS_CONTRACT, 1)
+    page = (REDIS.parents[1] / "docs" / "operations.md").read_text()
+    [rules] = re.findall(r"^user (etlog-upgrade .*)$", page, re.MULTILINE)
+    root.execute_command("ACL", "SETUSER", *rules.split())
+    monkeypatch.setenv("ETLOG_REDIS_URL", guarded.url_of("etlog-upgrade", "PASSWORD"))
+    monkeypatch.setenv("ETLOG_NAME", LOG)
+
+    assert run(["upgrade"]) == 0
+
+    assert f"log {LOG}: 2 producers converted, 1 event waits to be applied" in capsys.readouterr().out
+    assert (root.get(KEYS.contract), root.get(CONSUMERS_CONTRACT)) == (b"2", b"2")
+    assert {*records(root, KEYS)} == {"p", "q"}
+    assert root.hget(KEYS.producers_ended, "published") == b"6"
     assert refused(root) == []
 
 
@@ -270,6 +323,7 @@ EVERYBODY = [
     ["SET", KEYS.counters, "1"],
     ["DEL", KEYS.counters],
     ["RENAME", KEYS.events, KEYS.dead],
+    ["RENAME", KEYS.upgrade[8], KEYS.producers],
     ["EXPIRE", KEYS.events, "1"],
 ]
 

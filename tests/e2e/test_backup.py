@@ -15,7 +15,7 @@ from etlog_events import Settings
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from etlog_producer import Producer
-from etlog_producer.publish import Publisher
+from etlog_producer.publish import Identity, Publisher
 from support import apis
 from support.consumers import consumer_thread
 from support.guarded import redis_server
@@ -29,6 +29,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 [RESTORE] = [text for text in re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL) if "aof.manifest" in text]
 
 KEYS = Keys("nightly")
+
+#: A producer beside the one that runs all the time.
+ANOTHER = Identity("another", "token-of-another")
 
 
 @contextmanager
@@ -80,19 +83,19 @@ def test_a_restored_log_is_whole_and_goes_on(server: str, back_up: Callable[[Ser
                 emit(producer, 30)
                 wait_until(lambda: applied(client) == 30, what="the events to be applied")
             emit(producer, 5)
-            Publisher(client, KEYS)("another", 1, [saved()] * 2)
+            Publisher(client, KEYS)(ANOTHER, 1, [saved()] * 2)
             with apis.serve(app) as api, ExitStack() as work:
                 with back_up(store, client):
                     work.enter_context(consumer_thread(store.url, KEYS))
                     emit(producer, 7)
-                    Publisher(client, KEYS)("another", 3, [saved()] * 2)
+                    Publisher(client, KEYS)(ANOTHER, 3, [saved()] * 2)
                     wait_until(lambda: applied(client) == 46, what="the events to be applied")
                     assert api.log()["data"]["counters"] == {"AllocationSetSaved": 46}
                     store.kill()
                 store.start()
 
                 wait_until(lambda: applied(client) == 44, what="the tail to be sent again")
-                Publisher(client, KEYS)("another", 5, [saved()], skip=True)  # it no longer has 3 and 4
+                Publisher(client, KEYS)(ANOTHER, 5, [saved()], skip=True)  # it no longer has 3 and 4
                 emit(producer, 1)
                 wait_until(lambda: applied(client) == 46, what="the log to go on")
                 wait_until(lambda: api.log()["data"]["counters"] == {"AllocationSetSaved": 46}, what="the API")

@@ -22,13 +22,48 @@ from support.servers import Server, free_port
         ("redis://user:hunter2@[::1]:6379/0", "redis://[::1]:6379/0"),
         ("redis://user:hunter2@@host:6379/0", "redis://host:6379/0"),
         ("redis://host:6379/0?password=hunter2", "redis://host:6379/0"),
-        ("unix://user:hunter2@/run/redis.sock?db=1", "unix:///run/redis.sock"),
+        ("unix://user:hunter2@/run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
+        ("unix:///run/redis.sock?db=0&password=hunter2", "unix:///run/redis.sock"),
         ("unix:///run/redis.sock?password=hunter2", "unix:///run/redis.sock"),
     ],
 )
 def test_an_address_is_shown_without_user_and_password(url: str, shown: str) -> None:
     """Messages and pages may show it to anyone."""
     assert store.shown(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://host:1/?db=2", "redis://host:1/2"),
+        ("redis://host:1?db=2&password=hunter2", "redis://host:1/2"),
+        ("redis://host:1/0?db=2", "redis://host:1/2"),
+        ("redis://host:1/12?db=2", "redis://host:1/2"),
+        ("redis://host:1/2?db=0", "redis://host:1/0"),
+        ("redis://host:1/2?db=2", "redis://host:1/2"),
+        ("redis://host:1?db=0", "redis://host:1"),
+        ("redis://host:1?db=%32", "redis://host:1/2"),
+        ("redis://host:1?db=2&db=3", "redis://host:1/2"),
+        ("redis://host:1?db=two", "redis://host:1"),
+        ("unix:///run/redis.sock?db=2", "unix:///run/redis.sock?db=2"),
+        ("redis+sentinel://a:1,b:2/primary?db=2", "redis+sentinel://a:1,b:2/primary/2"),
+        ("redis+sentinel://a:1,b:2/primary/1?db=2", "redis+sentinel://a:1,b:2/primary/2"),
+        ("redis+sentinel://a:1,b:2/primary2?db=2", "redis+sentinel://a:1,b:2/primary2/2"),
+        ("redis+sentinel://a:1,b:2/primary/2", "redis+sentinel://a:1,b:2/primary/2"),
+    ],
+)
+def test_two_databases_of_a_server_are_shown_apart(url: str, shown: str) -> None:
+    """As the driver takes the address: an option wins over the path."""
+    assert store.shown(url) == shown
+    assert store.shown(shown) == shown
+    if not url.startswith("redis+") and "two" not in url:
+        assert database(shown) == database(url)
+
+
+def database(url: str) -> int:
+    """The number of the database that the driver would use."""
+    with store.connect(url, part="test") as client:
+        return int(client.connection_pool.connection_kwargs.get("db", 0))
 
 
 @pytest.mark.parametrize("sign", ["/", "#", "?"])

@@ -1,6 +1,7 @@
 """What a producer still has to deliver: numbered without a gap, sent again after a loss, and accounted for."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ import redis
 from etlog_events.errors import StoreError
 from etlog_events.keys import Keys
 from etlog_events.store import connect
-from etlog_producer import Producer, unacked
+from etlog_producer import Producer, inbox, unacked
 from etlog_producer.delivery import Batch, Delivery, ResumePoint
 from etlog_producer.publish import Identity, Published, Publisher
 from etlog_producer.spool.writer import SpoolFolder
 from support.logged import Logged
-from support.producers import emit, numbered, spooled
+from support.producers import emit, numbered, spool_files, spooled
 from support.servers import Server, wait_until
 from support.stream import entries, numbers
 
@@ -208,4 +209,136 @@ def test_an_answer_after_the_end_changes_nothing(make: Callable[..., Delivery]) 
     delivery.note(batch, Published(held=1, gap=False, log_id=""))
 
     assert delivery.stats(0, None) == before
+    assert spooled(path) == [1]
+
+
+def in_files(folder: Path) -> list[int]:
+    """The numbers in files whose names say that their id is taken; no other files are there."""
+    assert all(path.name.endswith(".taken.spool") for path in spool_files(folder))
+    return [number for path in spool_files(folder) for number in spooled(path)]
+
+
+def event(number: int) -> bytes:
+    """An event that tells its number."""
+    return b'{"n":%d}' % number
+
+
+@pytest.mark.parametrize(
+    ("options", "alone", "left"),
+    [
+        ({}, range(1, 13), range(0)),
+        ({"durable": True}, range(0), range(1, 13)),
+        ({"small": True}, [1, 2, 3, 4, 9, 10, 11, 12], range(5, 9)),
+        ({"small": True, "read": True}, [1, 2, 3, 4, 9, 10, 11, 12], range(5, 9)),
+    ],
+    ids=["in memory", "durable", "spilled", "read from a file"],
+)
+def test_an_id_that_is_taken_is_given_up(
+    make: Callable[..., Delivery],
+    spool_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: Logged,
+    options: dict[str, Any],
+    alone: Iterable[int],
+    left: Iterable[int],
+) -> None:
+    """What is in memory alone is numbered anew; what is in files stays there, and only there. It is delivered when the
+    files are gone."""
+    read = options.pop("read", False)
+    if options.pop("small", False):
+        monkeypatch.setattr(inbox, "INBOX_EVENTS", 4)
+        monkeypatch.setattr(inbox, "SPILL_EVENTS", 2)
+    delivery = make(batch_events=2, **options)
+    for number in range(1, 5):
+        delivery.inbox.put(event(number))
+    batch = delivery.next_batch()
+    for number in range(5, 13):
+        delivery.inbox.put(event(number))
+    while read and batch.first < 5:
+        delivery.note(batch, Published(held=batch.first + 1, gap=False, log_id=""))
+        batch = delivery.next_batch()
+
+    delivery.note_taken(batch.who)
+
+    assert delivery.who.producer != batch.who.producer
+    assert delivery.who.token != batch.who.token
+    [error] = logged("id_taken")
+    assert f"under the id {batch.who.producer};" in error
+    sent: list[bytes] = []
+    while (following := delivery.next_batch()).events:
+        assert (following.who, following.first) == (delivery.who, len(sent) + 1)
+        sent += following.events
+        delivery.note(following, Published(held=len(sent), gap=False, log_id=""))
+    assert sent == [event(number) for number in alone]
+    assert in_files(spool_dir) == list(left)
+    stats = delivery.stats(0, None)
+    assert (stats.emitted, stats.delivered, stats.spooled, stats.lost) == (12, len(sent), len(list(left)), 0)
+    assert delivery.has_delivered(12) == (not left)
+    for path in spool_files(spool_dir):
+        path.unlink()
+    delivery.note_recovered()
+    assert delivery.has_delivered(12)
+    assert delivery.stats(0, None).delivered == 12
+
+
+def test_an_id_that_is_taken_again_is_given_up_again(make: Callable[..., Delivery]) -> None:
+    """And an answer that comes late means the id before; what was delivered and is kept goes along, for the store has
+    lost it."""
+    delivery = make()
+    first = delivery.who
+    for number in range(1, 4):
+        delivery.inbox.put(event(number))
+    delivery.note(delivery.next_batch(), Published(held=3, gap=False, log_id="aa"))
+    delivery.inbox.put(event(4))
+    delivery.note_taken(first)
+    delivery.note_taken(first)
+    second = delivery.who
+
+    assert delivery.next_batch() == Batch(second, 1, [event(number) for number in range(1, 5)], skip=False)
+    delivery.note_taken(second)
+    batch = delivery.next_batch()
+
+    assert len({who.producer for who in (first, second, batch.who)}) == 3
+    assert (batch.first, batch.events) == (1, [event(number) for number in range(1, 5)])
+    delivery.note(batch, Published(held=4, gap=False, log_id="aa"))
+    delivery.inbox.put(event(5))
+    assert delivery.next_batch() == Batch(batch.who, 5, [event(5)], skip=False)
+    stats = delivery.stats(0, None)
+    assert (stats.emitted, stats.delivered, stats.waiting, stats.lost) == (5, 4, 1, 0)
+
+
+def test_what_is_left_at_the_end_under_a_fresh_id_is_all_there(make: Callable[..., Delivery], spool_dir: Path) -> None:
+    """The files of both ids are named."""
+    delivery = make(durable=True)
+    delivery.inbox.put(event(1))
+    delivery.note_taken(delivery.next_batch().who)
+    delivery.inbox.put(event(2))
+
+    paths, unwritten = delivery.end()
+
+    assert (sorted(paths), unwritten) == (spool_files(spool_dir), 0)
+    assert [spooled(path) for path in sorted(paths, key=lambda path: ".taken" in path.name)] == [[1], [1]]
+    stats = delivery.stats(0, None)
+    assert (stats.emitted, stats.delivered, stats.spooled) == (2, 0, 2)
+
+
+def test_the_log_is_the_one_of_the_last_answer(make: Callable[..., Delivery], spool_dir: Path) -> None:
+    """A store that was emptied has none at first; the file says what the producer knows."""
+    delivery = make(durable=True)
+    delivery.inbox.put(event(1))
+    [path] = spool_files(spool_dir)
+
+    def known() -> tuple[str, str]:
+        return delivery.log_id, json.loads(path.read_bytes().splitlines()[0])["log_id"]
+
+    found = [known()]
+    for answer in (
+        Published(held=1, gap=False, log_id="aa"),
+        Published(held=0, gap=True, log_id=""),
+        Published(held=1, gap=False, log_id="bb"),
+    ):
+        delivery.note(delivery.next_batch(), answer)
+        found.append(known())
+
+    assert found == [("", ""), ("aa", "aa"), ("aa", "aa"), ("bb", "bb")]
     assert spooled(path) == [1]

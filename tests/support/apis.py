@@ -12,6 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 import httpx
 import uvicorn
+from etlog_events.entry import NAMES
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from fastapi import FastAPI
@@ -141,6 +142,13 @@ def add(client: Client, keys: Keys, texts: Sequence[bytes], **fields: str) -> No
     for text in texts:
         pipe.xadd(keys.events, {"event": text, **fields})
     pipe.execute()
+
+
+def add_entry(client: Client, keys: Keys, texts: Sequence[bytes], **fields: str) -> bytes:
+    """Append one entry that holds several events. Returns its id."""
+    named = zip(NAMES, texts, strict=False)
+    entry_id: bytes = client.xadd(keys.events, {**fields, **{name.decode(): text for name, text in named}})
+    return entry_id
 
 
 def apply(url: str, keys: Keys, texts: Sequence[bytes]) -> None:

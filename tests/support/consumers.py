@@ -21,8 +21,14 @@ Consuming: TypeAlias = Callable[..., AbstractContextManager[Consumer]]
 #: The fixture `caught_up`: waits until everything in the stream is applied.
 CaughtUp: TypeAlias = Callable[[], None]
 
-#: The fixture `publish`: appends texts as a producer would; they need not be events.
-Publish: TypeAlias = Callable[[Sequence[bytes]], None]
+
+class Publish(Protocol):
+    """The fixture `publish`: appends texts as a producer would, in batches of one and of several, or of `size`; they need
+    not be events."""
+
+    def __call__(self, texts: Sequence[bytes], size: int | None = None) -> None:
+        """Append `texts`."""
+
 
 #: A consumer as a process.
 Process: TypeAlias = "subprocess.Popen[bytes]"

@@ -19,7 +19,8 @@ class Emitter:
     """A stage called `name` that emits five events every `pause` seconds, of each of `kinds` in turn, `events` in all.
 
     At its end it gets `closing` seconds to deliver what waits. `constants` replace those of the producer's modules, by
-    their full names; `options` are those of the producer.
+    their full names; its producer begins as `id`, and writes errors to the file `errors`; `options` are those of the
+    producer.
     """
 
     def __init__(
@@ -33,6 +34,8 @@ class Emitter:
         events: int | None = None,
         closing: float = PATIENCE,
         constants: Mapping[str, float] | None = None,
+        id: str | None = None,
+        errors: Path | None = None,
         **options: Any,
     ) -> None:
         self.name = name
@@ -44,6 +47,8 @@ class Emitter:
             "events": events,
             "closing": closing,
             "constants": constants or {},
+            "id": id,
+            "errors": str(errors) if errors else None,
             "options": options,
         }
         self._process = subprocess.Popen(

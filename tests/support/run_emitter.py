@@ -5,13 +5,15 @@ WORK is JSON, made by `emitters.Emitter`. The books are printed over and over, a
 """
 
 import json
+import logging
 import select
 import sys
 from dataclasses import asdict
 from importlib import import_module
 from time import monotonic
 
-from etlog_producer import Producer
+from etlog_events.ids import new_id
+from etlog_producer import Producer, delivery
 from support.producers import Numbered
 
 #: Events between two looks at standard input.
@@ -26,6 +28,11 @@ def main() -> None:
         module, _, constant = path.rpartition(".")
         getattr(import_module(module), constant)  # a constant that is gone must not go unnoticed
         setattr(import_module(module), constant, value)
+    if given["errors"]:
+        logging.basicConfig(filename=given["errors"], level="ERROR", format="%(message)s")
+    if given["id"]:
+        ids = iter([given["id"]])
+        vars(delivery)["new_id"] = lambda: next(ids, None) or new_id()
     producer = Producer(url, log=log, **given["options"])
     numbered = Numbered(producer, name, given["kinds"])
     printed = 0.0

@@ -1,5 +1,7 @@
-"""Events that tests need again and again."""
+"""Events that tests need again and again, and the batches that they travel in."""
 
+from collections.abc import Iterator, Sequence
+from itertools import cycle
 from typing import Any
 
 from etlog_events.event import Event
@@ -27,6 +29,21 @@ def saved(size: int = 97, prefix: str = "AllocationSet", **metadata: Any) -> byt
     return Event.new(
         prefix + "Saved", size=size, window=WINDOW, time="2022-06-03T17:07:54.092619416Z", metadata=metadata
     ).encode()
+
+
+#: Events in the batches of a stage that is now idle and now busy.
+MIXED = (1, 2, 1, 30, 500, 1, 7, 250)
+
+
+def batches(texts: Sequence[bytes], size: int | None = None) -> Iterator[Sequence[bytes]]:
+    """`texts` in batches of `size`; without one, in batches of one and of several."""
+    first = 0
+    for mixed in cycle(MIXED):
+        if first >= len(texts):
+            return
+        batch = texts[first : first + (size or mixed)]
+        yield batch
+        first += len(batch)
 
 
 def text(

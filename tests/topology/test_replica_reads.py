@@ -6,7 +6,8 @@ import uuid
 import pytest
 import redis
 from etlog_api.app import create_app
-from etlog_api.live.stream import Stream
+from etlog_api.live.frames import START
+from etlog_api.live.stream import ReadSize, Stream
 from etlog_api.log.replication_link import ReplicationLink, staleness
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
@@ -77,9 +78,11 @@ def test_a_replica_that_is_behind_is_not_taken_for_the_whole_log(primary: Server
 
     async def entries(beyond: int) -> int:
         async with connect_async(primary.url, part="test") as store:
-            milliseconds, number = await stream.cursor(store)
-            found = await stream.complete_entries(store, (0, 0), (milliseconds + beyond, number))
-            return len(found or ())
+            (milliseconds, number, place), _ = await stream.now(store)
+            until = (milliseconds + beyond, number, place)
+            assert await stream.duplicates(store, until) == 0
+            read = await stream.complete_entries(store, START, until, ReadSize())
+            return len(read.entries) if read else 0
 
     assert asyncio.run(entries(0)) == 1
     with pytest.raises(redis.ConnectionError, match="behind"):

@@ -15,8 +15,9 @@ export function judge({ problem, warning, status, failed, missing, loose, empty 
   if (problem) return verdict([trouble(problem)]);
   if (warning) say("bad", `The store is unreachable: ${warning}.`, "What you see is the last known log. Check the store and the network to it; the page recovers by itself.");
   if (status) {
-    const { lag, oldest_unapplied: oldest, active_consumer: consumer, stats } = status;
-    const waiting = lag === null ? "Events wait" : `${plural(lag, "event")} ${lag === 1 ? "waits" : "wait"}`;
+    const { lag, lag_unit: unit, oldest_unapplied: oldest, active_consumer: consumer, stats } = status;
+    const counted = unit === "entries" ? plural(lag, "entry", "entries") : plural(lag, "event");
+    const waiting = lag === null ? "Events wait" : `${counted} ${lag === 1 ? "waits" : "wait"}`;
     if (oldest !== null && !consumer) say("bad", `${waiting} and no consumer is at work, the oldest for ${duration(oldest * 1000)}.`, "Start one: etlog consume");
     else if (oldest !== null && oldest >= STUCK) say("bad", `${waiting}, the oldest for ${duration(oldest * 1000)}.`, `Look at the log of the consumer ${consumer}.`);
     else if (oldest !== null && oldest >= SLOW) say("warn", `The consumer is behind: ${waiting.toLowerCase()}, the oldest for ${duration(oldest * 1000)}.`, "It may catch up by itself.");

@@ -59,7 +59,8 @@ export function showMetrics(status, { errors, rate, connection }) {
   metric("applied", known(stats.applied ?? 0), rate === null ? "– per minute" : `${count(rate)} per minute`);
   metric("errors", count(errors), errors ? "✕ in view" : "in view", errors ? "bad" : "ok");
   const late = oldest === null || oldest < SLOW ? "ok" : oldest < STUCK ? "warn" : "bad";
-  metric("lag", status ? known(status.lag) : "–", oldest === null ? "nothing waits" : `oldest ${duration(oldest * 1000)}`, late);
+  const unit = status?.lag === 1 ? { events: "event", entries: "entry" }[status.lag_unit] : status?.lag_unit;
+  metric("lag", status ? known(status.lag) : "–", oldest === null ? "nothing waits" : `${unit}, oldest ${duration(oldest * 1000)}`, late);
   metric("dead", known(stats.dead ?? 0), stats.dead ? "! refused" : "refused", stats.dead ? "warn" : "ok");
   metric("lost", known(stats.lost ?? 0), stats.lost ? "✕ never arrived" : "never arrived", stats.lost ? "bad" : "ok");
   const consumer = status?.active_consumer;

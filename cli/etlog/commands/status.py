@@ -6,8 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from etlog.client import client_of
-from etlog.options import API_URL, ApiUrl, AsJson, AskedLog, new_app
+from etlog.client import Client, client_of
+from etlog.options import API_URL, ApiUrl, AsJson, AskedLog, new_app, settings_of
+from etlog.spool_files import folder_of, of_other_logs
 
 app = new_app()
 
@@ -20,7 +21,11 @@ def status(json: AsJson = False, log: AskedLog = None, url: ApiUrl = API_URL) ->
     etlog status
     etlog status --json | jq .data.lag
     """
-    show(client_of(url).get("/model/etl/status", {"log": log}), as_json=json)
+    client = client_of(url)
+    body = client.get("/model/etl/status", {"log": log})
+    show(body, as_json=json)
+    if not json:
+        warn_of_other_logs(client, log, orjson.loads(body)["data"]["id"] or "")
 
 
 def show(body: bytes, *, as_json: bool) -> None:
@@ -31,8 +36,13 @@ def show(body: bytes, *, as_json: bool) -> None:
     console = Console()
     status = orjson.loads(body)["data"]
     stats, store = status["stats"], status["store"]
-    lag, oldest = status["lag"], status["oldest_unapplied"]
-    waiting = "nothing" if lag == 0 else f"{'an unknown number of' if lag is None else f'{lag:,}'} entries"
+    lag, unit, oldest = status["lag"], status["lag_unit"], status["oldest_unapplied"]
+    if lag is None:
+        waiting = f"an unknown number of {unit}"
+    elif lag == 1:
+        waiting = "1 event" if unit == "events" else "1 entry"
+    else:
+        waiting = f"{lag:,} {unit}" if lag else "nothing"
     if oldest is not None:
         waiting += f", the oldest for {oldest:.1f} s"
     version = store.get("valkey_version") or store.get("redis_version", "unknown")
@@ -60,3 +70,17 @@ def show(body: bytes, *, as_json: bool) -> None:
     console.print(table)
     for warning in status.get("warnings", []):
         console.print(Text(f"Warning: {warning}", style="yellow"))
+
+
+def warn_of_other_logs(client: Client, log: str | None, log_id: str) -> None:
+    """Print a line if spool files on this machine are for another log than the one with this id, which the API serves
+    under the name `log`, by default its default name. They are kept until someone decides."""
+    settings = settings_of()
+    if not settings.spool_dir.is_dir():
+        return
+    name = log or orjson.loads(client.get("/model/etl/logs", {}))["data"]["default"]
+    others = len(of_other_logs(folder_of(settings, name), log_id))
+    if others:
+        subject = "1 spool file on this machine is" if others == 1 else f"{others:,} spool files on this machine are"
+        text = f"Warning: {subject} for another log {name} than this one; see 'etlog spool list'"
+        Console().print(Text(text, style="yellow"), soft_wrap=True)

@@ -124,13 +124,16 @@ class Orphan:
         if answer.gap:
             self._rewind(answer.held)
             return 0.0
+        self._held = answer.held
         self._delete()
-        # After the files: those of a producer that the store has forgotten would be sent anew. For the same reason no
-        # call of the owner may still be under way.
-        if not (self._may_return or self._unanswered) and self.age > STRAY:
-            with suppress(RedisError, StoreError, OSError):
-                publish.close(self._who, answer.held, log_id=self._log_id)
         return None
+
+    def end(self, publish: Publisher) -> None:
+        """Tell the store that the producer has ended, when its last file is gone: what the store has forgotten would be
+        sent anew. For the same reason no one may go on under its id, nor a call of its owner still be under way."""
+        if self._held and not self._may_return and not self._unanswered and self.age > STRAY:
+            with suppress(RedisError, StoreError, OSError):  # then it is remembered for a while
+                publish.close(self._who, self._held, log_id=self._log_id)
 
     def _rewind(self, held: int) -> None:
         """Read again from the number after `held`."""
@@ -346,6 +349,8 @@ class Recovery:
             if wait is None:
                 self._adopted.remove(orphan)
                 self.done.append(orphan)
+                if not any(file.owner == orphan.files[0].owner for file in self._folder.files()):
+                    orphan.end(self._publish)
                 continue
             soonest = wait if soonest is None else min(soonest, wait)
             if wait == 0:
@@ -361,7 +366,7 @@ class Recovery:
         self.for_other_logs[owner] = orphan.paths
         if owner not in self._reported:
             self._reported.add(owner)
-            logger.error(
+            logger.warning(
                 "The store holds another log %s than the one that spool files are for: %s; they are kept until that "
                 "one is back; to send them to this one, run 'etlog spool flush --any-store'",
                 self._folder.log,

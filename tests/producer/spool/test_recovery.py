@@ -1,37 +1,60 @@
 """Spool files whose producer is gone: they are sent once, under their own numbers, by whichever process finds them."""
 
 import json
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from time import time
+from typing import Any, Protocol
 
 import pytest
 import redis
 from etlog_events.keys import Keys
+from etlog_events.publishing import CALL_EVENTS
+from etlog_events.sequence import MAX_PRODUCER_BYTES
 from etlog_events.store import connect, shown
 from etlog_producer import Producer, sender
-from etlog_producer.publish import Publisher
+from etlog_producer.publish import Identity, Published, Publisher
 from etlog_producer.spool import recovery
 from etlog_producer.spool.recovery import Recovery
-from etlog_producer.spool.writer import SpoolFolder
+from etlog_producer.spool.segment import LOG_ID_BYTES, Segment, SegmentHeader, SegmentReader, SpoolFile
+from etlog_producer.spool.writer import SpoolFolder, SpoolWriter
 from support.logged import Logged
-from support.producers import emit, numbered, spool_files
+from support.producers import emit, numbered, spool_files, spooled
 from support.proxy import Proxy
-from support.samples import WINDOW
+from support.samples import WINDOW, saved
 from support.servers import Server, wait_until
-from support.stream import entries, numbers
+from support.stream import entries, numbers, records
 
 pytestmark = pytest.mark.usefixtures("settles_soon")
 
 
-@pytest.fixture
-def left_behind(store_url: str, keys: Keys, spool_dir: Path) -> Callable[..., Path]:
-    """Leaves a spool file of a producer that is gone, for the store of the test."""
+#: The token of a process that is gone.
+TOKEN = "9f8e7d6c5b4a3210"
 
-    def leave(*sizes: int, producer: str = "gone-1-abc", first: int = 1) -> Path:
+
+class Leave(Protocol):
+    """Leaves a spool file of a producer that is gone: its header has the log's name and what is given, the store of the
+    test if nothing else. It was last written to `age` seconds ago."""
+
+    def __call__(
+        self, *sizes: int, producer: str = "gone-1-abc", first: int = 1, age: float = 0.0, **header: Any
+    ) -> Path: ...
+
+
+@pytest.fixture
+def leave(store_url: str, keys: Keys, spool_dir: Path) -> Leave:
+    """Leaves files for the log of the test."""
+
+    def leave(*sizes: int, producer: str = "gone-1-abc", first: int = 1, age: float = 0.0, **header: Any) -> Path:
         folder = spool_dir / keys.name
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{producer}.{first:020d}.spool"
-        header = {"log": keys.name, "producer": producer, "store": shown(store_url)}
+        token = f".{header['token']}" if "token" in header else ""
+        path = folder / f"{producer}.{first:020d}{token}.spool"
+        fields = {"log": keys.name, "producer": producer, "store": shown(store_url)} | header
         window = {"start": WINDOW[0], "end": WINDOW[1]}
         lines = [
             f"{first + i} "
@@ -40,10 +63,21 @@ def left_behind(store_url: str, keys: Keys, spool_dir: Path) -> Callable[..., Pa
             )
             for i, size in enumerate(sizes)
         ]
-        path.write_text("\n".join([json.dumps(header), *lines]) + "\n")
+        path.write_text("\n".join([json.dumps(fields), *lines]) + "\n")
+        written = time() - age
+        os.utime(path, (written, written))
         return path
 
     return leave
+
+
+@pytest.fixture(params=["this release", "an earlier release"])
+def left_behind(leave: Leave, request: pytest.FixtureRequest) -> Leave:
+    """Leaves files of either release, written before the store was reached."""
+    if request.param == "an earlier release":
+        return leave
+    header = {"log_id": "", "token": TOKEN, "resumable": False}
+    return lambda *sizes, **options: leave(*sizes, **(header | options))
 
 
 @pytest.fixture
@@ -79,7 +113,7 @@ def test_a_later_producer_sends_what_another_left(server: Server, keys: Keys, sp
     "tail", [b'4 {"kind":"AssetSetSav', b"4", b"\0" * 400, b'4 {"kind":"AssetSetSaved"}}\n', b"\xff\n"]
 )
 def test_a_broken_last_line_costs_that_line_alone(
-    left_behind: Callable[..., Path],
+    left_behind: Leave,
     publish: Publisher,
     folder: SpoolFolder,
     client: redis.Redis,
@@ -102,7 +136,7 @@ def test_a_broken_last_line_costs_that_line_alone(
 
 
 def test_a_broken_line_in_the_middle_leaves_a_hole_that_is_counted(
-    left_behind: Callable[..., Path], publish: Publisher, folder: SpoolFolder, client: redis.Redis, keys: Keys
+    left_behind: Leave, publish: Publisher, folder: SpoolFolder, client: redis.Redis, keys: Keys
 ) -> None:
     """The others keep their numbers, so that the consumer sees the hole."""
     path = left_behind(*range(5))
@@ -119,7 +153,7 @@ def test_a_broken_line_in_the_middle_leaves_a_hole_that_is_counted(
 
 
 def test_two_who_flush_at_once_send_everything_once(
-    left_behind: Callable[..., Path], publish: Publisher, folder: SpoolFolder, client: redis.Redis, keys: Keys
+    left_behind: Leave, publish: Publisher, folder: SpoolFolder, client: redis.Redis, keys: Keys
 ) -> None:
     """The second finds the files taken."""
     left_behind(*range(1500))
@@ -135,14 +169,14 @@ def test_two_who_flush_at_once_send_everything_once(
 
 
 def test_who_is_killed_halfway_leaves_the_rest_to_the_next(
-    left_behind: Callable[..., Path], publish: Publisher, folder: SpoolFolder, client: redis.Redis, keys: Keys
+    left_behind: Leave, publish: Publisher, folder: SpoolFolder, client: redis.Redis, keys: Keys
 ) -> None:
     """Nothing is doubled, wherever it stopped."""
     path = left_behind(*range(1500))
     one = Recovery(folder, publish)
     one.look()
     one.step()
-    assert numbers(client, keys) == list(range(1, 501))
+    assert numbers(client, keys) == list(range(1, CALL_EVENTS + 1))
     one.release()
     assert path.exists()
 
@@ -155,7 +189,7 @@ def test_who_is_killed_halfway_leaves_the_rest_to_the_next(
 
 
 def test_a_lost_reply_to_a_flush_doubles_nothing(
-    left_behind: Callable[..., Path], proxy: Proxy, folder: SpoolFolder, client: redis.Redis, keys: Keys
+    left_behind: Leave, proxy: Proxy, folder: SpoolFolder, client: redis.Redis, keys: Keys
 ) -> None:
     """The same batch is sent again."""
     left_behind(*range(700))
@@ -174,7 +208,7 @@ def test_a_lost_reply_to_a_flush_doubles_nothing(
 
 
 def test_a_store_that_loses_what_was_flushed_gets_it_again(
-    left_behind: Callable[..., Path], publish: Publisher, folder: SpoolFolder, client: redis.Redis, keys: Keys
+    left_behind: Leave, publish: Publisher, folder: SpoolFolder, client: redis.Redis, keys: Keys
 ) -> None:
     """The file is deleted only when the store has kept it for a while."""
     left_behind(*range(700))
@@ -189,7 +223,7 @@ def test_a_store_that_loses_what_was_flushed_gets_it_again(
 
 
 def test_several_files_of_one_producer_are_sent_in_order(
-    left_behind: Callable[..., Path], publish: Publisher, folder: SpoolFolder, client: redis.Redis, keys: Keys
+    left_behind: Leave, publish: Publisher, folder: SpoolFolder, client: redis.Redis, keys: Keys
 ) -> None:
     """Also where they overlap."""
     left_behind(*range(100, 200), first=101)
@@ -203,7 +237,7 @@ def test_several_files_of_one_producer_are_sent_in_order(
 
 
 def test_what_the_dead_producer_had_in_memory_shows_as_a_hole(
-    left_behind: Callable[..., Path],
+    left_behind: Leave,
     publish: Publisher,
     folder: SpoolFolder,
     client: redis.Redis,
@@ -222,7 +256,7 @@ def test_what_the_dead_producer_had_in_memory_shows_as_a_hole(
 
 
 def test_files_for_another_store_are_left_alone(
-    left_behind: Callable[..., Path], folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys
+    left_behind: Leave, folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys
 ) -> None:
     """A log of the same name elsewhere is another log; who knows better may say so."""
     path = left_behind(1, 2)
@@ -257,7 +291,7 @@ def test_the_files_of_a_living_producer_are_its_own(
 
 
 def test_an_idle_producer_finds_what_is_left_behind_later(
-    left_behind: Callable[..., Path],
+    left_behind: Leave,
     producer: Producer,
     client: redis.Redis,
     keys: Keys,
@@ -277,7 +311,7 @@ def test_an_idle_producer_finds_what_is_left_behind_later(
 
 
 def test_an_error_is_over_once_the_last_file_is_gone(
-    store_url: str, keys: Keys, left_behind: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    store_url: str, keys: Keys, left_behind: Leave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the sender does last for another producer tells as much as what it does first."""
     failures = iter([OSError("the disk is busy")])
@@ -297,3 +331,356 @@ def test_an_error_is_over_once_the_last_file_is_gone(
 
         wait_until(lambda: producer.last_error is None, what="the error to be over")
         assert producer.stats().retries == 1
+
+
+def other_log(client: redis.Redis, keys: Keys, how: str) -> None:
+    """Put another log in the place of the one that was there: a new one, or nothing."""
+    client.delete(*client.keys(f"etlog:{{{keys.name}}}:*"))
+    if how == "another":
+        Publisher(client, keys)(Identity("someone"), 1, [b"{}"])
+
+
+def present_id(publish: Publisher) -> str:
+    """The id of the test's log, which begins with an event of its own."""
+    return publish(Identity("someone"), 1, [b"{}"]).log_id
+
+
+def test_a_file_finds_its_log_wherever_that_is(
+    leave: Leave, folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys
+) -> None:
+    """The store has another address now: the id of the log tells, and no one has to."""
+    path = leave(1, 2, store="redis://elsewhere:6379/0", token=TOKEN, log_id=present_id(publish))
+    found = Recovery(folder, publish)
+    found.look()
+
+    flush_all(found)
+
+    assert [(entry.producer, entry.seq) for entry in entries(client, keys)[1:]] == [
+        ("gone-1-abc", 1),
+        ("gone-1-abc", 2),
+    ]
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("how", ["another", "none"])
+def test_a_file_for_another_log_is_kept(
+    leave: Leave, folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys, how: str, logged: Logged
+) -> None:
+    """The store was emptied, or another one is at its address. It holds up no other file, is reported once, and is not
+    asked about until the next look; who knows better may send it."""
+    kept = leave(1, 2, token=TOKEN, log_id=present_id(publish))
+    other_log(client, keys, how)
+    leave(5, producer="later-1-abc", token=TOKEN, log_id="")
+    found = Recovery(folder, publish)
+    for _ in range(3):
+        found.look()
+        flush_all(found)
+
+    assert [entry.metadata["size"] for entry in entries(client, keys) if entry.event != b"{}"] == [5]
+    assert kept.exists()
+    assert list(found.for_other_logs.values()) == [[kept]]
+    [reported] = logged("spool_other_log")
+    assert str(kept) in reported
+    assert "etlog spool flush --any-store" in reported
+
+    wanted = Recovery(folder, publish, any_store=True)
+    wanted.look()
+    flush_all(wanted)
+    assert [entry.metadata["size"] for entry in entries(client, keys) if entry.event != b"{}"] == [5, 1, 2]
+
+
+def test_a_log_that_is_back_gets_its_files(
+    leave: Leave, folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys
+) -> None:
+    """At the next look."""
+    there = present_id(publish)
+    kept = leave(1, token=TOKEN, log_id=there)
+    client.set(keys.id, "another")
+    found = Recovery(folder, publish)
+    found.look()
+    assert found.step() is None
+    client.set(keys.id, there)
+    assert found.step() is None
+
+    found.look()
+    flush_all(found)
+
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize(
+    "address", ["redis://host:1", "redis://host:1/", "unix:///run/0", "redis+sentinel://a/primary"]
+)
+def test_an_address_that_an_earlier_release_cut_short_is_not_trusted(
+    leave: Leave, publish: Publisher, keys: Keys, spool_dir: Path, address: str
+) -> None:
+    """It left out the database after `?`: the file may be for another one than the address says now."""
+    folder = SpoolFolder(spool_dir / keys.name, keys.name, address)
+    path = leave(1, store=address)
+    found = Recovery(folder, publish)
+    found.look()
+    assert not found.has_work
+    path.unlink()
+
+    leave(1, store=address, log_id="", token=TOKEN)
+    found.look()
+
+    assert found.has_work
+    found.release()
+
+
+def test_a_stage_notes_in_its_file_which_log_it_is_for(
+    proxy: Proxy, store_url: str, client: redis.Redis, keys: Keys, spool_dir: Path, tmp_path: Path
+) -> None:
+    """Its only file was opened before it had reached the store. It is killed while the store is away, and that comes
+    back at another address."""
+    source = f"""
+import os, signal, sys
+from etlog_producer import Producer
+producer = Producer(sys.argv[1], log=sys.argv[2], durable=True)
+for size in range(3):
+    producer.emit("AssetSetSaved", size=size, window={WINDOW!r})
+    if size == 1:
+        assert producer.flush(20)
+        print(flush=True)
+        sys.stdin.readline()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    command = [sys.executable, "-c", source, proxy.url, keys.name]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stage:
+        assert stage.stdout is not None
+        stage.stdout.readline()
+        proxy.swallow_replies(True)
+        proxy.cut()
+        stage.communicate("\n")
+    [path] = spool_files(spool_dir)
+    header = json.loads(path.read_text().splitlines()[0])
+    assert header["log_id"] == client.get(keys.id).decode()  # type: ignore[union-attr]
+    assert spooled(path) == [1, 2, 3]
+
+    with Producer(store_url, log=keys.name) as later:
+        emit(later, 9)
+
+    assert [entry.metadata["size"] for entry in entries(client, keys)] == [0, 1, 9, 2]
+
+
+def test_a_header_can_tell_any_log(spool_dir: Path) -> None:
+    """It is written over, without moving what follows; an id that does not fit leaves it as it is."""
+    spool_dir.mkdir()
+    header = SegmentHeader("nightly", "gone-1-abc", "redis://host/0", token=TOKEN)
+    segment = Segment(spool_dir, header, 7)
+    segment.append([b"{}"])
+    for log_id in ("a" * 40, "b" * LOG_ID_BYTES, "c", "d" * (LOG_ID_BYTES + 1)):
+        segment.know_log(log_id)
+        segment.append([b"{}"])
+
+    reader = SegmentReader(segment.path)
+    with closing(reader):
+        assert reader.header == replace(header, log_id="c")
+        assert spooled(segment.path) == [7, 8, 9, 10, 11]
+
+
+@pytest.fixture
+def taken(publish: Publisher) -> Identity:
+    """Another process that publishes under the id of the one that is gone."""
+    other = Identity("gone-1-abc", "0123456789abcdef")
+    publish(other, 1, [saved(size) for size in (1000, 1001)])
+    return other
+
+
+def sizes(client: redis.Redis, keys: Keys) -> list[int]:
+    """The sizes of all events in the stream."""
+    return [entry.metadata["size"] for entry in entries(client, keys)]
+
+
+@pytest.mark.usefixtures("taken")
+def test_files_whose_id_another_process_took_go_under_ids_of_their_own(
+    leave: Leave, folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys, logged: Logged
+) -> None:
+    """Each file for itself, counted from 1; the one who took the id is not touched, and the id is named."""
+    leave(*range(40, 60), first=41, token=TOKEN, age=1000.0)
+    leave(*range(7), first=3, token=TOKEN, age=1000.0)
+    found = Recovery(folder, publish)
+    found.look()
+
+    flush_all(found)
+
+    assert sizes(client, keys) == [1000, 1001, *range(7), *range(40, 60)]
+    assert {(entry.producer, entry.seq) for entry in entries(client, keys)[2:]} == {
+        *((f"gone-1-abc~{TOKEN}-3", number) for number in range(1, 8)),
+        *((f"gone-1-abc~{TOKEN}-41", number) for number in range(1, 21)),
+    }
+    assert [orphan.lost for orphan in found.done] == [0, 0]
+    assert spool_files(folder.path) == []
+    [error] = logged("id_taken")
+    assert error.startswith("Another process publishes under the id gone-1-abc; ")
+    ended = {name: record.closed for name, record in records(client, keys).items()}
+    assert ended == {"gone-1-abc": False, f"gone-1-abc~{TOKEN}-3": True, f"gone-1-abc~{TOKEN}-41": True}
+
+
+def test_a_second_attempt_under_an_id_of_its_own_doubles_nothing(
+    leave: Leave, folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys, taken: Identity
+) -> None:
+    """The first was killed halfway, and who took the id is forgotten by now: the name of the file tells."""
+    leave(*range(1200), token=TOKEN)
+    one = Recovery(folder, publish)
+    one.look()
+    for _ in range(3):
+        one.step()
+    assert 0 < len(sizes(client, keys)) - 2 < 1200
+    one.release()
+    client.hdel(keys.producers, taken.producer)
+
+    other = Recovery(folder, publish)
+    other.look()
+    flush_all(other)
+
+    assert sizes(client, keys) == [1000, 1001, *range(1200)]
+
+
+def test_an_id_of_its_own_is_never_too_long(spool_dir: Path) -> None:
+    """However long the id was that it is made of."""
+    long = SpoolFile.named(spool_dir / f"{'é' * 120}.{10**15:020d}.{TOKEN}.taken.spool")
+
+    assert long is not None
+    assert len(long.id_of_its_own.encode()) <= MAX_PRODUCER_BYTES
+    assert long.id_of_its_own.endswith(f"é~{TOKEN}-{10**15}")
+
+
+def test_two_processes_under_one_id_share_no_file(spool_dir: Path) -> None:
+    """Both begin with the number 1."""
+    folder = SpoolFolder(spool_dir, "nightly", "redis://host/0")
+    writers = [SpoolWriter(folder, Identity("twin-1-abc", token)) for token in ("01", "02")]
+    for number, writer in enumerate(writers):
+        writer.append(1, [b'{"writer":%d}' % number])
+        writer.close()
+
+    assert [path.read_bytes().splitlines()[1] for path in spool_files(spool_dir)] == [
+        b'1 {"writer":0}',
+        b'1 {"writer":1}',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "age", "ends"),
+    [
+        ({"token": TOKEN, "resumable": False}, 1000.0, True),
+        ({"token": TOKEN, "resumable": True}, 1000.0, False),
+        ({}, 1000.0, False),
+        ({"token": TOKEN, "resumable": False}, 1.0, False),
+    ],
+    ids=["gone for good", "in a bookmark", "of an earlier release", "gone just now"],
+)
+def test_a_producer_ends_with_its_last_file(
+    leave: Leave,
+    folder: SpoolFolder,
+    publish: Publisher,
+    client: redis.Redis,
+    keys: Keys,
+    header: dict[str, Any],
+    age: float,
+    ends: bool,
+) -> None:
+    """Unless someone may go on under its id, or a call of it may still be under way."""
+    path = leave(1, 2, 3, age=age, **header)
+    ended = publish.close
+    files: list[bool] = []
+
+    def close(who: Identity, last: int, **options: Any) -> Published:
+        files.append(path.exists())
+        return ended(who, last, **options)
+
+    publish.close = close  # type: ignore[method-assign]
+    found = Recovery(folder, publish)
+    found.look()
+
+    flush_all(found)
+
+    assert records(client, keys)["gone-1-abc"].closed is ends
+    assert files == ([False] if ends else []), "once it is forgotten, a file would be sent anew"
+
+
+def test_a_producer_with_another_file_has_not_ended(
+    leave: Leave, folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys
+) -> None:
+    """It was written after the look, by an owner that was just about to end; it follows on from the first one."""
+    header: dict[str, Any] = {"token": TOKEN, "resumable": False, "age": 1000.0}
+    leave(1, 2, 3, **header)
+    found = Recovery(folder, publish)
+    found.look()
+    found.step()
+    leave(4, 5, first=4, **header)
+
+    wait_until(lambda: len(found.done) == 1 or found.step() is None, what="the first file to be delivered")
+    assert not records(client, keys)["gone-1-abc"].closed
+    flush_all(found)
+
+    assert numbers(client, keys) == [1, 2, 3, 4, 5]
+    assert records(client, keys)["gone-1-abc"].closed
+
+
+def test_a_damaged_file_is_an_end_too(
+    leave: Leave, folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys
+) -> None:
+    """What it has lost does not come back."""
+    path = leave(1, 2, 3, token=TOKEN, resumable=False)
+    path.write_bytes(path.read_bytes().replace(b"\n2 {", b"\ngarbage {"))
+    os.utime(path, (1, time() - 1000))
+    found = Recovery(folder, publish)
+    found.look()
+
+    flush_all(found)
+
+    assert records(client, keys)["gone-1-abc"].closed
+    assert path.with_suffix(".broken").exists()
+
+
+def test_who_had_no_answer_does_not_end_a_producer(
+    leave: Leave, proxy: Proxy, folder: SpoolFolder, client: redis.Redis, keys: Keys
+) -> None:
+    """Its call may come late, and must be recognized then."""
+    leave(*range(5), token=TOKEN, resumable=False, age=1000.0)
+    with connect(proxy.url, part="test", answer_timeout=0.3) as behind:
+        found = Recovery(folder, Publisher(behind, keys))
+        found.look()
+        proxy.swallow_replies(True)
+        with pytest.raises(redis.RedisError):
+            found.step()
+        proxy.swallow_replies(False)
+        proxy.cut()
+        flush_all(found)
+
+    assert not records(client, keys)["gone-1-abc"].closed
+
+
+def test_an_end_that_fails_is_no_failure_of_the_delivery(
+    leave: Leave, folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys
+) -> None:
+    """The record stays as that of a producer that was killed."""
+    path = leave(1, 2, token=TOKEN, resumable=False, age=1000.0)
+
+    def fail(*_: Any, **__: Any) -> Published:
+        raise redis.ConnectionError("away")
+
+    publish.close = fail  # type: ignore[method-assign]
+    found = Recovery(folder, publish)
+    found.look()
+
+    flush_all(found)
+
+    assert not path.exists()
+    assert numbers(client, keys) == [1, 2]
+
+
+def test_more_producers_than_can_be_open_at_once_are_all_sent(
+    leave: Leave, folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys
+) -> None:
+    """After one look."""
+    for number in range(recovery.AT_ONCE * 2 + 3):
+        leave(number, producer=f"gone-{number}-abc", token=TOKEN)
+    found = Recovery(folder, publish)
+    found.look()
+
+    flush_all(found)
+
+    assert sorted(sizes(client, keys)) == list(range(recovery.AT_ONCE * 2 + 3))
