@@ -8,7 +8,9 @@ EtlogError
 │   ├── StoreUnavailable    it cannot be reached, or is not ready
 │   │   └── NotAcknowledged     producer: it has not acknowledged in time what was published
 │   ├── StoreRefused        it refused: a password, a permission, a type
-│   │   └── AcksUnavailable     producer: it can never acknowledge as was asked
+│   │   ├── AcksUnavailable     producer: it can never acknowledge as was asked
+│   │   ├── IdTaken             producer: another process publishes under its id
+│   │   └── OtherLog            producer: it holds another log under the name than the one that events are for
 │   └── OtherContract       its log follows another contract than this part
 ├── ProducerClosed          producer: an event is emitted after the end (also a RuntimeError)
 ├── SpoolFull               producer: neither memory nor the spool has room for an event

@@ -11,7 +11,9 @@ KEYS = Keys("default")
     ("key", "name"),
     [
         (KEYS.contract, "etlog:{default}:contract"),
+        (KEYS.id, "etlog:{default}:id"),
         (KEYS.events, "etlog:{default}:events"),
+        (KEYS.trim, "etlog:{default}:trim"),
         (KEYS.cursor, "etlog:{default}:cursor"),
         (KEYS.log("allocation"), "etlog:{default}:log:allocation"),
         (KEYS.log("asset"), "etlog:{default}:log:asset"),
@@ -19,7 +21,8 @@ KEYS = Keys("default")
         (KEYS.stats, "etlog:{default}:stats"),
         (KEYS.dead, "etlog:{default}:dead"),
         (KEYS.producers, "etlog:{default}:producers"),
-        (KEYS.retired, "etlog:{default}:retired"),
+        (KEYS.producers_seen, "etlog:{default}:producers:seen"),
+        (KEYS.producers_ended, "etlog:{default}:producers:ended"),
         (KEYS.lease, "etlog:{default}:lease"),
         (GROUP, "etlog"),
         (CONSUMERS, "etlog:consumers"),
@@ -29,6 +32,36 @@ KEYS = Keys("default")
 def test_a_key_is_called_what_it_always_was(key: str, name: str) -> None:
     """A key that changes its name loses the log that was kept under the old one."""
     assert key == name
+
+
+def test_the_function_that_publishes_takes_these_keys() -> None:
+    """Programs in other languages call it with them, in this order."""
+    assert KEYS.publishing == (
+        "etlog:{default}:events",
+        "etlog:{default}:producers",
+        "etlog:{default}:producers:seen",
+        "etlog:{default}:producers:ended",
+        "etlog:{default}:stats",
+        "etlog:{default}:contract",
+        "etlog:{default}:id",
+    )
+
+
+def test_an_upgrade_finds_what_an_earlier_release_wrote() -> None:
+    """And what an interrupted one has made."""
+    assert KEYS.upgrade == (
+        "etlog:{default}:contract",
+        "etlog:{default}:lease",
+        "etlog:{default}:stats",
+        "etlog:{default}:id",
+        "etlog:{default}:producers",
+        "etlog:{default}:retired",
+        "etlog:{default}:producers:seen",
+        "etlog:{default}:producers:ended",
+        "etlog:{default}:upgrade:producers",
+        "etlog:{default}:upgrade:seen",
+        "etlog:{default}:upgrade:sums",
+    )
 
 
 def test_the_lists_come_in_the_order_of_the_categories() -> None:
@@ -49,8 +82,10 @@ def test_all_keys_of_a_log_share_a_hash_tag() -> None:
         keys.counters,
         keys.stats,
         keys.dead,
-        keys.producers,
-        keys.retired,
+        keys.id,
+        keys.trim,
+        *keys.publishing,
+        *keys.upgrade,
     ]
     assert all(name.startswith("etlog:{nightly}:") for name in names)
 

@@ -1,4 +1,5 @@
-"""Scripts run by their SHA, alone and together with other commands; a store that does not know one is given it."""
+"""Scripts run by their SHA and functions by their name, alone and together with other commands; a store that does not
+know one is given it."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 from etlog_events.keys import Keys
-from etlog_events.scripts import Command, Script, exchange, run, run_async
+from etlog_events.scripts import Command, Function, Script, exchange, run, run_async
 from etlog_events.store import connect, connect_async
 from redis.exceptions import NoScriptError
 from support.servers import Server, wait_until
@@ -17,6 +18,8 @@ from support.servers import Server, wait_until
 ADD = Script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
 #: The same under another name.
 ADD_AS_WELL = Script("return redis.call('INCRBY', KEYS[1], ARGV[1]) -- as well")
+#: The same as a function of the store.
+ADD_AS_FUNCTION = Function("test_add", "test_adding", ADD.text)
 REFUSE = Script("return redis.error_reply('NO not this')")
 
 Run = Callable[..., list[Any]]
@@ -52,8 +55,9 @@ def run_on_one(request: pytest.FixtureRequest, store_url: str) -> Iterator[Run]:
 
 @pytest.fixture
 def key(client: redis.Redis, keys: Keys) -> str:
-    """A key of the test's log, on a store that knows no script."""
+    """A key of the test's log, on a store that knows no script and no function."""
     client.script_flush()
+    client.function_flush()
     return keys.cursor
 
 
@@ -144,12 +148,83 @@ def test_a_script_of_another_program_is_not_loaded(store_url: str, run_on: Run) 
         run_on(store_url, ("EVALSHA", "0" * 40, 0))
 
 
-class Forgetful:
-    """A client of a store that forgets every script at once."""
+def test_a_function_is_loaded_where_the_store_has_none(
+    store_url: str, client: redis.Redis, key: str, run_on: Run
+) -> None:
+    """It runs once, and the store has it from then on."""
+    assert run_on(store_url, ADD_AS_FUNCTION.call([key], [2])) == [2]
+    [library] = client.function_list("test_adding")
+    assert b"test_adding" in library
+    assert run_on(store_url, ADD_AS_FUNCTION.call([key], [2])) == [4]
 
-    def __init__(self) -> None:
+
+def test_a_function_that_the_store_lost_is_loaded_again(client: redis.Redis, key: str, run_on_one: Run) -> None:
+    """As after FUNCTION FLUSH, or on another server; the connection is kept."""
+    [before] = run_on_one(("CLIENT", "ID"))
+    for number in (1, 2, 3):
+        assert run_on_one(("ECHO", "a"), ADD_AS_FUNCTION.call([key], [1]), ("GET", key)) == [
+            b"a",
+            number,
+            str(number).encode(),
+        ]
+        client.function_flush()
+    assert run_on_one(("CLIENT", "ID")) == [before]
+
+
+def test_scripts_and_functions_are_loaded_together(
+    store_url: str, client: redis.Redis, key: str, run_on: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one more round trip, and what stands behind the first that was unknown runs after it."""
+    sent = []
+    for kind in (redis.connection.AbstractConnection, redis.asyncio.connection.AbstractConnection):
+        pack = kind.pack_commands
+
+        def counted(self: Any, commands: Sequence[Command], pack: Any = pack) -> Any:
+            sent.append([command[0] for command in commands])
+            return pack(self, commands)
+
+        monkeypatch.setattr(kind, "pack_commands", counted)
+    calls = [ADD.call([key], [1]), ADD_AS_FUNCTION.call([key], [10]), ADD_AS_WELL.call([key], [100])]
+
+    assert run_on(store_url, *calls, ("GET", key)) == [1, 11, 111, b"111"]
+
+    names = ["EVALSHA", "FCALL", "EVALSHA", "GET"]
+    assert sent[-2:] == [names, ["SCRIPT", "FUNCTION", "SCRIPT", *names]]
+    assert client.script_exists(ADD.sha, ADD_AS_WELL.sha) == [True, True]
+
+
+def test_an_error_of_a_function_is_no_missing_function(
+    store_url: str, client: redis.Redis, key: str, run_on: Run
+) -> None:
+    """It has run, and is not called again."""
+    failing = Function("test_fail", "test_failing", "redis.call('INCR', KEYS[1]) return redis.error_reply('NO')")
+
+    with pytest.raises(redis.ResponseError, match=r"^NO"):
+        run_on(store_url, failing.call([key]))
+
+    assert client.get(key) == b"1"
+
+
+def test_who_may_not_load_a_function_says_so_until_someone_has(server: Server, run_on: Run) -> None:
+    """Then it runs."""
+    with connect(server.url, part="test") as client:
+        client.execute_command("ACL", "SETUSER", "stage", "on", ">secret", "~*", "+@all", "-function|load")
+        url = server.url.replace("redis://", "redis://stage:secret@")
+        with pytest.raises(redis.exceptions.NoPermissionError, match=r"function\|load"):
+            run_on(url, ADD_AS_FUNCTION.call(["key"], [2]))
+
+        client.execute_command(*ADD_AS_FUNCTION.load)
+
+        assert run_on(url, ADD_AS_FUNCTION.call(["key"], [2])) == [2]
+
+
+class Forgetful:
+    """A client of a store that forgets every script and function at once; what it says to a load is `loading`."""
+
+    def __init__(self, unknown: redis.ResponseError, times: int = 100, loading: Any = b"name") -> None:
         self.connection_pool = self
         self.sent: list[str] = []
+        self._unknown, self._times, self._loading = unknown, times, loading
         self._answered = 0
 
     def get_connection(self) -> "Forgetful":
@@ -164,13 +239,18 @@ class Forgetful:
         """Take commands."""
         self.sent += names
 
-    def read_response(self) -> bytes:
+    def read_response(self) -> Any:
         """The next answer."""
         name = self.sent[self._answered]
         self._answered += 1
-        if name == "EVALSHA":
-            raise NoScriptError("no matching script")
-        return b"sha"
+        if name in {"EVALSHA", "FCALL"}:
+            if not self._times:
+                return b"done"
+            self._times -= 1
+            raise self._unknown
+        if isinstance(self._loading, Exception):
+            raise self._loading
+        return self._loading
 
     def disconnect(self) -> None:
         """End it."""
@@ -179,14 +259,35 @@ class Forgetful:
         """Take it back."""
 
 
+NO_FUNCTION = redis.ResponseError("Function not found")
+
+
 def test_a_store_that_forgets_at_once_is_not_asked_for_ever() -> None:
     """The text is sent once more, and then that is the caller's affair."""
-    store = Forgetful()
-
+    store = Forgetful(NoScriptError("no matching script"))
     with pytest.raises(NoScriptError):
         ADD.run(store, ["key"], [1])
-
     assert store.sent == ["EVALSHA", "SCRIPT", "EVALSHA"]
+
+    store = Forgetful(NO_FUNCTION)
+    with pytest.raises(redis.ResponseError, match=r"^Function not found$"):
+        run(store, ADD_AS_FUNCTION.call(["key"], [1]))
+    assert store.sent == ["FCALL", "FUNCTION", "FCALL"]
+
+
+def test_a_function_that_another_loads_at_the_same_time_is_called() -> None:
+    """It is there, and that is what was wanted."""
+    store = Forgetful(NO_FUNCTION, 1, redis.ResponseError("Library 'test_adding' already exists"))
+
+    assert run(store, ADD_AS_FUNCTION.call(["key"], [1])) == [b"done"]
+
+
+def test_a_function_that_cannot_be_loaded_is_an_error() -> None:
+    """The one that the store gives."""
+    store = Forgetful(NO_FUNCTION, 1, redis.ResponseError("OOM command not allowed"))
+
+    with pytest.raises(redis.ResponseError, match=r"^OOM "):
+        run(store, ADD_AS_FUNCTION.call(["key"], [1]))
 
 
 def test_the_store_works_before_the_answers_are_taken(client: redis.Redis, keys: Keys, store_url: str) -> None:
