@@ -16,6 +16,7 @@ from etlog_events.sequence import SENT_WITHIN
 from etlog_events.settings import Settings
 from etlog_producer import Producer
 from etlog_producer.publish import Identity, Publisher
+from etlog_producer.spool.writer import SpoolWriter
 from prometheus_client import CollectorRegistry
 from support.proxy import Proxy
 from support.samples import WINDOW, saved
@@ -110,6 +111,14 @@ def test_files_for_another_store_are_flushed_only_if_wanted(
     assert numbers(client, keys) == [1, 2, 3]
 
 
+def leave_new(url: str, log: str, count: int) -> None:
+    """Leave events in the spool whose producer had not reached the store before, though that is there."""
+    folder = folder_of(Settings(redis_url=url, name=log, spool_dir=Path(os.environ["ETLOG_SPOOL_DIR"])))
+    writer = SpoolWriter(folder, Identity("new-1-abc", "9f8e7d6c5b4a3210"))
+    writer.append(1, [saved(size) for size in range(count)])
+    writer.close()
+
+
 def leave_known(url: str, log: str, count: int) -> Path:
     """Leave events in the spool whose producer has reached the store before, once. Returns the file."""
     port = urlsplit(url).port
@@ -153,7 +162,7 @@ def test_files_for_another_log_are_named_and_sent_only_if_wanted(
     """The store was emptied since. They hold up no other file."""
     kept = leave_known(store_url, keys.name, 3)
     replace_log(client, keys)
-    leave(store_url, keys.name, 2)
+    leave_new(store_url, keys.name, 2)
     elsewhere = leave(f"redis://127.0.0.1:{free_port()}/0", keys.name, 1)
     options = ["--redis-url", store_url, "--log", keys.name]
 
@@ -195,7 +204,7 @@ def test_files_of_other_logs_can_be_asked_for(store_url: str, client: redis.Redi
     kept = leave_known(store_url, keys.name, 1)
     present = held_log_id(settings, keys.name)
     assert present
-    leave(store_url, keys.name, 1)
+    leave_new(store_url, keys.name, 1)
 
     assert of_other_logs(folder, present) == []
     assert of_other_logs(folder, "") == of_other_logs(folder, "another") == [kept]
@@ -223,7 +232,7 @@ def test_the_metrics_tell_how_many_files_there_are(
     leave_known(store_url, keys.name, 1)
     assert scraped() == {State.WAITING: 1}
     replace_log(client, keys)
-    leave(store_url, keys.name, 1)
+    leave_new(store_url, keys.name, 1)
     [old] = [path for path in spool_dir.rglob("*.spool") if state_of(settings, path) is State.WAITING]
     old.rename(old.with_suffix(".old"))
     (old.parent / "gone-1-abc.00000000000000000001.broken").write_text("")
