@@ -7,6 +7,8 @@ from typing import Any
 import psutil
 import pytest
 from etlog.verification import verify
+from etlog_consumer.batch import DEAD_CAP
+from etlog_events.entry import NAMES, contents
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from support.consumers import consumer_process
@@ -64,8 +66,17 @@ EVENTS: list[Callable[[random.Random], bytes]] = [
 
 
 def hostile(chance: random.Random) -> dict[bytes, bytes]:
-    """The fields of an entry that is no event."""
-    match chance.randrange(20):
+    """The fields of an entry that holds no event, or only wrong ones."""
+    match chance.randrange(24):
+        case 20:
+            return {name: chance.choice(EVENTS)(chance) for name in NAMES[: chance.randrange(1, 9)]}
+        case 21:
+            places = {b"event.%d" % chance.randrange(2, 10**15): saved() for _ in range(chance.randrange(1, 4))}
+            return places | {b"producer": chance.choice([b"s", b""]), b"seq": chance.choice([b"", b"x", b"0"])}
+        case 22:
+            return {b"event.%s" % chance.choice([b"", b"00", b"-1", b"9" * 16, b"x"]): saved()}
+        case 23:
+            return dict.fromkeys((b"producer", b"seq", b"", b"event"), b"")
         case 0:
             return {chance.randbytes(8): chance.randbytes(50) for _ in range(chance.randrange(1, 5))}
         case 1:
@@ -88,11 +99,17 @@ def process(server: Server, keys: Keys) -> Iterator[psutil.Process]:
         yield psutil.Process(process.pid)
 
 
+def refused(fields: dict[bytes, bytes]) -> int:
+    """How many dead letters a hostile entry makes."""
+    held = contents([part for pair in fields.items() for part in pair])
+    return len(held.events) + len(held.strays) or 1
+
+
 def test_nothing_stops_and_nothing_grows(server: Server, keys: Keys, process: psutil.Process) -> None:
     """Every good one is applied, every bad one has a reason, and memory stays flat."""
     chance = random.Random(20220603)
     good: list[bytes] = []
-    huge = 0
+    dead = 0
     with connect(server.url, part="test", answer_timeout=30) as client:
         client.config_set("appendonly", "no")
         at_start = 0
@@ -100,12 +117,14 @@ def test_nothing_stops_and_nothing_grows(server: Server, keys: Keys, process: ps
         for round_ in range(HOSTILE // 1000):
             with client.pipeline(transaction=False) as pipe:
                 for place in range(1000):
-                    pipe.xadd(keys.events, hostile(chance))
+                    wrong = hostile(chance)
+                    dead += refused(wrong)
+                    pipe.xadd(keys.events, wrong)  # type: ignore[arg-type]
                     if place % 100 == 0:
                         good.append(saved(len(good)))
                         pipe.xadd(keys.events, {"event": good[-1]})
                 if round_ in {20, 40, 41, 60, 80}:
-                    huge += 1
+                    dead += 1
                     pipe.xadd(keys.events, {"event": chance.randbytes(1024) * (LARGEST // 1024)})
                 pipe.execute()
             at_start = at_start or process.memory_info().rss
@@ -116,14 +135,14 @@ def test_nothing_stops_and_nothing_grows(server: Server, keys: Keys, process: ps
             largest = max(largest, process.memory_info().rss)
             return stats(client, keys).get("applied", 0) + stats(client, keys).get("dead", 0) >= expected
 
-        expected = HOSTILE + huge + len(good)
+        expected = dead + len(good)
         wait_until(done, what="everything to be applied or refused")
 
         assert stats(client, keys) == {
             "applied": len(good),
-            "dead": HOSTILE + huge,
+            "dead": dead,
             "unnumbered": expected,
-            "dead_dropped": HOSTILE + huge - client.xlen(keys.dead),
+            "dead_dropped": dead - client.xlen(keys.dead),
         }
         assert listed(client, keys, "allocation") == good
         letters: Any = client.xrange(keys.dead)
@@ -152,3 +171,42 @@ def test_a_stream_of_nothing_but_huge_values_is_read_one_by_one(
 
         wait_until(done, what="all to be refused")
     assert largest - before < 2 * ROOM
+
+
+@pytest.mark.parametrize("with_number", [True, False])
+def test_an_entry_of_a_million_fields_holds_nobody_up(
+    server: Server, keys: Keys, process: psutil.Process, with_number: bool
+) -> None:
+    """Its events are refused one by one, the last are kept, and all are counted. The store answers others meanwhile:
+    nothing but the reading and writing of so much takes its time, and nothing again once that is done."""
+    strays = 1_000_000
+    fields: dict[str, Any] = {"producer": "p", "seq": "1"} if with_number else {}
+    fields |= {"event": saved(1)} | {f"event.{place}": "x" for place in range(2, strays + 2)}
+    with connect(server.url, part="test", answer_timeout=30) as client:
+        wait_until(lambda: client.get(keys.lease), what="the consumer to be active")
+        client.config_set("slowlog-log-slower-than", 100_000)
+        client.xadd(keys.events, fields)  # type: ignore[arg-type]
+        fields.clear()
+        client.slowlog_reset()
+        wait_until(lambda: stats(client, keys).get("dead") == strays, 60, what="all to be refused")
+        slow = [call["command"].split()[0].decode() for call in client.slowlog_get()]
+        assert sorted(slow) in (["EVALSHA", "XREAD"], ["XREAD"], []), slow
+        client.slowlog_reset()
+
+        for seq in (strays + 3, strays + 4):
+            client.xadd(keys.events, {"producer": "p", "seq": seq, "event": saved(2)})
+        wait_until(lambda: stats(client, keys).get("applied") == 3, what="the log to go on")
+        before = client.hget(keys.stats, "caught_up")
+        wait_until(lambda: client.hget(keys.stats, "caught_up") != before, what="the log to be looked after")
+
+        assert client.slowlog_get() == []
+        counted = {"applied": 3, "dead": strays, "dead_dropped": strays - DEAD_CAP}
+        if with_number:
+            assert stats(client, keys) == counted | {"lost": 1}
+        else:
+            assert stats(client, keys) == counted | {"lost": strays + 2, "unnumbered": strays + 1}
+        [(_, newest)] = client.xrevrange(keys.dead, count=1)
+        assert (newest[b"id"].partition(b".")[2], newest[b"raw"]) == (b"%d" % (strays + 1), b"x")
+        assert newest[b"seq"] == (b"%d" % (strays + 2) if with_number else b"")
+        assert client.xlen(keys.dead) == DEAD_CAP
+        assert verify(client, keys).faults == []

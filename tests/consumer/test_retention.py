@@ -1,56 +1,60 @@
 """Retention: applied entries leave the stream in time, and none before it is applied."""
 
+import random
+from itertools import pairwise
+
 import pytest
-import redis
-from etlog_consumer.retention import SCAN, STEP, Retention
-from etlog_events.keys import Keys
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from etlog_consumer.recovery import Progress, Recovery
 from support.log import Log
 from support.samples import saved
 from support.servers import wait_until
 from support.stream import raw_entries
 
-#: Entries that may stay beyond those that are to be retained: those up to the next mark, a node of the stream.
-SLACK = STEP
+#: Events that may stay beyond those that are to be retained: those up to the next place to trim at, and the rest of an
+#: entry or two.
+SLACK = 2000
+
+SIZES = pytest.mark.parametrize("size", [1, 100, 500, None])
 
 
+@SIZES
 @pytest.mark.parametrize("retain", [0, 1, 150, 1000])
-def test_the_stream_stays_as_long_as_it_should(log: Log, retain: int) -> None:
-    """All that is retained is there, and at most a node more."""
+def test_the_stream_stays_as_long_as_it_should(log: Log, retain: int, size: int | None) -> None:
+    """All events that are retained are there, and not many more, however many there are in an entry."""
     with log.consuming(retain=retain):
-        for run in range(1, 5):
-            log.publish([saved(size) for size in range(700)])
+        for run in range(1, 7):
+            log.publish([saved(size) for size in range(700)], size)
             log.caught_up()
-            length = log.client.xlen(log.keys.events)
-            assert min(retain, 700 * run) <= length <= retain + SLACK
-        assert log.numbers()[length - retain :] == list(range(2801 - retain, 2801))
-    assert log.counters() == {"AllocationSetSaved": 2800}
+            held = len(log.numbers())
+            assert min(retain, 700 * run) <= held <= retain + SLACK
+        assert log.numbers() == list(range(4201 - held, 4201))
+    assert log.counters() == {"AllocationSetSaved": 4200}
 
 
-def test_a_backlog_is_trimmed_once_it_is_applied(log: Log) -> None:
+@SIZES
+def test_a_backlog_is_trimmed_once_it_is_applied(log: Log, size: int | None) -> None:
     """The stream keeps every entry as long as no consumer runs, however few are to be retained."""
     with log.consuming(retain=500):
         log.publish([saved(size) for size in range(100)])
         log.caught_up()
-    log.publish([saved(size) for size in range(5000)])
-    assert log.client.xlen(log.keys.events) == 5100
+    log.publish([saved(size) for size in range(5000)], size)
+    assert len(log.numbers()) == 5100
 
     log.apply(retain=500)
 
-    assert 500 <= log.client.xlen(log.keys.events) <= 500 + SLACK
+    assert 500 <= len(log.numbers()) <= 500 + SLACK
     assert log.counters() == {"AllocationSetSaved": 5100}
 
 
 def test_restarts_do_not_keep_the_stream_from_being_trimmed(log: Log) -> None:
     """A consumer that starts anew finds the entries that were applied before it."""
-    for run in range(1, 6):
+    for run in range(1, 16):
         with log.consuming(retain=500):
             log.publish([saved(size) for size in range(330)])
             log.caught_up()
-        assert min(330 * run, 500) <= log.client.xlen(log.keys.events) <= 500 + SLACK
+        assert min(330 * run, 500) <= len(log.numbers()) <= 500 + SLACK
 
-    assert log.counters() == {"AllocationSetSaved": 5 * 330}
+    assert log.counters() == {"AllocationSetSaved": 15 * 330}
 
 
 def test_an_entry_that_is_not_applied_stays(log: Log) -> None:
@@ -62,12 +66,13 @@ def test_an_entry_that_is_not_applied_stays(log: Log) -> None:
 
     cursor = log.client.get(log.keys.cursor)
     assert isinstance(cursor, bytes)
-    assert [fields[b"event"] for _, fields in raw_entries(log.client, log.keys, after=cursor)] == [
+    behind = {entry_id for entry_id, _ in raw_entries(log.client, log.keys, after=cursor)}
+    assert [entry.event for entry in log.entries() if entry.id.partition(b".")[0] in behind] == [
         saved(size) for size in range(1000, 6000)
     ]
 
     log.apply(retain=0)
-    assert log.client.xlen(log.keys.events) <= SLACK
+    assert len(log.numbers()) <= SLACK
     assert log.stats() == {"applied": 6000}
 
 
@@ -77,31 +82,30 @@ def test_nothing_goes_before_there_is_enough(log: Log) -> None:
         log.publish([saved(size) for size in range(3000)])
         log.caught_up()
 
-    assert log.client.xlen(log.keys.events) == 3000
+    assert len(log.numbers()) == 3000
 
 
 def test_a_consumer_may_be_told_to_retain_less(log: Log) -> None:
-    """Than the one before: it finds the marks again."""
+    """Than the one before: the places to trim at are in the store."""
     log.publish([saved(size) for size in range(6000)])
     log.apply(retain=5000)
-    assert log.client.xlen(log.keys.events) >= 5000
+    assert len(log.numbers()) >= 5000
 
     with log.consuming(retain=200):
         log.publish([saved()])
         log.caught_up()
 
-    assert log.client.xlen(log.keys.events) <= 200 + SLACK
-    assert len(log.entries()) >= 200
+    assert 200 <= len(log.numbers()) <= 200 + SLACK
 
 
 def test_a_log_to_which_nothing_comes_is_trimmed_as_well(log: Log) -> None:
     """A consumer that is told to retain less need not wait for the next event."""
     log.publish([saved(size) for size in range(3000)])
     log.apply(retain=2000)
-    assert log.client.xlen(log.keys.events) >= 2000
+    assert len(log.numbers()) >= 2000
 
     with log.consuming(retain=150):
-        wait_until(lambda: log.client.xlen(log.keys.events) <= 150 + SLACK, what="the stream to be trimmed")
+        wait_until(lambda: len(log.numbers()) < 1500, what="the stream to be trimmed")
 
     assert log.numbers()[-150:] == list(range(2851, 3001))
 
@@ -109,11 +113,12 @@ def test_a_log_to_which_nothing_comes_is_trimmed_as_well(log: Log) -> None:
 def test_the_lag_stays_right_while_the_stream_is_trimmed(log: Log) -> None:
     """What was trimmed counts as read."""
     with log.consuming(retain=100):
-        log.publish([saved(size) for size in range(2000)])
+        log.publish([saved(size) for size in range(4000)], 4)
         log.caught_up()
-    log.publish([saved(size) for size in range(7)])
+    log.publish([saved(size) for size in range(7)], 1)
 
-    assert log.group()["entries-read"] == 2000
+    assert len(log.numbers()) < 3000
+    assert log.group()["entries-read"] == 1000
     assert log.group()["lag"] == 7
 
 
@@ -121,50 +126,81 @@ def test_trimming_waits_for_no_consumer_group_of_others(log: Log) -> None:
     """Others may read the stream under a group of theirs, which does not disturb that of etlog."""
     log.client.xgroup_create(log.keys.events, "others", mkstream=True)
     with log.consuming(retain=100):
-        log.publish([saved(size) for size in range(1500)])
-        wait_until(lambda: log.counters() == {"AllocationSetSaved": 1500}, what="all to be applied")
-        wait_until(lambda: log.client.xlen(log.keys.events) <= 100 + SLACK, what="the stream to be trimmed")
+        log.publish([saved(size) for size in range(3500)])
+        wait_until(lambda: log.counters() == {"AllocationSetSaved": 3500}, what="all to be applied")
+        wait_until(lambda: len(log.numbers()) <= 100 + SLACK, what="the stream to be trimmed")
 
     assert log.group()["lag"] == 0
 
 
-@given(
-    st.integers(0, 500) | st.sampled_from([99, 100, 101]),
-    st.lists(st.integers(1, 1000) | st.sampled_from([1, 99, 100, 101]), min_size=1, max_size=20),
-)
-@settings(deadline=None)
-def test_the_mark_never_passes_what_is_retained(retain: int, batches: list[int]) -> None:
-    """Whatever the batches: after each, the entries from the mark on are enough, and not much more than enough."""
-    retention = Retention(retain)
-    applied: list[bytes] = []
-    first = 0  # place of the first entry that stays
-    for size in batches:
-        ids = [b"%d-0" % (len(applied) + place) for place in range(1, size + 1)]
-        applied += ids
-        retention.applied(ids)
-        mark = retention.trim()
-        if mark is not None:
-            first = applied.index(mark)
-        kept = len(applied) - first
-        assert min(retain, len(applied)) <= kept <= max(retain, 1) + SLACK
-        assert kept >= 1
+def test_dead_letters_and_duplicates_are_events_that_the_stream_holds(log: Log) -> None:
+    """They count for what is retained, or a log of nothing else would never be trimmed."""
+    with log.consuming(retain=500):
+        for _ in range(3):
+            log.publish([b"{}"] * 1000, 100)
+            for _, fields in raw_entries(log.client, log.keys)[:15]:
+                log.client.xadd(log.keys.events, fields)  # type: ignore[arg-type]
+            log.caught_up()
+
+    assert log.stats()["dead"] == 3000
+    assert log.stats()["duplicate"] > 1000
+    assert 500 <= len(log.numbers()) <= 500 + SLACK
 
 
-@pytest.mark.parametrize("count", [0, 1, STEP, SCAN - 1, SCAN, SCAN + 1, 2 * SCAN + 50])
-def test_a_new_start_marks_what_was_applied_before(client: redis.Redis, keys: Keys, count: int) -> None:
-    """However long the stream is, marks stand along its applied entries, none past the cursor."""
-    with client.pipeline(transaction=False) as pipe:
-        for number in range(1, count + 11):
-            pipe.xadd(keys.events, {"event": b""}, id=f"{number}-0")
-        pipe.execute()
-    cursor = b"%d-0" % count
-    for retain in (0, 1, 150, SCAN, 10**6):
-        retention = Retention(retain)
-        retention.start(client, keys.events, cursor)
+def test_less_to_retain_is_trimmed_in_slices(log: Log) -> None:
+    """At most twenty places at each look, some 20,000 events, for the store does nothing else meanwhile."""
+    log.publish([saved(size) for size in range(55_000)], 100)
+    log.apply(retain=100_000)
+    lengths = [550]
 
-        mark = retention.trim()
+    while lengths[-1:] != lengths[-2:-1]:
+        Recovery(log.client, log.keys, retain=1000).load(Progress())
+        lengths.append(log.client.xlen(log.keys.events))
 
-        stay = count if mark is None else count - int(mark.split(b"-")[0]) + 1
-        assert stay >= min(retain, count)
-        if count > retain + STEP and retain > 0:
-            assert mark is None or stay <= retain + STEP
+    assert len(lengths) >= 5
+    assert all(before - after <= 20 * 10 for before, after in pairwise(lengths))
+    assert log.numbers() == list(range(55_001 - len(log.numbers()), 55_001))
+    assert 1000 <= len(log.numbers()) <= 1000 + SLACK
+
+
+@pytest.mark.parametrize("harm", ["deleted", "of the stats", "by hand"])
+def test_places_to_trim_at_that_somebody_touched_let_nothing_go_too_early(log: Log, harm: str) -> None:
+    """Where there are none, the stream stays until there are new ones."""
+    log.publish([saved(size) for size in range(3000)], 10)
+    log.apply(retain=10_000)
+    if harm == "deleted":
+        log.client.delete(log.keys.trim)
+    elif harm == "of the stats":
+        log.client.hset(log.keys.stats, "applied", 10)
+        log.client.hset(log.keys.counters, "AllocationSetSaved", 10)
+    else:
+        log.client.zadd(log.keys.trim, {"nonsense": 1, "9999999999999-0": 2, "1-1": 3, "": 4})
+
+    with log.consuming(retain=2000):
+        for _ in range(8):
+            log.publish([saved(size) for size in range(700)], 10)
+            log.caught_up()
+            assert len(log.numbers()) >= 2000
+
+    assert log.stats()["applied"] in {3000 + 5600, 10 + 5600}
+    assert len(log.numbers()) <= 2000 + SLACK
+    assert log.numbers()[-1] == 8600
+
+
+def test_what_is_retained_is_right_whatever_the_batches_are(log: Log) -> None:
+    """And whatever is retained, by one consumer after another: never too little, nor anything that is not applied."""
+    chance = random.Random(20220603)
+    published, kept_before = 0, 0
+    for _ in range(25):
+        retain = chance.choice([0, 1, 99, 1000, 1500, 4000])
+        with log.consuming(retain=retain):
+            for _ in range(chance.randrange(1, 4)):
+                number = chance.choice([1, 99, 100, 101, 700, 1900])
+                log.publish([saved(size) for size in range(number)], chance.choice([1, 7, 100, 500, None]))
+                published += number
+            log.caught_up()
+        held = log.numbers()
+        assert held == list(range(published + 1 - len(held), published + 1))
+        assert len(held) >= min(retain, kept_before)
+        kept_before = len(held)
+    assert log.stats() == {"applied": published}
