@@ -1,18 +1,25 @@
 """The consumer's port: what it has done, and whether it gets on."""
 
+import threading
 from collections.abc import Iterator
+from math import isnan
 
 import httpx
 import pytest
 import redis
+from etlog_consumer import Consumer, Target
 from etlog_consumer.http import served
 from etlog_consumer.metrics import STUCK_AFTER, LogMetrics, Metrics
+from etlog_consumer.read_ahead import FIRST
 from etlog_events.keys import Keys
+from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.store import connect
 from prometheus_client.parser import text_string_to_metric_families
 from support import commands
 from support.consumers import Publish
 from support.samples import saved
 from support.servers import free_port, wait_until
+from support.stream import stats
 
 
 @pytest.fixture
@@ -85,6 +92,40 @@ def test_the_age_of_what_waits_grows() -> None:
         assert _scrape(address)["etlog_oldest_unapplied_seconds"] == 15
         metrics.nothing_waits()
         assert _scrape(address)["etlog_oldest_unapplied_seconds"] == 0
+
+
+def test_the_lag_is_told_in_events_and_entries(
+    store_url: str, client: redis.Redis, keys: Keys, publish: Publish
+) -> None:
+    """In entries alone where others have added some: how many events these hold is not known before they are read."""
+    publish([saved(size) for size in range(3000)], 10)
+    process, stop = Metrics(), threading.Event()
+    metrics = LogMetrics(process, keys.name)
+    with connect(store_url, part="consumer") as own, served(process, "127.0.0.1", 0) as port:
+        consumer = Consumer(own, Target(keys, KUBECOST_KINDS, 1000), retain=1000, metrics=metrics)
+
+        def lag() -> list[float]:
+            found = _scrape(f"http://127.0.0.1:{port}")
+            return [found["etlog_lag_entries"], found["etlog_lag_events"]]
+
+        assert all(map(isnan, lag()))
+        consumer._turn(stop)
+        consumer._turn(stop)
+        assert not stats(client, keys)
+        consumer._turn(stop)
+        assert lag() == [300 - FIRST, 3000 - 10 * FIRST]
+
+        client.xadd(keys.events, {"event": saved()})
+        consumer._look_at = 0.0
+        consumer._turn(stop)
+        entries, events = lag()
+        assert entries == 301 - 3 * FIRST
+        assert isnan(events)
+
+        while stats(client, keys)["applied"] < 3001:
+            consumer._turn(stop)
+        consumer._turn(stop)
+        assert lag() == [0, 0]
 
 
 def _scrape(address: str) -> dict[str, float]:
