@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from etlog_events import scripts
-from etlog_events.entry import contents
+from etlog_events.entry import contents, first_number
 from etlog_events.keys import Keys
-from etlog_events.sequence import MAX_PRODUCER_BYTES, MAX_SEQ, Record, number_of, repeated
+from etlog_events.sequence import MAX_SEQ, Record, repeated
 
 #: Events that are counted; beyond that the sequence numbers of the producers are trusted.
 MOST_EVENTS = 100_000
@@ -55,11 +55,12 @@ class InFlight:
         self.unnumbered += sum(last + 1 - first for first, last in self.runs.pop(producer))
 
     def _add(self, fields: list[bytes]) -> None:
-        producer, seq, events, strays = contents(fields)
+        held = contents(fields)
+        producer, _, events, strays = held
         found = len(events) + len(strays) or 1  # an entry without any is one dead letter
         self.events += found
-        first = number_of(seq)
-        if not producer or not 0 < first <= MAX_SEQ - len(events) or len(producer) > MAX_PRODUCER_BYTES:
+        first = first_number(held)
+        if not first:
             self.unnumbered += found
             return
         runs = self.runs.setdefault(producer, [])

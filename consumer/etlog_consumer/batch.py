@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import orjson
-from etlog_events.entry import MOST_EVENTS, NAMES, contents, event_id
+from etlog_events.entry import MOST_EVENTS, NAMES, contents, event_id, first_number
 from etlog_events.errors import InvalidEvent
 from etlog_events.kinds import Kind, Kinds
-from etlog_events.sequence import MAX_PRODUCER_BYTES, MAX_SEQ, number_of, repeated
+from etlog_events.sequence import MAX_PRODUCER_BYTES, MAX_SEQ, repeated
 from etlog_events.validation import validator
 
 logger = logging.getLogger("etlog.consumer")
@@ -127,31 +127,29 @@ def collect(  # noqa: PLR0912, PLR0915 - one loop: every event of the log goes t
     logs, counters, accounts = batch.logs, batch.counters, batch.accounts
     passed = marked = 0
     for entry_id, fields in entries:
-        producer, seq, events, strays = contents(fields)
+        held = contents(fields)
+        producer, seq, events, strays = held
         passed += len(events) + len(strays) or 1
         if passed - marked >= MARK_EVERY:
             batch.marks.append((passed, entry_id))
             marked = passed
-        first = skip = 0
-        account = reason = None
         if ended and producer in ended:
             batch.duplicates += len(events) + len(strays) or 1
             continue
-        if producer and seq:
-            first = number_of(seq)
-            if not 0 < first <= MAX_SEQ + 1 - (len(events) or 1):
-                reason = f"seq must be a whole number from 1 to 2^53-1, not {_shown(seq)}"
-            elif len(producer) > MAX_PRODUCER_BYTES:
-                reason = f"the producer's id is {len(producer)} bytes long, the limit is {MAX_PRODUCER_BYTES}"
-            else:
-                account = accounts.get(producer)
-                if account is None:
-                    last = applied.get(producer, 0)
-                    account = accounts[producer] = Account(last, last)
-                skip = min(repeated(first, account.after), len(events))
-                batch.duplicates += skip
-                if skip:
-                    events = events[skip:]
+        account = reason = None
+        skip = 0
+        first = first_number(held)
+        if first is None:
+            first, reason = 0, _why_unnumbered(producer, seq)
+        elif first:
+            account = accounts.get(producer)
+            if account is None:
+                last = applied.get(producer, 0)
+                account = accounts[producer] = Account(last, last)
+            skip = min(repeated(first, account.after), len(events))
+            batch.duplicates += skip
+            if skip:
+                events = events[skip:]
         if events:
             if account is None:
                 batch.unnumbered += len(events)
@@ -213,6 +211,12 @@ def _refuse(
 def _without_event(fields: Iterable[bytes]) -> bytes:
     """All fields of an entry that holds no event, as a JSON list."""
     return orjson.dumps([value[:MAX_DEAD_BYTES].decode(errors="backslashreplace") for value in fields])
+
+
+def _why_unnumbered(producer: bytes, seq: bytes) -> str:
+    if len(producer) > MAX_PRODUCER_BYTES:
+        return f"the producer's id is {len(producer)} bytes long, the limit is {MAX_PRODUCER_BYTES}"
+    return f"seq must be a whole number from 1 to 2^53-1, not {_shown(seq)}"
 
 
 def _why_astray(place: int, reason: str | None) -> str:

@@ -42,7 +42,7 @@ _REPAIRS = {
 #: Slices of the producers' records in one look, of some hundred records each: a millisecond of the store's time.
 SLICES = 20
 
-#: Producers whose last numbers are kept in memory.
+#: Producers whose last numbers are kept in memory: many times as many as one step has events.
 MOST_NUMBERS = 100_000
 
 
@@ -130,10 +130,11 @@ class Recovery:
         Their events are duplicates, as every one of them was applied before the record went. The numbers of the others
         are noted in `progress`.
         """
-        if progress.ahead is None or not entries or _order(entries[0][0]) > _order(progress.ahead):
-            progress.ahead = None
+        if progress.ahead is None:
             return frozenset()
-        unknown = list({contents(fields).producer for _, fields in entries} - progress.numbers.keys() - {b""})
+        ahead = _order(progress.ahead)
+        before = {contents(fields).producer for entry_id, fields in entries if _order(entry_id) <= ahead}
+        unknown = list(before - progress.numbers.keys() - {b""})
         if not unknown:
             return frozenset()
         [texts] = scripts.run(self._client, ("HMGET", self._keys.producers, *unknown))

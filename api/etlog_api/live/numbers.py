@@ -3,18 +3,7 @@
 from collections import OrderedDict
 
 from etlog_events.entry import Contents
-from etlog_events.sequence import MAX_PRODUCER_BYTES, MAX_SEQ, number_of, repeated
-
-
-def first_number(held: Contents) -> int | None:
-    """The number of an entry's first event: 0 where its events have none, None where the consumer refuses them all
-    because they cannot have these."""
-    if not (held.producer and held.seq):
-        return 0
-    first = number_of(held.seq)
-    if not 0 < first <= MAX_SEQ - len(held.events) or len(held.producer) > MAX_PRODUCER_BYTES:
-        return None
-    return first
+from etlog_events.sequence import MAX_SEQ, repeated
 
 
 class Numbers:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import redis
 from etlog_events import contract, scripts
-from etlog_events.entry import contents
+from etlog_events.entry import contents, first_number
 from etlog_events.errors import InvalidEvent
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
@@ -15,7 +15,7 @@ from etlog_events.sequence import number_of
 from etlog_events.validation import validator
 
 from etlog_api.live.frames import Frames, Position, end_of, entry_of, id_of, is_end
-from etlog_api.live.numbers import Numbers, first_number
+from etlog_api.live.numbers import Numbers
 from etlog_api.log.connection import pipelined, read_consistently
 
 logger = logging.getLogger("etlog.api")

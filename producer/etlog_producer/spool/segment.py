@@ -15,12 +15,14 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
 import orjson
 
-_NAME = re.compile(r"(?P<producer>.+)\.(?P<first>[0-9]{20})(?:\.(?P<token>[0-9a-f]+))?(?P<taken>\.taken)?\.spool")
+_NAME = re.compile(r"(?P<producer>.+)\.(?P<first>[0-9]{20})(?:\.(?P<token>[0-9a-f]{1,32})(?P<taken>\.taken)?)?\.spool")
+_TOKEN = re.compile(r"[0-9a-f]{1,32}")
 _DELIVERED = b"# delivered "
 
 #: Bytes of a header that are kept free for the id of the log. Those that etlog makes take forty.
@@ -66,7 +68,11 @@ class SpoolFile:
 
 
 def _name(producer: str, first: int, token: str, *, taken: bool = False) -> str:
-    return f"{producer}.{first:020d}{f'.{token}' if token else ''}{'.taken' if taken else ''}.spool"
+    if not token:
+        return f"{producer}.{first:020d}.spool"
+    if not _TOKEN.fullmatch(token):  # someone made it who makes others
+        token = blake2b(token.encode(), digest_size=8).hexdigest()
+    return f"{producer}.{first:020d}.{token}{'.taken' if taken else ''}.spool"
 
 
 @dataclass(frozen=True, slots=True)

@@ -547,6 +547,19 @@ def test_an_id_of_its_own_is_never_too_long(spool_dir: Path) -> None:
     assert long.id_of_its_own.endswith(f"é~{TOKEN}-{10**15}")
 
 
+@pytest.mark.parametrize("token", ["", "0f", "taken", "a/b", "a.b", "x" * 40])
+def test_a_file_is_found_whatever_the_token_is(spool_dir: Path, token: str) -> None:
+    """It is what someone gave with the id to resume."""
+    writer = SpoolWriter(SpoolFolder(spool_dir, "nightly", "redis://host/0"), Identity("gone-1-abc", token))
+    writer.append(7, [b"{}"])
+    writer.take()
+    writer.close()
+
+    [file] = SpoolFolder(spool_dir, "nightly", "redis://host/0").files()
+    assert (file.producer, file.first, spooled(file.path)) == ("gone-1-abc", 7, [7])
+    assert file.taken is bool(token)
+
+
 def test_two_processes_under_one_id_share_no_file(spool_dir: Path) -> None:
     """Both begin with the number 1."""
     folder = SpoolFolder(spool_dir, "nightly", "redis://host/0")
