@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import pytest
 import redis
 from etlog_api.live import stream, tailer
-from etlog_api.live.numbers import Numbers, first_number
-from etlog_events.entry import contents
+from etlog_api.live.numbers import Numbers
+from etlog_events.entry import contents, first_number
 from etlog_events.keys import Keys
 from etlog_events.sequence import MAX_SEQ
 from support.apis import Api, Tail, add_entry, tail
