@@ -17,7 +17,7 @@ from etlog_producer.publish import Identity, Publisher
 from support.consumers import Publish
 from support.samples import saved
 from support.servers import Server
-from support.stream import counters, dead, entries, group, listed, raw_entries, records, stats
+from support.stream import Client, counters, dead, entries, group, listed, raw_entries, records, stats
 
 EVENTS = [saved(size) for size in range(10)]
 START = b"0-0"
@@ -59,7 +59,7 @@ def run(
     return scripts.run(client, call)[0]
 
 
-def all_stats(client: redis.Redis, keys: Keys) -> dict[str, int]:
+def all_stats(client: Client, keys: Keys) -> dict[str, int]:
     """The stats, those of the stream included."""
     return {name.decode(): int(number) for name, number in client.hgetall(keys.stats).items()}
 
@@ -374,12 +374,13 @@ def test_places_to_trim_at_are_noted_every_thousand_events(
     ends = {}
     for place, entry in enumerate(entries(client, keys), 1):
         ends[entry.id.partition(b".")[0]] = place
-    cursor, trim = START, {}
+    cursor = START
     while cursor != list(ends)[-1]:
         batch = read(client, keys, after=cursor, count=max(1, 700 // (size or 100)))
         run(client, target, batch, cursor=cursor, retain=10**6)
         cursor = batch.last
-        trim = {entry_id: int(score) for entry_id, score in client.zrange(keys.trim, 0, -1, withscores=True)}
+    marks: Any = client.zrange(keys.trim, 0, -1, withscores=True)
+    trim = {entry_id: int(score) for entry_id, score in marks}
 
     assert trim == {entry_id: ends[entry_id] for entry_id in trim}
     places = [0, *sorted(trim.values())]

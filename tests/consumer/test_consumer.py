@@ -215,8 +215,8 @@ def test_of_an_entry_that_overlaps_what_is_applied_the_rest_is_applied(log: Log)
     texts = [saved(size) for size in range(9)]
 
     def add(first: int, *events: bytes) -> None:
-        named = dict(zip(NAMES, events, strict=False))
-        log.client.xadd(log.keys.events, {b"producer": b"q", b"seq": b"%d" % first, **named})
+        fields = {b"producer": b"q", b"seq": b"%d" % first} | dict(zip(NAMES, events, strict=False))
+        log.client.xadd(log.keys.events, fields)  # type: ignore[arg-type]
 
     add(1, *texts[:3])
     add(2, *texts[1:5])

@@ -119,7 +119,7 @@ def test_nothing_stops_and_nothing_grows(server: Server, keys: Keys, process: ps
                 for place in range(1000):
                     wrong = hostile(chance)
                     dead += refused(wrong)
-                    pipe.xadd(keys.events, wrong)  # type: ignore[arg-type]
+                    pipe.xadd(keys.events, wrong)
                     if place % 100 == 0:
                         good.append(saved(len(good)))
                         pipe.xadd(keys.events, {"event": good[-1]})
@@ -185,7 +185,7 @@ def test_an_entry_of_a_million_fields_holds_nobody_up(
     with connect(server.url, part="test", answer_timeout=30) as client:
         wait_until(lambda: client.get(keys.lease), what="the consumer to be active")
         client.config_set("slowlog-log-slower-than", 100_000)
-        client.xadd(keys.events, fields)  # type: ignore[arg-type]
+        client.xadd(keys.events, fields)
         fields.clear()
         client.slowlog_reset()
         wait_until(lambda: stats(client, keys).get("dead") == strays, 60, what="all to be refused")

@@ -16,6 +16,7 @@ from etlog_events.store import connect
 from etlog_producer.publish import Identity, Publisher
 from support.log import Log
 from support.samples import batches, saved
+from support.stream import raw_entries
 
 
 class Stepwise:
@@ -121,7 +122,7 @@ def test_more_producers_than_are_remembered_are_applied_once(
                 publish(Identity(f"p{number}"), sent[number] + 1, batch)
                 sent[number] += len(batch)
     log.client.xadd(log.keys.events, {"producer": "p3", "seq": 8, "event": texts[0]})
-    for _, fields in log.client.xrange(log.keys.events, count=200):
+    for _, fields in raw_entries(log.client, log.keys)[:200]:
         log.client.xadd(log.keys.events, fields)  # type: ignore[arg-type]
     log.apply()
 

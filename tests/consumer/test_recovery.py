@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import redis
@@ -20,7 +21,7 @@ from support.log import Log
 from support.logged import Logged
 from support.samples import saved
 from support.servers import Server, replica_of, wait_until
-from support.stream import listed, raw_entries, stats
+from support.stream import Client, listed, raw_entries, stats
 
 EVENTS = [saved(size) for size in range(10)]
 
@@ -51,7 +52,7 @@ def caught_up(client: redis.Redis, keys: Keys) -> int:
     return int(client.hget(keys.stats, "caught_up") or 0)
 
 
-def seen_long_ago(client: redis.Redis, keys: Keys, *producers: str) -> None:
+def seen_long_ago(client: Client, keys: Keys, *producers: str) -> None:
     """These producers were seen last when the store may forget them."""
     long_ago = now(client) - int(REMEMBERED * 1000) - 1000
     for producer in producers:
@@ -61,7 +62,7 @@ def seen_long_ago(client: redis.Redis, keys: Keys, *producers: str) -> None:
         client.zadd(keys.producers_seen, {producer: long_ago})
 
 
-def ended(client: redis.Redis, keys: Keys) -> dict[str, int]:
+def ended(client: Client, keys: Keys) -> dict[str, int]:
     """The sums over producers whose record is gone."""
     return {name.decode(): int(number) for name, number in client.hgetall(keys.producers_ended).items()}
 
@@ -266,7 +267,7 @@ def test_a_record_without_a_place_in_the_index_gets_one(log: Log) -> None:
 
     look(log.client, log.keys)
 
-    index = dict(log.client.zrange(log.keys.producers_seen, 0, -1, withscores=True))
+    index = dict[Any, Any](log.client.zrange(log.keys.producers_seen, 0, -1, withscores=True))  # type: ignore[arg-type]
     assert index == {name.encode(): record.seen for name, record in records.items()}
 
 
@@ -422,9 +423,9 @@ def apply_some(log: Log, cursor_after: int) -> None:
         found = raw_entries(log.client, log.keys)
         progress = Progress()
         Recovery(client, log.keys, retain=10**6).load(progress)
-        entries: list[Entry] = [
-            (entry_id, [part for pair in fields.items() for part in pair]) for entry_id, fields in found
-        ][:cursor_after]
+        entries: list[Entry] = []
+        for entry_id, fields in found[:cursor_after]:
+            entries.append((entry_id, [part for pair in fields.items() for part in pair]))
         consumer._progress = progress
         consumer._batch = consumer._collect(entries)
         consumer._apply_in_hand()
@@ -509,7 +510,7 @@ def test_places_to_trim_at_of_before_are_forgotten_when_the_cursor_is_set_back(l
     assert [entry_id for entry_id, _ in raw_entries(log.client, log.keys)] == before
 
 
-def has_function(client: redis.Redis) -> bool:
+def has_function(client: Client) -> bool:
     """Whether the store has the function that publishes, with its present text."""
     found = client.execute_command("FUNCTION", "LIST", "LIBRARYNAME", publishing.FUNCTION.library, "WITHCODE")
     return any(publishing.FUNCTION.text.encode() in library for library in found)

@@ -1,10 +1,9 @@
-"""A day and more between an event and what comes after it: what was delivered is still known, and counted once."""
+"""Days and weeks between an event and what comes after it: what was delivered is still known, and counted once."""
 
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from time import time
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from etlog.__main__ import run
 from etlog.verification import verify
 from etlog_consumer.recovery import Progress, Recovery
 from etlog_events.keys import Keys
-from etlog_events.sequence import RETIRE_AFTER
+from etlog_events.sequence import REMEMBERED, Record
 from etlog_producer import Producer
 from etlog_producer.publish import Publisher
 from etlog_producer.spool import recovery
@@ -22,7 +21,7 @@ from support.consumers import CaughtUp, Consuming
 from support.producers import emit
 from support.samples import WINDOW, saved
 from support.servers import PATIENCE, wait_until
-from support.stream import counters
+from support.stream import counters, records
 
 #: Delivers 100 events and tells so; the arguments are the address of the store, the log, and the producer's options.
 STAGE = f"""
@@ -44,20 +43,22 @@ def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def a_day_passes(client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: CaughtUp) -> Callable[[], None]:
-    """All is applied, and then nothing comes for long."""
+def weeks_pass(client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: CaughtUp) -> Callable[[], None]:
+    """All is applied, and then nothing comes for almost as long as the store remembers who has not closed."""
 
     def pass_by() -> None:
         with consuming():
             caught_up()
-        found: Any = client.hkeys(keys.producers)
-        for field in found:
-            if field.endswith(b":seen"):
-                client.hset(keys.producers, field, int((time() - RETIRE_AFTER - 3600) * 1000))
-        progress, looking = Progress(), Recovery(client, keys)
+        before = records(client, keys)
+        assert before
+        for name, record in before.items():
+            aged = record.seen - int((REMEMBERED - 3600) * 1000)
+            client.hset(keys.producers, name, Record(*record)._replace(seen=aged).encode())
+            client.zadd(keys.producers_seen, {name: aged})
+        progress, looking = Progress(), Recovery(client, keys, retain=1000)
         looking.load(progress)
         looking.look(progress)
-        assert not client.exists(keys.producers)
+        assert records(client, keys).keys() == before.keys()
 
     return pass_by
 
@@ -77,11 +78,11 @@ def holds(client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: Caug
 
 
 @pytest.mark.parametrize("how", ["durable", "plain"])
-def test_a_stage_that_was_killed_or_stopped_for_a_day_is_counted_once(
+def test_a_stage_that_was_killed_or_stopped_for_weeks_is_counted_once(
     store_url: str,
     keys: Keys,
     client: redis.Redis,
-    a_day_passes: Callable[[], None],
+    weeks_pass: Callable[[], None],
     holds: Callable[[int], None],
     how: str,
 ) -> None:
@@ -91,10 +92,11 @@ def test_a_stage_that_was_killed_or_stopped_for_a_day_is_counted_once(
         assert stage.stdout is not None
         assert stage.stdout.readline() == b"delivered\n"
         stage.send_signal(signal.SIGKILL if how == "durable" else signal.SIGSTOP)
-        a_day_passes()
+        weeks_pass()
         if how == "plain":
+            before = _calls(client)
             stage.send_signal(signal.SIGCONT)
-            wait_until(lambda: client.exists(keys.producers), what="it to ask the store")
+            wait_until(lambda: _calls(client) > before, what="it to ask the store")
             stage.kill()
     with Producer(store_url, log=keys.name) as following:
         following.emit("AllocationSetSaved", size=100, window=WINDOW)
@@ -102,10 +104,10 @@ def test_a_stage_that_was_killed_or_stopped_for_a_day_is_counted_once(
     holds(101)
 
 
-def test_what_waited_in_the_spool_for_a_day_follows_on(
+def test_what_waited_in_the_spool_for_weeks_follows_on(
     store_url: str,
     keys: Keys,
-    a_day_passes: Callable[[], None],
+    weeks_pass: Callable[[], None],
     holds: Callable[[int], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -122,19 +124,19 @@ def test_what_waited_in_the_spool_for_a_day_follows_on(
         emit(producer, *range(50))
         producer.close(0)
     assert producer.stats().spooled == 50
-    a_day_passes()
+    weeks_pass()
 
     assert run(["spool", "flush", "--redis-url", store_url, "--log", keys.name]) == 0
 
     holds(150)
 
 
-def test_a_file_is_resumed_after_a_day(
+def test_a_file_is_resumed_after_weeks(
     store_url: str,
     keys: Keys,
     client: redis.Redis,
     tmp_path: Any,
-    a_day_passes: Callable[[], None],
+    weeks_pass: Callable[[], None],
     holds: Callable[[int], None],
 ) -> None:
     """From before what the log has of it, and without doubling."""
@@ -142,10 +144,15 @@ def test_a_file_is_resumed_after_a_day(
     file.write_bytes(b"\n".join(saved(size) for size in range(30_000)))
     command = ["emit", "--file", str(file), "--redis-url", store_url, "--log", keys.name]
     with commands.running(*command) as emitting:
-        wait_until(lambda: int(client.xlen(keys.events)) > 12_000, what="some events")
+        wait_until(lambda: int(client.hget(keys.stats, "published") or 0) > 12_000, what="some events")
         emitting.stop(signal.SIGKILL)
-    a_day_passes()
+    weeks_pass()
 
     assert run([*command, "--resume"]) == 0
 
     holds(30_000)
+
+
+def _calls(client: redis.Redis) -> int:
+    """How often the function that publishes was called."""
+    return int(client.info("commandstats")["cmdstat_fcall"]["calls"])

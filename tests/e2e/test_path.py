@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import redis
+from etlog.verification import verify
 from etlog_events.keys import Keys
 from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS
 from support.consumers import consumer_process
@@ -33,7 +34,8 @@ def test_every_event_of_many_processes_is_counted_once(
 
     with consumer_process(store_url, keys.name), consumer_process(store_url, keys.name):
         emit(store_url, keys, STAGES, EVENTS)
-        assert client.xlen(keys.events) == STAGES * EVENTS
+        assert len(entries(client, keys)) == STAGES * EVENTS
+        assert int(client.hget(keys.stats, "published") or 0) == STAGES * EVENTS
         wait_until(lambda: client.exists(keys.cursor), what="a consumer to begin")
         caught_up()
 
@@ -41,6 +43,9 @@ def test_every_event_of_many_processes_is_counted_once(
     assert sum(counters(client, keys).values()) == 16_000
     assert stats(client, keys) == {"applied": 16_000}
     assert dead(client, keys) == []
+    assert not client.exists(keys.producers, keys.producers_seen), "each stage has closed, and all is applied"
+    assert client.hget(keys.producers_ended, "applied") == b"16000"
+    assert verify(client, keys).faults == []
     assert group(client, keys)["lag"] == 0
     for category in CATEGORIES:
         assert len(listed(client, keys, category)) == CAP

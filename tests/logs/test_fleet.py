@@ -14,6 +14,7 @@ from etlog_producer import Producer
 from support import commands
 from support.samples import WINDOW
 from support.servers import PATIENCE, Server, wait_until
+from support.stream import stats
 
 LOGS = [f"tenant-{number}" for number in range(50)]
 
@@ -77,7 +78,7 @@ def check(client: redis.Redis, keys: Keys, emitted: int) -> None:
         "AllocationSetSaved": [number for number in range(emitted) if number % 3],
     }
     assert client.hgetall(keys.counters) == {kind.encode(): b"%d" % len(sizes) for kind, sizes in expected.items()}
-    assert client.hgetall(keys.stats) == {b"applied": b"%d" % emitted}
+    assert stats(client, keys) == {"applied": emitted}
     for category, kind in (("asset", "AssetSetSaved"), ("allocation", "AllocationSetSaved")):
         events = map(orjson.loads, client.lrange(keys.log(category), 0, -1))
         assert [event["metadata"]["size"] for event in events] == expected[kind][-1000:]

@@ -23,8 +23,10 @@ CaughtUp: TypeAlias = Callable[[], None]
 
 
 class Publish(Protocol):
-    """The fixture `publish`: appends texts as a producer would, in batches of one and of several, or of `size`; they need
-    not be events."""
+    """The fixture `publish`: appends texts as a producer would, in batches of one and of several, or of `size`.
+
+    They need not be events.
+    """
 
     def __call__(self, texts: Sequence[bytes], size: int | None = None) -> None:
         """Append `texts`."""

@@ -11,6 +11,7 @@ from etlog.__main__ import run
 from etlog.verification import verify
 from etlog_api.app import create_app
 from etlog_events.keys import Keys
+from etlog_events.publishing import FUNCTION
 from etlog_events.settings import Settings
 from etlog_events.store import connect
 from etlog_producer import Producer
@@ -94,6 +95,25 @@ def _let_it_emit(stage: Any, processes: Processes) -> None:
     goal = stage.emitted + 10
     wait_until(lambda: stage.emitted >= goal, what="the stage to emit")
     processes.answered("moving")
+
+
+def test_the_function_that_publishes_is_loaded_where_the_log_is(cluster: Clustered, processes: Processes) -> None:
+    """By the consumer, which goes with the log from node to node; so a stage needs no right to load it."""
+    stage = processes.stage("at first")
+    processes.wait(stage)
+    stage.end()
+    home = cluster.holder()
+    cluster.move(cluster.others()[0], lambda: None)
+    for node in cluster.primaries:
+        node.client.execute_command("FUNCTION", "FLUSH")
+
+    wait_until(lambda: _has_function(cluster.holder().client), what="the consumer to load it there")
+    assert not any(_has_function(node.client) for node in cluster.others())
+    cluster.move(home, lambda: None)
+
+
+def _has_function(client: Client) -> bool:
+    return bool(client.execute_command("FUNCTION", "LIST", "LIBRARYNAME", FUNCTION.library))
 
 
 def test_every_command_reaches_the_log(
