@@ -7,9 +7,12 @@ from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import Kinds
 from etlog_events.scripts import Command, Script
 
-from etlog_consumer.batch import DEAD_CAP, Batch
+from etlog_consumer.batch import Batch
 
 SCRIPT = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer:apply.lua")
+
+#: Dead letters that are kept; with 64 KiB each at the most.
+DEAD_CAP = 10_000
 
 
 @dataclass(frozen=True, slots=True)

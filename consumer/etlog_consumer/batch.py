@@ -16,8 +16,8 @@ logger = logging.getLogger("etlog.consumer")
 #: Bytes of a refused event that its dead letter keeps. An event may not be longer, so more would be of no use.
 MAX_DEAD_BYTES = 64 * 1024
 
-#: Dead letters that are kept; with `MAX_DEAD_BYTES` each at the most.
-DEAD_CAP = 10_000
+#: Dead letters of one entry that are kept, the last ones: the store does nothing else while it takes them.
+MOST_LETTERS = 4000
 
 #: Every how many events of a batch an entry is marked, as a place up to which the stream may be trimmed later.
 MARK_EVERY = 1000
@@ -68,7 +68,7 @@ class Batch:
     """The effects of `entries`, in stream order.
 
     `unnumbered` counts the events that came without a number, applied and dead ones; `without_letter` the refused ones
-    that more than `DEAD_CAP` of the same entry follow: their dead letters would be dropped at once. `marks` names an entry every
+    of which no dead letter is kept, because `MOST_LETTERS` of the same entry follow. `marks` names an entry every
     `MARK_EVERY` events, by the number of events up to its end.
     """
 
@@ -179,7 +179,7 @@ def collect(  # noqa: PLR0912, PLR0915 - one loop: every event of the log goes t
             else:
                 _advance(batch, producer, account, first + place, first + place)
                 number = b"%d" % (first + place)
-            if follow < DEAD_CAP:
+            if follow < MOST_LETTERS:
                 id_, why = event_id(entry_id, place), _why_astray(place, reason)
                 _refuse(batch, stray_account, id_, producer, number, raw, why)
             else:

