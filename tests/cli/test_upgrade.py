@@ -417,15 +417,18 @@ def test_a_store_that_restarts_meanwhile_ends_it(server: Server, monkeypatch: py
     monkeypatch.setattr(upgrading, "SLICE", 10)
     keys = Keys("nightly")
 
-    def restart(number: int) -> None:
-        if number == 9:
+    restarted: list[int] = []
+
+    def restart(done: int, total: int) -> None:
+        if not restarted:
             server.kill()
             server.start()
+            restarted.append(done)
 
     with connect(server.url, part="test") as client:
         write(client, keys, filler=500)
         with pytest.raises(redis.ConnectionError):
-            upgrade(Watched(client, before=restart), keys)
+            upgrade(client, keys, restart)
         assert client.get(keys.contract) == b"upgrading"
 
         assert upgrade(client, keys) is not None

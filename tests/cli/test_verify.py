@@ -212,14 +212,17 @@ def test_every_spelling_of_an_entry_is_counted(client: Client, keys: Keys) -> No
     client.xadd(keys.events, {"event": "", "event.3": "", "producer": "p", "seq": 12})  # 12 and 15
     client.xadd(keys.events, {"event.1": "", "note": "", "producer": "p", "seq": 20})  # 21
     client.xadd(keys.events, {"producer": "p", "seq": 30})  # one dead letter
-    client.hset(keys.producers, "p", Record(10, 0, 0, 0, 1, b"", closed=False).encode())
+    # Two of them are applied, and the cursor was set back.
+    client.hset(keys.producers, "p", Record(10, 2, 0, 0, 1, b"", closed=False).encode())
+    client.hset(keys.stats, "applied", 2)
+    client.hset(keys.counters, "AssetSetSaved", 2)
     for fields in ({"event": "", "event.1": ""}, {"note": ""}, {"event": "", "producer": "p", "seq": 2**53}):
         client.xadd(keys.events, fields)
     client.xadd(keys.events, {"event": "", "event.1": "", "producer": "unknown", "seq": 1})
 
     found = verify(client, keys)
 
-    assert [(account.published, account.in_flight) for account in found.producers] == [(15, 15)]
+    assert [(account.published, account.in_flight) for account in found.producers] == [(15, 13)]
     assert found.unnumbered_in_flight == 2 + 1 + 1 + 2
     assert found.faults == []
 
