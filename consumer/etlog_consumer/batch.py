@@ -68,8 +68,8 @@ class Batch:
     """The effects of `entries`, in stream order.
 
     `unnumbered` counts the events that came without a number, applied and dead ones; `without_letter` the refused ones
-    that more than `DEAD_CAP` of the same entry follow: their dead letters would be dropped at once. `marks` names an entry every
-    `MARK_EVERY` events, by the number of events up to its end.
+    that more than `DEAD_CAP` of the same entry follow: their dead letters would be dropped at once. `marks` names an
+    entry every `MARK_EVERY` events, by the number of events up to its end.
     """
 
     entries: Sequence[Entry] = ()

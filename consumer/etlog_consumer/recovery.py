@@ -52,8 +52,8 @@ class Progress:
 
     `cursor` is the id of the last applied entry; `entries_read` counts the stream's entries up to it, None where
     unknown. `numbers` holds the last sequence number of the producers seen last, by what is applied or in hand; that of
-    another is 0, or the store says what it is when a batch is applied. `ahead` is where the stream ended when the cursor
-    was set back, None where it was not: entries up to there may have been applied before.
+    another is 0, or the store says what it is when a batch is applied. `ahead` is where the stream ended when the
+    cursor was set back, None where it was not: entries up to there may have been applied before.
     """
 
     cursor: bytes = START
@@ -143,7 +143,7 @@ class Recovery:
         return {producer for producer, record in records.items() if record is None}
 
     def _keep_function(self) -> None:
-        """Load the function that publishes where the store lacks it, or has it from a trial of this contract."""
+        """Load the function that publishes where the store lacks it, or has another text of it."""
         try:
             [libraries] = scripts.run(self._client, ("FUNCTION", "LIST", "LIBRARYNAME", FUNCTION.library, "WITHCODE"))
             if not any(FUNCTION.text.encode() in library for library in libraries):

@@ -178,7 +178,7 @@ def _marker(event: bytes) -> str:
 
 
 def _stream(client: redis.Redis, keys: Keys) -> list[bytes]:
-    events = []
+    events: list[bytes] = []
     after = "-"
     while page := client.xrange(keys.events, after, count=5000):
         rows: Any = page
