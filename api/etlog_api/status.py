@@ -12,6 +12,7 @@ from etlog_events.scripts import without_errors
 from etlog_events.sequence import number_of
 from etlog_events.store.health import store_warnings
 
+from etlog_api.live.frames import end_of
 from etlog_api.log.connection import Command, read_consistently
 from etlog_api.log.replication_link import down_since, staleness
 
@@ -69,7 +70,10 @@ async def read_status(client: Any, keys: Keys) -> Status:
     events: int | None = 0
     if oldest is not None:
         group: dict[str, Any] = next((group for group in groups if group["name"] == GROUP.encode()), {})
-        entries, events = group.get("lag"), _events_waiting(counted, stream["entries-added"])
+        entries = group.get("lag") or None  # one waits at least: 0 is of a time before the cursor was set back
+        # Where something was deleted that waited, nothing tells how many events it held.
+        whole = end_of(stream["max-deleted-entry-id"]) <= end_of(cursor or b"0-0")
+        events = _events_waiting(counted, stream["entries-added"]) if whole else None
     behind = down_since(info)
     return Status(
         id=log_id.decode(errors="backslashreplace") if log_id else None,

@@ -33,6 +33,7 @@ _REPAIRS = {
     "cursor-gone": "The cursor was gone; it is taken from the group that mirrors it, %s",
     "cursor-ahead": "The cursor was ahead of the stream, as after a restored backup; continuing from %s; "
     "numbered entries are recognized as duplicates",
+    "cursor-back": "The cursor was set back to %s, by someone else; numbered entries are recognized as duplicates",
     "stream-gone": "The stream was deleted; a new one goes on from %s",
     "group-gone": "The group that mirrors the cursor was destroyed; it is made again at %s",
     "log-gone": "The log was emptied, as by FLUSHALL; starting again from what is there, at %s",
@@ -137,10 +138,15 @@ class Recovery:
         unknown = list(before - progress.numbers.keys() - {b""})
         if not unknown:
             return frozenset()
-        [texts] = scripts.run(self._client, ("HMGET", self._keys.producers, *unknown))
+        texts, ended = scripts.run(
+            self._client,
+            ("HMGET", self._keys.producers, *unknown),
+            ("EXISTS", self._keys.producers_ended),
+        )
         records = {producer: Record.decode(text) for producer, text in zip(unknown, texts, strict=True)}
         progress.note({producer: record.applied for producer, record in records.items() if record})
-        return {producer for producer, record in records.items() if record is None}
+        # Where no record ever went, one who has none is a client that numbers its events by itself, and is new.
+        return {producer for producer, record in records.items() if record is None and ended}
 
     def _keep_function(self) -> None:
         """Load the function that publishes where the store lacks it, or has another text of it."""

@@ -100,6 +100,9 @@ class Delivery:
         self._spool_bytes = spool_bytes
         self._batch_events = batch_events
         self._resumable = resumable or resume is not None
+        #: Whether it goes on under the id of another run, which may have sent more than is known here.
+        self.resumed = resume is not None
+        self._sent = before  # the largest number that was sent
         self.inbox = Inbox(self._spool_of(self.who), durable=durable, when_full=when_full, before=before)
         self._unacked = Unacked()
         self._unacked.give_up(before)
@@ -151,6 +154,7 @@ class Delivery:
         self._renew_if_idle()
         self._refill()
         events = self._unacked.batch(self._batch_events)
+        self._sent = max(self._sent, self._unacked.delivered + len(events))
         return Batch(self.who, self._unacked.delivered + 1, events, self._skip)
 
     def note(self, batch: Batch, answer: Published) -> None:
@@ -162,6 +166,9 @@ class Delivery:
             self.inbox.know_log(answer.log_id)
         if answer.gap:
             self._skip = not self._rewind(answer.held)
+            return
+        if answer.held > self._sent and not self.resumed:
+            self._leave_id_to_another(answer.held)
             return
         if batch.events:
             if answer.held < batch.first:
@@ -188,6 +195,20 @@ class Delivery:
         if self.ended or taken != self.who:
             return
         self._unacked.rewind(0)
+        self._go_on_under_fresh_id()
+
+    def _leave_id_to_another(self, held: int) -> None:
+        """The store holds numbers under this id that were never sent from here, so it took none of this batch: another
+        client numbers its events so. Raises `StoreError` where numbers are in files already, and cannot be changed."""
+        if self.inbox.has_files:
+            raise StoreError(
+                f"the store holds {held} events of producer {self.who.producer}, which has sent {self._sent}: another "
+                "client publishes under its id"
+            )
+        self._go_on_under_fresh_id()
+
+    def _go_on_under_fresh_id(self) -> None:
+        taken = self.who
         alone, in_files = self.inbox.split(self._unacked.delivered + 1, self._unacked.waiting)
         self.who = Identity(new_id(), new_token())
         logger.error(
@@ -202,6 +223,7 @@ class Delivery:
         self._unacked = Unacked()
         self._unacked.extend(alone)
         self._base += shift
+        self._sent, self.resumed = 0, False
         self._skip = False
 
     def note_recovered(self) -> None:
@@ -220,6 +242,8 @@ class Delivery:
         last = self._unacked.delivered
         if self.ended or (self._resumable and not final) or len(self._unacked) or not last or not self.inbox.forget():
             return None
+        if any(file.producer == self.who.producer and not file.taken for file in self._folder.files()):
+            return None  # an earlier run under this id has left it, and what is in there must be recognized
         return Farewell(self.who, last)
 
     def past_farewell(self) -> Farewell | None:
@@ -296,4 +320,5 @@ class Delivery:
             self._base += self._unacked.delivered
             self._unacked = Unacked()
             self.who = fresh
+            self._sent, self.resumed = 0, False
             self._last_event_at = time()

@@ -210,6 +210,11 @@ class Inbox:
             self._last = self._left + len(self._inbox)
             self.changed.notify_all()
 
+    @property
+    def has_files(self) -> bool:
+        """Whether events are in spool files, or were."""
+        return bool(self._spool.paths)
+
     def forget(self) -> bool:
         """The store has all that the sender got: delete the files, if nothing more can come.
 

@@ -48,7 +48,8 @@ class Sender:
         self._stopping = False
         self._finish_by = 0.0
         self._final = False
-        self._unanswered = -STRAY  # when an attempt last ended without an answer
+        # When an attempt last ended without an answer. The run that this one goes on from may have ended in one.
+        self._unanswered = monotonic() if delivery.resumed else -STRAY
         self._asked = monotonic()  # when the store last answered about this producer's events
         self._next_look = 0.0
 

@@ -11,6 +11,7 @@ from support.apis import Api, add, add_entry
 from support.consumers import Consuming
 from support.samples import saved
 from support.servers import wait_until
+from support.stream import raw_entries
 
 
 def test_the_status_tells_what_waits_and_who_is_at_work(
@@ -99,7 +100,7 @@ def test_events_that_wait_are_counted_unless_others_appended_some(
 
     publisher(Identity("p"), 4, [saved(size) for size in range(5)])
     publisher(Identity("q"), 5, [saved(0), b"no event"], skip=True)  # the three before it are lost
-    assert waiting(api) == (10, "events", 2)
+    assert waiting(api) == (2, "entries", 2)  # those do not wait
     add_entry(client, keys, [saved(0), saved(1)])
     assert waiting(api) == (3, "entries", 3)
     publisher(Identity("q"), 7, [saved(0)])
@@ -110,6 +111,22 @@ def test_events_that_wait_are_counted_unless_others_appended_some(
     publisher(Identity("p"), 9, [saved(0), saved(1)])
     assert waiting(api) == (2, "events", 1)
     client.xdel(keys.events, client.xinfo_stream(keys.events)["last-generated-id"])
+    assert waiting(api) == (0, "events", 0)
+
+
+def test_what_was_deleted_before_it_was_applied_leaves_entries_to_count(
+    api: Api, client: redis.Redis, keys: Keys, settle: Callable[[], None]
+) -> None:
+    """No one knows how many events were in it."""
+    publisher = Publisher(client, keys)
+    publisher(Identity("p"), 1, [saved(0)])
+    settle()
+    for first in (2, 12):
+        publisher(Identity("p"), first, [saved(size) for size in range(10)])
+    assert waiting(api) == (20, "events", 2)
+    client.xdel(keys.events, raw_entries(client, keys)[1][0])
+    assert waiting(api)[1] == "entries"
+    settle()
     assert waiting(api) == (0, "events", 0)
 
 

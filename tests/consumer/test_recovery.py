@@ -482,6 +482,34 @@ def test_what_producers_that_have_ended_published_is_not_applied_again(log: Log,
     assert log.client.zrangebyscore(log.keys.trim, "+inf", "+inf") == []
 
 
+@pytest.mark.parametrize("how", ["to the beginning", "into the middle", "cursor and group gone"])
+def test_a_cursor_that_others_set_back_doubles_nothing(log: Log, logged: Logged, how: str) -> None:
+    """Not even what producers published whose record is gone. What waits meanwhile, and comes later, is applied."""
+    publish = Publisher(log.client, log.keys)
+    for number in range(3):
+        publish(Identity(f"p{number}"), 1, EVENTS)
+        publish.close(Identity(f"p{number}"), 10)
+    publish(Identity("open"), 1, EVENTS)
+    log.apply()
+    assert log.records().keys() == {"open"}
+    publish(Identity("open"), 11, EVENTS)
+
+    if how == "cursor and group gone":
+        log.client.delete(log.keys.cursor)
+        log.client.xgroup_destroy(log.keys.events, GROUP)
+    else:
+        log.client.set(log.keys.cursor, "0-0" if how == "to the beginning" else raw_entries(log.client, log.keys)[0][0])
+    with log.consuming():
+        log.caught_up()
+        publish(Identity("new"), 1, EVENTS)
+        log.caught_up()
+
+    assert logged("cursor_back")
+    assert log.stats()["applied"] == 60
+    assert log.stats()["duplicate"] == (30 if how == "into the middle" else 40)
+    assert log.verify().faults == []
+
+
 def test_a_cursor_that_was_set_far_ahead_makes_no_duplicates_of_what_comes(log: Log) -> None:
     """By hand, into the next century: only what was there when it was set back may have been applied before."""
     log.publish(EVENTS)

@@ -1,5 +1,6 @@
 """The end of a producer: said once, when nothing of it is left to be sent, so that the store may forget it."""
 
+import fcntl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -275,9 +276,10 @@ def test_an_id_that_is_given_up_after_a_rest_has_ended(
 
 @pytest.mark.parametrize("final", [False, True])
 def test_a_producer_that_may_be_resumed_ends_only_if_told(
-    store_url: str, client: redis.Redis, keys: Keys, final: bool
+    store_url: str, client: redis.Redis, keys: Keys, final: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And so does the one that resumes it, which goes on under its id, numbers and token."""
+    monkeypatch.setattr(sender, "STRAY", 0.0)  # no call of the first one can be under way any more
     first = Producer(store_url, log=keys.name, resumable=True)
     emit(first, 0, 1, 2)
     assert first.flush(10)
@@ -294,6 +296,59 @@ def test_a_producer_that_may_be_resumed_ends_only_if_told(
     assert second.id == first.id
     assert numbered(client, keys) == [(1, 0), (2, 1), (3, 2), (4, 3)]
     assert is_closed(client, keys, first.id) is final
+
+
+def test_a_resumed_producer_does_not_end_while_a_call_of_the_first_may_be_under_way(
+    store_url: str, client: redis.Redis, keys: Keys
+) -> None:
+    """It would count anew, once the store has forgotten the numbers."""
+    first = Producer(store_url, log=keys.name, resumable=True)
+    emit(first, 0)
+    assert first.flush(10)
+    first.close()
+
+    second = Producer(store_url, log=keys.name, resume=first.resume_point)
+    emit(second, 1)
+    second.close(final=True)
+
+    assert numbered(client, keys) == [(1, 0), (2, 1)]
+    assert is_closed(client, keys, first.id) is False
+
+
+def test_a_resumed_producer_does_not_end_while_a_file_of_the_first_is_left(
+    store_url: str, client: redis.Redis, keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in there would be sent again, and counted anew, with a loss before it."""
+    monkeypatch.setattr(sender, "STRAY", 0.0)
+    stage = f"""
+import os, sys
+from etlog_producer import Producer
+
+producer = Producer(sys.argv[1], log=sys.argv[2], spool_dir=sys.argv[3], durable=True, resumable=True)
+for size in range(3):
+    producer.emit("AssetSetSaved", size=size, window={WINDOW!r})
+assert producer.flush(20)
+print(*producer.resume_point)
+sys.stdout.flush()
+os.kill(os.getpid(), 9)
+"""
+    command = [sys.executable, "-c", stage, store_url, keys.name, str(tmp_path)]
+    killed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    producer, number, token = killed.stdout.split()
+    [left] = spool_files(tmp_path)
+    held = left.open("rb")
+    fcntl.flock(held, fcntl.LOCK_EX)  # by one who is about to send it
+
+    second = Producer(store_url, log=keys.name, spool_dir=tmp_path, resume=(producer, int(number), token))
+    emit(second, 3)
+    second.close(final=True)
+    assert is_closed(client, keys, producer) is False
+    held.close()
+
+    with Producer(store_url, log=keys.name, spool_dir=tmp_path) as third:
+        emit(third, 4)
+        wait_until(lambda: not spool_files(tmp_path), what="the file to be sent")
+    assert numbered(client, keys) == [(1, 0), (2, 1), (3, 2), (4, 3), (1, 4)]
 
 
 def test_a_producer_can_be_resumed_without_its_token(store_url: str, client: redis.Redis, keys: Keys) -> None:

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from etlog_events.keys import Keys
 from etlog_events.store import connect
+from etlog_producer import Producer
+from support.consumers import consumer_thread
 from support.emitters import Emitter
-from support.producers import spool_files, spooled
+from support.producers import emit, spool_files, spooled
+from support.samples import saved
 from support.servers import Server, wait_until
-from support.stream import Client, entries, records
+from support.stream import Client, counters, entries, records
 
 KEYS = Keys("twins")
 
@@ -93,3 +96,29 @@ def files_of(folder: Path) -> dict[str, list[Path]]:
         event = path.read_bytes().splitlines()[1].partition(b" ")[2]
         found.setdefault(json.loads(event)["metadata"]["stage"], []).append(path)
     return found
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_numbers_that_another_client_gives_out_under_a_live_id_swallow_nothing(
+    server: Server, tmp_path: Path, durable: bool
+) -> None:
+    """The store holds numbers that were never sent from here, and takes what comes for repetitions of those."""
+    keys = Keys("nightly")
+    with connect(server.url, part="test") as client, consumer_thread(server.url, keys):
+        producer = Producer(server.url, log=keys.name, spool_dir=tmp_path, durable=durable)
+        emit(producer, 1)
+        assert producer.flush(10)
+        first = producer.id
+        client.xadd(keys.events, {"producer": first, "seq": 1000, "event": saved(2)})
+        wait_until(lambda: records(client, keys)[first].published == 1000, what="the other client's number")
+
+        emit(producer, 3, 4)
+        if durable:  # what is in a file has its number
+            assert not producer.flush(0.5)
+            assert "another client" in str(producer.last_error)
+            assert producer.stats().delivered == 1
+        else:
+            assert producer.flush(10)
+            assert producer.id != first
+            wait_until(lambda: sum(counters(client, keys).values()) == 4, what="all events")
+        producer.close(0)
