@@ -1,4 +1,4 @@
-// Publish a file of events, one per line, to a log of etlog with node-redis (npm install redis).
+// Publish a file of events, one per line, to a log of etlog with node-redis (`npm ci` in this folder).
 //
 //   node publish.mjs events.ndjson             call the function of the store: each event arrives exactly once
 //   node publish.mjs --plain events.ndjson     plain XADD: nothing to call, and nothing that notices a loss or a repetition

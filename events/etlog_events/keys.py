@@ -76,7 +76,7 @@ class Keys:
 
     @property
     def dead(self) -> str:
-        """Stream: entries that were refused, with the reason."""
+        """Stream: events that were refused, each with the reason."""
         return self._key("dead")
 
     @property

@@ -9,8 +9,9 @@
 --   stats      hash        published, entries: what was appended here, and others
 --   contract   string      version of the contract that the log follows; set by the first write
 --   id         string      a random id of this log; set by the first write
---   producer               the producer's id
---   token                  of its process: another process under the same id is refused; "" is not checked
+--   producer               the producer's id, 1 to 256 bytes
+--   token                  of its process, at most 64 characters without a space: another process under the same id is
+--                          refused; "" is not checked
 --   log                    the id that the log must have; "" for any
 --   first                  sequence number of the first event; the others follow on
 --   mode                   "follow": refuse a batch that leaves a gap; "skip": take it, the missing numbers are gone;
@@ -22,8 +23,9 @@
 -- not appended again, so a batch may be sent twice. The record of a producer that has closed goes as soon as all that it
 -- published is applied; its numbers are in the sums from then on, and nothing tells them from new ones: its id must not
 -- be used again, "close" not be sent twice, nor while another call is unanswered.
--- An error that begins with CONTRACT and the log's version says that this script does not know it; TAKEN, that another
--- process goes by this producer's id; LOG, that this is another log than `log`. Nothing was changed then.
+-- An error that begins with ARGUMENT says which argument is wrong; CONTRACT and the log's version, that this script does
+-- not know it; TAKEN, that another process goes by this producer's id; LOG, that this is another log than `log`. Nothing
+-- was changed then.
 --
 -- An entry has the fields producer, seq (the number of its first event), event, event.1, event.2 …: up to 500 events and
 -- 64 KiB of them, or a longer one by itself. A longer batch becomes several entries.
@@ -33,10 +35,38 @@ local CONTRACT = '2'
 local MOST_EVENTS, MOST_BYTES = 500, 65536
 local SEEN_EVERY = 60000 -- milliseconds
 local HEADER = 5
+local MOST_ID, MOST_TOKEN = 256, 64
 
 local events, producers, seen, ended, stats, contract, id = unpack(KEYS)
 local producer, token, log, first, mode = unpack(ARGV, 1, HEADER)
+
+-- What is checked here would stay in the store, where no one could repair it.
+local function wrong(what)
+  return redis.error_reply('ARGUMENT ' .. what)
+end
+if #KEYS ~= 7 or #ARGV < HEADER then
+  return wrong('count: there are 7 keys, then producer, token, log, first and mode')
+end
+if #producer < 1 or #producer > MOST_ID then
+  return wrong('producer: an id has 1 to ' .. MOST_ID .. ' bytes, not ' .. #producer)
+end
+if not token:match('^[!-~]*$') or #token > MOST_TOKEN then
+  return wrong('token: it has at most ' .. MOST_TOKEN .. ' characters of ASCII, and no space')
+end
+if not first:match('^%d+$') or #first > 16 or tonumber(first) < 1 then
+  return wrong('first: the number of an event is a whole number from 1')
+end
 first = tonumber(first)
+local last = first + (#ARGV - HEADER - 1) -- in this order: what lies above 2^53 is rounded
+if last >= 2 ^ 53 then
+  return wrong('first: the number of an event is less than 2^53')
+end
+if mode ~= 'follow' and mode ~= 'skip' and mode ~= 'close' then
+  return wrong('mode: it is follow, skip or close')
+end
+if mode == 'close' and #ARGV > HEADER then
+  return wrong('mode: with close there are no events')
+end
 
 local version, log_id = unpack(redis.call('MGET', contract, id))
 if version and version ~= CONTRACT then
@@ -57,7 +87,6 @@ if first > held + 1 and mode ~= 'skip' then
   return {'GAP', held, log_id or ''}
 end
 
-local last = first + #ARGV - HEADER - 1
 if last < first and not (mode == 'close' and published and last == held) then
   return {'OK', held, log_id or ''}
 end
@@ -104,7 +133,7 @@ if last > held then
   end
   local entries, place = 0, HEADER + 1 + math.max(0, held + 1 - first)
   while place <= #ARGV do
-    local fields = {events, '*', 'producer', producer, 'seq', digits(first + place - HEADER - 1), 'event', ARGV[place]}
+    local fields = {events, '*', 'producer', producer, 'seq', digits(first + (place - HEADER - 1)), 'event', ARGV[place]}
     local bytes, count = #ARGV[place], 1
     place = place + 1
     while place <= #ARGV and count < MOST_EVENTS and bytes + #ARGV[place] <= MOST_BYTES do

@@ -1,6 +1,7 @@
 """`Producer`: what an ETL stage publishes its events with."""
 
 import logging
+import re
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from etlog_events.errors import InvalidEvent, OtherContract, SettingsError
 from etlog_events.event import Event, WindowPair, new_text
 from etlog_events.keys import Keys
 from etlog_events.publishing import CALL_EVENTS
+from etlog_events.sequence import MAX_PRODUCER_BYTES, MAX_SEQ
 from etlog_events.settings import Settings, log_name, store_url
 
 from etlog_producer import process
@@ -26,6 +28,9 @@ from etlog_producer.spool.writer import MAX_BYTES, SpoolFolder
 from etlog_producer.stage import Stage
 
 logger = logging.getLogger("etlog.producer")
+
+#: What the store takes as the token of a process.
+_TOKEN = re.compile(r"[!-~]{0,64}")
 
 #: Seconds that `close()` and the end of the process wait for the store.
 CLOSE_TIMEOUT = 5.0
@@ -95,7 +100,7 @@ class Producer:
                 ) from e
         self._resumable = resumable
         self._closed = False
-        self._begin(None if resume is None else ResumePoint(*resume))
+        self._begin(None if resume is None else _resume_point(*resume))
         process.track(self)
 
     def restart_after_fork(self) -> None:
@@ -251,6 +256,17 @@ def _argument(name: str, check: Any, value: str) -> str:
     except ValueError as e:
         raise SettingsError(f"{name} {e}") from e
     return checked
+
+
+def _resume_point(producer: str, number: int, token: str = "") -> ResumePoint:
+    """What the store would refuse for ever is refused at once."""
+    if not 0 < len(producer.encode()) <= MAX_PRODUCER_BYTES:
+        raise SettingsError(f"resume must begin with the id of a producer, 1 to {MAX_PRODUCER_BYTES} bytes")
+    if not 0 <= number < MAX_SEQ:
+        raise SettingsError(f"resume must give the number of an event, 0 to 2^53-2, not {number}")
+    if not _TOKEN.fullmatch(token):
+        raise SettingsError("resume must end with a token: at most 64 characters of ASCII, and no space")
+    return ResumePoint(producer, number, token)
 
 
 def _choice(name: str, choices: tuple[Any, ...], value: Any) -> Any:

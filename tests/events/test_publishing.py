@@ -5,6 +5,7 @@ import redis
 from etlog_events import publishing, scripts
 from etlog_events.errors import StoreUnavailable
 from etlog_events.keys import Keys
+from etlog_events.scripts import Function, Script
 from etlog_events.store import connect
 from etlog_producer import Producer
 from etlog_producer.publish import Identity, Publisher
@@ -78,3 +79,46 @@ def test_who_may_not_load_it_is_told_to_start_a_consumer(server: Server) -> None
     url = server.url.replace("redis://", "redis://stage:secret@")
     with connect(url, part="producer") as client, pytest.raises(StoreUnavailable, match=sentence):
         Publisher(client, Keys("nightly"))(Identity("p"), 1, [saved()])
+
+
+@pytest.mark.parametrize("run", [publishing.FUNCTION, publishing.SCRIPT], ids=["function", "script"])
+@pytest.mark.parametrize(
+    ("arguments", "about"),
+    [
+        (("p", "", "", 1), "count"),
+        (("", "", "", 1, "follow", "e"), "producer"),
+        (("p" * 257, "", "", 1, "follow", "e"), "producer"),
+        (("p", "two words", "", 1, "follow", "e"), "token"),
+        (("p", "t\n", "", 1, "follow", "e"), "token"),
+        (("p", "t" * 65, "", 1, "follow", "e"), "token"),
+        (("p", "", "", 0, "follow", "e"), "first"),
+        (("p", "", "", -5, "follow", "e"), "first"),
+        (("p", "", "", "nan", "follow", "e"), "first"),
+        (("p", "", "", "1.5", "follow", "e"), "first"),
+        (("p", "", "", "0x10", "follow", "e"), "first"),
+        (("p", "", "", "9" * 30, "follow", "e"), "first"),
+        (("p", "", "", 2**53 - 1, "skip", "e", "e"), "first"),
+        (("p", "", "", 1, "CLOSE"), "mode"),
+        (("p", "", "", 1, "", "e"), "mode"),
+        (("p", "", "", 1, "close", "e"), "mode"),
+    ],
+)
+def test_a_wrong_argument_is_named_and_changes_nothing(
+    client: redis.Redis,
+    keys: Keys,
+    run: Function | Script,
+    arguments: tuple[object, ...],
+    about: str,
+) -> None:
+    """It would stay in the store, as a record that no one can read or a number that nothing follows."""
+    with pytest.raises(redis.ResponseError, match=f"ARGUMENT {about}: "):
+        scripts.run(client, run.call(keys.publishing, arguments))
+
+    assert not client.exists(*keys.publishing)
+
+
+def test_the_longest_arguments_are_taken(client: redis.Redis, keys: Keys) -> None:
+    """And the largest number."""
+    longest = ("p" * 256, "~" * 64, "", 2**53 - 2, "skip", saved(1), saved(2))
+    [answer] = scripts.run(client, publishing.FUNCTION.call(keys.publishing, longest))
+    assert answer[:2] == [b"OK", 2**53 - 1]

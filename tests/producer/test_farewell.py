@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import redis
+from etlog_events.errors import SettingsError
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from etlog_producer import Producer, sender, unacked
@@ -350,3 +351,14 @@ def test_many_short_stages_leave_no_record(server: Server, keys: Keys) -> None:
             assert [stage.wait(60) for stage in stages] == [0] * 6
             wait_until(lambda: client.hget(keys.producers_ended, "applied") == b"6", what="all to be forgotten")
         assert not client.exists(keys.producers, keys.producers_seen)
+
+
+@pytest.mark.parametrize(
+    "resume", [("", 1), ("p" * 257, 1), ("p", -1), ("p", 2**53), ("p", 1, "two words"), ("p", 1, "t" * 65)]
+)
+def test_a_place_that_the_store_would_refuse_is_refused_at_once(
+    store_url: str, resume: tuple[str, int] | tuple[str, int, str]
+) -> None:
+    """The events would wait for ever."""
+    with pytest.raises(SettingsError, match="resume must"):
+        Producer(store_url, resume=resume)

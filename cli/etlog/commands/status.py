@@ -55,7 +55,7 @@ def show(body: bytes, *, as_json: bool) -> None:
         "lost": f"{stats.get('lost', 0):,}",
         "duplicate": f"{stats.get('duplicate', 0):,}",
         "active": status["active_consumer"] or "no consumer is active",
-        "stream": f"{status['entries']:,} entries",
+        "stream": "1 entry" if status["entries"] == 1 else f"{status['entries']:,} entries",
         "store": f"{name} {version}, {store.get('role', 'unknown role')}, {store.get('used_memory_human', '?')} used",
     }
     bad = {

@@ -59,7 +59,7 @@ class Fleet:
         """Apply this process's share of the logs until `stop` is set.
 
         Raises what one of its consumers raises, with the others stopped first, and `OtherContract` where the processes
-        follow a newer contract than this one knows.
+        follow another contract than this one.
         """
         failing = "Cannot coordinate with the other consumers, will keep trying"
         away = Backoff(logger, failing=failing, recovered="The store answers again")
