@@ -43,7 +43,8 @@ class Keys:
 
     @property
     def trim(self) -> str:
-        """Sorted set: ids of applied entries, one every 1,000 events, scored by the events applied up to there."""
+        """Sorted set: ids of applied entries, one every 1,000 events, scored by the events applied up to there. Where
+        the stream ended when the cursor was set back has an endless score, until the cursor has passed it again."""
         return self._key("trim")
 
     @property
