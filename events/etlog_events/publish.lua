@@ -144,10 +144,9 @@ if last > held then
     redis.call('XADD', unpack(fields))
     entries = entries + 1
   end
-  -- Numbers that were skipped are published, but nothing of them waits: by one too many, the stats tell of entries that
-  -- did not come from here, and what waits is counted in entries.
-  local skipped = first > held + 1 and 1 or 0
-  redis.call('HSET', stats, 'published', digits(sums[1] + last - held), 'entries', digits(sums[2] + entries + skipped))
+  -- Numbers that were skipped are published, but nothing of them waits: so the stats must not tell how many events do.
+  entries = first > held + 1 and 0 or sums[2] + entries
+  redis.call('HSET', stats, 'published', digits(sums[1] + last - held), 'entries', digits(entries))
   held = last
 end
 if show then
