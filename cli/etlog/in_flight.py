@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 from etlog_events import scripts
 from etlog_events.entry import contents, first_number
 from etlog_events.keys import Keys
+from etlog_events.read_size import ReadSize, measured
 from etlog_events.sequence import MAX_SEQ, Record, repeated
 
 #: Events that are counted; beyond that the sequence numbers of the producers are trusted.
-MOST_EVENTS = 100_000
+COUNTED_EVENTS = 100_000
 
 #: Bytes of the entries that are counted.
-MOST_BYTES = 256 * 1024 * 1024
+COUNTED_BYTES = 256 * 1024 * 1024
 
-#: Bytes that one read should bring, and the entries that it asks for at most. The first one asks for few: an entry
-#: may hold 64 KiB, and a foreign one more.
+#: Bytes that one read should bring, the entries that it asks for at most, and those of the first one.
 READ_BYTES, READ_ENTRIES, FIRST_READ = 2 * 1024 * 1024, 1000, 64
 
 
@@ -76,16 +76,16 @@ class InFlight:
 def in_flight(client: Any, keys: Keys, cursor: bytes, last: bytes = b"+") -> InFlight:
     """What the stream holds after the entry `cursor` and up to `last`. Raises the driver's errors."""
     found = InFlight()
-    after, count, size = cursor, FIRST_READ, 0
-    while found.events < MOST_EVENTS and size < MOST_BYTES:
-        [entries] = scripts.run(client, ("XRANGE", keys.events, b"(" + after, last, "COUNT", count))
+    after, counted = cursor, 0
+    size = ReadSize(FIRST_READ, entries=READ_ENTRIES, size=READ_BYTES)
+    while found.events < COUNTED_EVENTS and counted < COUNTED_BYTES:
+        [entries] = scripts.run(client, ("XRANGE", keys.events, b"(" + after, last, "COUNT", size.count))
         if not entries:
             found.complete = True
             break
-        read = 0
         for _, fields in entries:
             found._add(fields)
-            read += sum(map(len, fields))
-        after, size = entries[-1][0], size + read
-        count = max(1, min(READ_ENTRIES, 2 * count, READ_BYTES * len(entries) // max(read, 1)))
+        events, sizes = measured(entries)
+        after, counted = entries[-1][0], counted + sum(sizes)
+        size.follow(events, sizes)
     return found

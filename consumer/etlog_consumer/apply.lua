@@ -15,13 +15,14 @@
 --   id         string      a random id of this log; set by the first publish or batch
 --   log        list        a category's newest events, oldest first
 --
--- Arguments: from, to, group, entries_read, look, cap, dead_cap, retain, six numbers, then four lists and one per log,
--- each led by its length:
+-- Arguments: from, to, group, entries_read, look, cap, dead_cap, retain, mark_every, six numbers, then four lists and
+-- one per log, each led by its length:
 --   from          the cursor that the batch was read from ("0-0": nothing applied yet)
 --   to            id of the batch's last entry
 --   entries_read  entries of the stream up to `to`, "" where that is unknown
 --   look          "1": look at the whole stream, too, to tell what waits
 --   retain        events that stay in the stream
+--   mark_every    every how many events of the log an entry's id is noted in `trim`
 --   applied, dead, duplicate, lost, unnumbered, dead_dropped   to add to the stats
 --   kind, number          to add to the counters
 --   passed, id            of entries in between: how many events of the batch there are up to the entry's end
@@ -40,8 +41,8 @@
 local events, cursor, counters, stats, dead = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local producers, seen, ended, trim, id = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local from, to, group, entries_read, look = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
-local cap, dead_cap, retain = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local FIRST_OUTCOME, ADDED_OUTCOMES = 9, 6
+local cap, dead_cap, retain, mark_every = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local FIRST_OUTCOME, ADDED_OUTCOMES = 10, 6
 local FIRST_LOG = 12
 local SEEN_EVERY = 60000 -- milliseconds, as in `publish.lua`
 local AT_ONCE = 1000 -- of what is unpacked to one command
@@ -218,7 +219,7 @@ redis.call('HSET', stats, unpack(told))
 for i = marks_first, marks_last, 2 do
   redis.call('ZADD', trim, digits(passed_before + tonumber(ARGV[i])), ARGV[i + 1])
 end
-if math.floor(passed / TRIM_EVERY) > math.floor(passed_before / TRIM_EVERY) then
+if math.floor(passed / mark_every) > math.floor(passed_before / mark_every) then
   redis.call('ZADD', trim, digits(passed), to)
 end
 trim_stream(events, trim, to, passed, retain)

@@ -7,7 +7,7 @@ from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import Kinds
 from etlog_events.scripts import Command, Script
 
-from etlog_consumer.batch import Batch
+from etlog_consumer.batch import MARK_EVERY, Batch
 
 SCRIPT = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer:apply.lua")
 
@@ -42,7 +42,7 @@ class Target:
         dead = batch.dead[-DEAD_CAP:]
         arguments: list[Any] = [
             *(cursor, batch.last, GROUP, "" if entries_read is None else entries_read, "1" if look else ""),
-            *(self.cap, DEAD_CAP, retain),
+            *(self.cap, DEAD_CAP, retain, MARK_EVERY),
             *(*batch.stats.values(), batch.stats["dead"] - len(dead)),
         ]
         arguments.append(len(batch.counters))

@@ -19,7 +19,8 @@ MAX_DEAD_BYTES = 64 * 1024
 #: Dead letters of one entry that are kept, the last ones: the store does nothing else while it takes them.
 MOST_LETTERS = 4000
 
-#: Every how many events of a batch an entry is marked, as a place up to which the stream may be trimmed later.
+#: Every how many events an entry is marked, as a place up to which the stream may be trimmed later. `apply.lua`
+#: is told, because it marks the last one of a batch.
 MARK_EVERY = 1000
 
 #: Losses and dead letters of one batch that get a log line each.

@@ -127,9 +127,8 @@ local function fold(producers, seen, ended, gone)
   end
 end
 
--- Every how many events an entry's id is noted in the sorted set `trim`, and how many of them go at once at most, for
--- the store does nothing else meanwhile.
-local TRIM_EVERY, TRIM_AT_ONCE = 1000, 20
+-- How many of the places in the sorted set `trim` are passed at once at most, for the store does nothing else meanwhile.
+local TRIM_AT_ONCE = 20
 
 -- Trim the stream: of `passed` events up to the entry `cursor`, keep the newest `retain` and what is not applied.
 local function trim_stream(events, trim, cursor, passed, retain)

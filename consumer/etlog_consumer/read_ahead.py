@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 
-from etlog_events.entry import MOST_BYTES
+from etlog_events.read_size import ReadSize, measured
 from etlog_events.scripts import Command
 
 from etlog_consumer.batch import Entry
@@ -14,14 +14,8 @@ STEP_EVENTS = 4000
 #: Bytes that one read should bring at most. That many events of the usual size take half of it.
 BYTES = 2 * 1024 * 1024
 
-#: Entries of one read while entries hold several events.
-MOST_BATCHES = 256
-
 #: Entries of the first read, before anything is known of them.
 FIRST = 64
-
-#: Bytes that an entry of the script for publishing takes at most, with names and numbers.
-USUAL_BYTES = MOST_BYTES + 16 * 1024
 
 
 class ReadAhead:
@@ -31,14 +25,12 @@ class ReadAhead:
     - What is in hand is given out in steps, each of at most `STEP_EVENTS` events and `BYTES` bytes, or a single entry.
     - Nothing is read while more than one step is in hand, nor while the stream is known to hold nothing behind it.
     - A read waits in the store for an entry only where the caller has nothing to do before it comes.
-    - How many entries are asked for follows the events and bytes of those before: many small ones, few large ones. The
-      store is asked for entries, not for bytes, so a run of large ones is noticed only when it has arrived. So the
-      number drops at once, and at most doubles from a full read to the next. After an entry that is larger than etlog
-      itself makes them, one at a time is read.
+    - How many entries are asked for follows the events and bytes of those before, see `ReadSize`: many small ones, few
+      large ones.
     """
 
     def __init__(self, events: str) -> None:
-        self.count = FIRST
+        self.size = ReadSize(FIRST, entries=STEP_EVENTS, events=STEP_EVENTS, size=BYTES)
         self._events = events
         self._last = b"0-0"
         self._steps: deque[list[Entry]] = deque()
@@ -65,7 +57,7 @@ class ReadAhead:
         if len(self._steps) > 1 or (self._steps and not self._more):
             return None
         block = () if self._steps or block_ms is None else ("BLOCK", block_ms)
-        return ("XREAD", "COUNT", self.count, *block, "STREAMS", self._events, self._last)
+        return ("XREAD", "COUNT", self.size.count, *block, "STREAMS", self._events, self._last)
 
     def take(self) -> Sequence[Entry]:
         """The entries of the next step, which are the caller's from now on."""
@@ -78,14 +70,13 @@ class ReadAhead:
     def put(self, answer: Sequence[tuple[bytes, Sequence[Entry]]] | None) -> None:
         """Take in what the store answered to `command`: the stream with its entries, or None."""
         entries = answer[0][1] if answer else ()
-        self._more = len(entries) >= self.count
+        self._more = len(entries) >= self.size.count
         if not entries:
             return
         self._last = entries[-1][0]
-        events = [_most_events(fields) for _, fields in entries]
-        sizes = [len(b"".join(fields)) or 1 for _, fields in entries]
+        events, sizes = measured(entries)
         self._split(entries, events, sizes)
-        self._follow(len(entries), sum(events), sum(sizes), max(sizes))
+        self.size.follow(events, sizes)
 
     def _split(self, entries: Sequence[Entry], events: Sequence[int], sizes: Sequence[int]) -> None:
         if sum(events) <= STEP_EVENTS and sum(sizes) <= BYTES:
@@ -100,19 +91,3 @@ class ReadAhead:
             step.append(entry)
             held, size = held + more, size + longer
         self._steps.append(step)
-
-    def _follow(self, entries: int, events: int, size: int, largest: int) -> None:
-        """Choose the next `count`, after a read that brought so many entries, events and bytes."""
-        most = 1 if largest > USUAL_BYTES else MOST_BATCHES if events > entries else STEP_EVENTS
-        fits = max(1, min(most, entries * STEP_EVENTS // events, entries * BYTES // size))
-        if fits < self.count:
-            self.count = fits
-        elif self._more:
-            self.count = min(self.count * 2, fits)
-
-
-def _most_events(fields: Sequence[bytes]) -> int:
-    """How many events an entry with these fields holds at most, those included that will become dead letters."""
-    if fields[:3:2] == [b"producer", b"seq"]:
-        return len(fields) // 2 - 2 or 1
-    return sum(name.startswith(b"event") for name in fields[::2]) or 1

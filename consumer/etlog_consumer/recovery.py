@@ -21,7 +21,9 @@ from etlog_consumer.batch import Entry, Gap, report_losses
 logger = logging.getLogger("etlog.consumer")
 
 REPAIR = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer:repair.lua")
-PRUNE = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer:prune_producers.lua")
+CLOSE_ACCOUNTS = Script.load(
+    "etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer:close_accounts.lua"
+)
 
 #: Seconds between two looks at the log, the longest that a loss at the end of the stream stays unnoticed.
 EVERY = 10.0
@@ -104,7 +106,7 @@ class Recovery:
         Where the cursor is another one afterwards, the log is not where the consumer left it.
         """
         keys = self._keys
-        prune_keys = (
+        account_keys = (
             *(keys.contract, keys.events, keys.cursor),
             *(keys.producers, keys.producers_seen, keys.producers_ended, keys.stats),
         )
@@ -114,7 +116,7 @@ class Recovery:
         for _ in range(SLICES):  # not before the repair, which they trust
             place = self._place if idle else b""
             arguments = (progress.cursor, int(REMEMBERED * 1000), place, self._scan)
-            self._place, self._scan, *lost = PRUNE.run(self._client, prune_keys, arguments)
+            self._place, self._scan, *lost = CLOSE_ACCOUNTS.run(self._client, account_keys, arguments)
             for producer, first, last in zip(lost[::3], lost[1::3], lost[2::3], strict=True):
                 gaps.append(Gap(producer.decode(errors="backslashreplace"), int(first), int(last)))
                 progress.note({producer: int(last)})

@@ -3,12 +3,14 @@
 import asyncio
 import random
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from etlog_api.live import hub, stream, tailer
-from etlog_api.live.frames import Position
+from etlog_api.positions import Position
 from etlog_events.keys import Keys
+from etlog_events.read_size import ReadSize
 from etlog_producer.publish import Identity, Publisher
 from support.apis import Api, Fill, Serving, Tail, add, add_entry, tail
 from support.consumers import CaughtUp, Consuming
@@ -195,41 +197,21 @@ def test_a_read_of_the_stream_is_bounded_in_bytes(
     monkeypatch.setattr(stream, "READ_BYTES", 200_000)
     reads: list[tuple[int, int]] = []
 
-    class Noted(stream.ReadSize):
-        def follow(self, found: Any) -> None:
-            reads.append((self.count, sum(len(b"".join(fields)) for _, fields in found)))
-            super().follow(found)
+    class Noted(ReadSize):
+        def follow(self, events: Sequence[int], sizes: Sequence[int]) -> None:
+            reads.append((self.count, sum(sizes)))
+            super().follow(events, sizes)
 
-    monkeypatch.setattr(hub, "ReadSize", Noted)
+    monkeypatch.setattr(stream, "ReadSize", Noted)
     fill([saved(0)])
+    behind = entries(client, keys)[0].id + b".499"
     for size in range(1, 51):
         add_entry(client, keys, [saved(size, note="x" * 20_000), saved(size, note="y" * 20_000)])
     fill([saved(51) for _ in range(100)])
-    with serving() as api, tail(api.url, last="0-1") as following:
-        following.wait(201)
-        assert sizes(following) == [0, *(size for size in range(1, 51) for _ in "xy"), *[51] * 100]
+    with serving() as api, tail(api.url, last=behind) as following:
+        following.wait(200)
+        assert sizes(following) == [*(size for size in range(1, 51) for _ in "xy"), *[51] * 100]
     counts = [count for count, _ in reads]
     assert counts[:6] == [32, 4, 4, 4, 4, 4]
     assert max(size for _, size in reads[1:]) <= 200_000
-    assert counts[6:] == [4, 8, 16, 32, 64]
-
-
-def test_how_many_entries_are_read_falls_at_once_and_at_most_doubles() -> None:
-    """The largest one counts; a read that was not full tells nothing about more."""
-
-    def followed(*found: int) -> int:
-        size.follow([(b"1-0", [b"event", b"x" * (length - 5)]) for length in found])
-        return size.count
-
-    size = stream.ReadSize()
-    assert size.count * 65536 <= stream.READ_BYTES
-    assert followed(*[100] * 31) == 32
-    assert followed(*[100] * 32) == 64
-    assert followed(*[100] * 64) == 128
-    assert followed(*[100] * 128) == followed(*[100] * 256) == stream.MOST_ENTRIES
-    assert followed(100, 65536, 100) == 32
-    assert followed(100 * 1024 * 1024) == 1
-    assert followed() == 1
-    assert followed(100) == 2
-    size.follow([(b"1-0", [b"", b""])])
-    assert size.count == 2
+    assert counts[6:] == [8, 16, 32, 64]

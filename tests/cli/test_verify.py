@@ -153,7 +153,7 @@ def test_a_long_lag_is_taken_from_the_numbers(client: redis.Redis, keys: Keys, m
     publish = Publisher(client, keys)
     publish(Identity("p"), 1, EVENTS * 3)
     publish(Identity("q"), 1, EVENTS)
-    monkeypatch.setattr(in_flight, "MOST_EVENTS", 20)
+    monkeypatch.setattr(in_flight, "COUNTED_EVENTS", 20)
 
     found = verify(client, keys)
 
@@ -167,7 +167,7 @@ def test_large_entries_are_counted_up_to_a_size(
     """Few events may fill a stream, too."""
     for _ in range(3):
         client.xadd(keys.events, {"event": b"x" * 1000})
-    monkeypatch.setattr(in_flight, "MOST_BYTES", 2000)
+    monkeypatch.setattr(in_flight, "COUNTED_BYTES", 2000)
     monkeypatch.setattr(in_flight, "FIRST_READ", 1)
     monkeypatch.setattr(in_flight, "READ_ENTRIES", 1)
 

@@ -11,10 +11,11 @@ from etlog_consumer import Consumer, Target
 from etlog_consumer import consumer as consumer_module
 from etlog_consumer.apply import SCRIPT
 from etlog_consumer.batch import Batch, Entry, collect, collect_despite_bugs
-from etlog_consumer.read_ahead import BYTES, FIRST, MOST_BATCHES, STEP_EVENTS, USUAL_BYTES, ReadAhead
+from etlog_consumer.read_ahead import BYTES, FIRST, STEP_EVENTS, ReadAhead
 from etlog_events.entry import MOST_EVENTS, NAMES
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.read_size import MOST_BATCHES, USUAL_BYTES
 from etlog_events.scripts import Command, run
 from etlog_events.store import connect
 from hypothesis import given, settings
@@ -173,7 +174,7 @@ def test_an_entry_of_nothing_is_read_like_any_other(reading: ReadAhead, of_entry
     answer(reading, [(b"2-0", of_entry)])
 
     assert reading.take() == [(b"2-0", of_entry)]
-    assert reading.count == FIRST
+    assert reading.size.count == FIRST
 
 
 def test_nothing_is_read_while_more_than_one_step_is_in_hand(reading: ReadAhead) -> None:
@@ -185,7 +186,7 @@ def test_nothing_is_read_while_more_than_one_step_is_in_hand(reading: ReadAhead)
         assert reading.command(500) is None
         reading.take()
     assert reading.oldest is not None
-    assert reading.command(None) == read(reading.count, b"%d-0" % (FIRST + 1))
+    assert reading.command(None) == read(reading.size.count, b"%d-0" % (FIRST + 1))
 
 
 def test_nothing_is_read_while_nothing_waits_behind_what_is_in_hand(reading: ReadAhead) -> None:
@@ -211,8 +212,8 @@ def test_it_grows_while_entries_are_small(reading: ReadAhead) -> None:
     """Twofold a full read, up to the most."""
     counts = []
     for _ in range(9):
-        counts.append(reading.count)
-        answer(reading, entries(reading.count))
+        counts.append(reading.size.count)
+        answer(reading, entries(reading.size.count))
         steps(reading)
 
     assert counts == [*(FIRST * 2**step for step in range(6)), STEP_EVENTS, STEP_EVENTS, STEP_EVENTS]
@@ -222,29 +223,29 @@ def test_it_grows_while_entries_are_small(reading: ReadAhead) -> None:
 def test_it_asks_for_few_entries_of_many_events(reading: ReadAhead, events: int, count: int) -> None:
     """For as many as make a step, and for no more than a few hundred."""
     for _ in range(9):
-        answer(reading, entries(reading.count, events=events))
+        answer(reading, entries(reading.size.count, events=events))
         steps(reading)
 
-    assert reading.count == count
+    assert reading.size.count == count
 
 
 def test_it_drops_at_once_when_they_are_large(reading: ReadAhead) -> None:
     """To as many as fit; and to one by one behind an entry that is larger than etlog makes them."""
     answer(reading, entries(64, 60 * 1024))
-    assert reading.count == BYTES // (60 * 1024 + len(b"".join(fields()[:5])))
+    assert reading.size.count == BYTES // (60 * 1024 + len(b"".join(fields()[:5])))
 
     answer(reading, entries(3, USUAL_BYTES))
-    assert reading.count == 1
+    assert reading.size.count == 1
     steps(reading)
     answer(reading, entries(1))
-    assert reading.count == 2
+    assert reading.size.count == 2
 
 
 def test_a_read_that_is_not_full_says_nothing(reading: ReadAhead) -> None:
     """There was no more to read."""
     answer(reading, entries(3))
 
-    assert reading.count == FIRST
+    assert reading.size.count == FIRST
 
 
 def test_what_is_given_back_is_taken_again_first(reading: ReadAhead) -> None:
@@ -256,7 +257,7 @@ def test_what_is_given_back_is_taken_again_first(reading: ReadAhead) -> None:
 
     assert reading.oldest == b"2-0"
     assert [entry for step in steps(reading) for entry in step] == entries(24, 65_536, first=2, events=500)
-    assert reading.command(None) == read(reading.count, b"25-0")
+    assert reading.command(None) == read(reading.size.count, b"25-0")
 
 
 def test_nothing_given_back_is_nothing_in_hand(reading: ReadAhead) -> None:

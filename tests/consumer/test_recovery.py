@@ -192,7 +192,7 @@ def test_accounts_are_closed_only_after_the_cursor_is_repaired(server: Server, k
         client.xgroup_create(keys.events, GROUP, "0")
         client.set(keys.cursor, "9999999999999-0")
         client.script_flush()
-        client.script_load(recovery.PRUNE.text)
+        client.script_load(recovery.CLOSE_ACCOUNTS.text)
 
         progress = Progress(cursor=b"9999999999999-0")
         losses = Recovery(client, keys, retain=10).look(progress)

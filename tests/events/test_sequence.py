@@ -2,7 +2,7 @@
 
 import pytest
 import redis
-from etlog_consumer.recovery import PRUNE
+from etlog_consumer.recovery import CLOSE_ACCOUNTS
 from etlog_events import publishing
 from etlog_events.keys import Keys
 from etlog_events.sequence import MAX_SEQ, Record, number_of, repeated
@@ -106,8 +106,8 @@ def test_the_scripts_read_and_write_the_same(client: redis.Redis, keys: Keys, to
     client.delete(keys.events)
     client.hset(keys.stats, mapping={"published": 42, "applied": 37, "dead": 1, "lost": 2})
     client.zadd(keys.producers_seen, {"p": 2**53})
-    prune = (keys.contract, keys.events, keys.cursor, keys.producers, keys.producers_seen, keys.producers_ended)
-    PRUNE.run(client, (*prune, keys.stats), ("0-0", 10**15, 0, 0))
+    account_keys = (keys.contract, keys.events, keys.cursor, keys.producers, keys.producers_seen, keys.producers_ended)
+    CLOSE_ACCOUNTS.run(client, (*account_keys, keys.stats), ("0-0", 10**15, 0, 0))
     lost = record._replace(applied=42, lost=4)
     if closed:
         sums = {"published": 42, "applied": 42, "dead": 1, "lost": 4}

@@ -6,9 +6,9 @@ import uuid
 import pytest
 import redis
 from etlog_api.app import create_app
-from etlog_api.live.frames import START
-from etlog_api.live.stream import ReadSize, Stream
+from etlog_api.live.stream import Stream, read_size
 from etlog_api.log.replication_link import ReplicationLink, staleness
+from etlog_api.positions import START
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.settings import Settings
@@ -81,7 +81,7 @@ def test_a_replica_that_is_behind_is_not_taken_for_the_whole_log(primary: Server
             (milliseconds, number, place), _ = await stream.now(store)
             until = (milliseconds + beyond, number, place)
             assert await stream.duplicates(store, until) == 0
-            read = await stream.complete_entries(store, START, until, ReadSize())
+            read = await stream.complete_entries(store, START, until, read_size())
             return len(read.entries) if read else 0
 
     assert asyncio.run(entries(0)) == 1

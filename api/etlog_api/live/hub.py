@@ -14,12 +14,13 @@ from etlog_events.errors import StoreError, StoreUnavailable
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
 
-from etlog_api.live.frames import START, Position, connected, resync
+from etlog_api.live.frames import connected, resync
 from etlog_api.live.numbers import Numbers
-from etlog_api.live.stream import ReadSize, Stream, carry
+from etlog_api.live.stream import Stream, carry, read_size
 from etlog_api.live.subscriber import Subscriber
 from etlog_api.live.tailer import Tailer
 from etlog_api.log.connection import QUESTION_TIMEOUT, StoreClients
+from etlog_api.positions import START, Position
 
 logger = logging.getLogger("etlog.api")
 
@@ -88,7 +89,7 @@ class Hub:
         """What came after `after` up to `until`, as far as the stream still holds it."""
         repeats = await self._clients.ask(partial(self._stream.duplicates, until=until)) > 0
         numbers = await self._numbers_at(after) if repeats else None
-        size = ReadSize()
+        size = read_size()
         while after < until:
             async with self._replays:
                 read = await self._clients.ask(
@@ -106,7 +107,7 @@ class Hub:
 
         Only the entries tell, so all up to there are read.
         """
-        numbers, size, at = Numbers(), ReadSize(), START
+        numbers, size, at = Numbers(), read_size(), START
         while at < until:
             async with self._replays:
                 read = await self._clients.ask(partial(self._stream.entries, after=at, until=until, size=size))

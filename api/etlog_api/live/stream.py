@@ -11,12 +11,14 @@ from etlog_events.entry import contents, first_number
 from etlog_events.errors import InvalidEvent
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
+from etlog_events.read_size import ReadSize, measured
 from etlog_events.sequence import number_of
 from etlog_events.validation import validator
 
-from etlog_api.live.frames import Frames, Position, end_of, entry_of, id_of, is_end
+from etlog_api.live.frames import Frames
 from etlog_api.live.numbers import Numbers
 from etlog_api.log.connection import pipelined, read_consistently
+from etlog_api.positions import Position, end_of, entry_of, id_of, is_end
 
 logger = logging.getLogger("etlog.api")
 
@@ -34,21 +36,10 @@ FRAMES_BYTES = 64 * 1024
 Entry = tuple[bytes, Sequence[bytes]]
 
 
-class ReadSize:
-    """How many entries one who reads the stream asks for. The store is asked for entries, not for bytes, so the number
-    follows the largest entry seen last: it falls at once, and at most doubles from a full read to the next."""
-
-    def __init__(self) -> None:
-        self.count = FIRST_ENTRIES
-
-    def follow(self, entries: Sequence[Entry]) -> None:
-        """Choose the next `count`, after a read that brought `entries`."""
-        largest = max((len(b"".join(fields)) for _, fields in entries), default=0)
-        fits = max(1, min(MOST_ENTRIES, READ_BYTES // max(1, largest)))
-        if fits < self.count:
-            self.count = fits
-        elif len(entries) >= self.count:
-            self.count = min(self.count * 2, fits)
+def read_size() -> ReadSize:
+    """How many entries one who reads the stream asks for. Events are passed on in `Frames`, which are bounded, so a
+    read may bring any number of them."""
+    return ReadSize(FIRST_ENTRIES, entries=MOST_ENTRIES, size=READ_BYTES)
 
 
 class Read(NamedTuple):
@@ -175,7 +166,7 @@ def _behind() -> redis.ConnectionError:
 
 def _read(entries: Sequence[Entry], until: Position, size: ReadSize) -> Read:
     reached = end_of(entries[-1][0]) if len(entries) >= size.count else until
-    size.follow(entries)
+    size.follow(*measured(entries))
     return Read(entries, reached)
 
 

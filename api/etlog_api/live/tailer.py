@@ -9,11 +9,11 @@ from etlog_events.backoff import Backoff
 from etlog_events.errors import OtherContract
 from etlog_events.store import BLOCK_MS
 
-from etlog_api.live.frames import START, Position, entry_of
 from etlog_api.live.numbers import Numbers
-from etlog_api.live.stream import ReadSize, Stream, carry
+from etlog_api.live.stream import Stream, carry, read_size
 from etlog_api.live.subscriber import Subscriber
 from etlog_api.log.connection import StoreClients
+from etlog_api.positions import START, Position, entry_of
 
 logger = logging.getLogger("etlog.api")
 
@@ -46,7 +46,7 @@ class Tailer:
         self._clients = clients
         self._stream = stream
         self._numbers = Numbers()  # at `at`
-        self._size = ReadSize()
+        self._size = read_size()
         self._stopped = False
         self._backoff = Backoff(
             logger,
@@ -139,7 +139,7 @@ class Tailer:
 
     async def _duplicates_at(self, store: Any, cursor: Position) -> int:
         """How many duplicates the log has seen up to `cursor`, as far as it is known here."""
-        at, numbers, size = self.at, self._numbers.copy(), ReadSize()
+        at, numbers, size = self.at, self._numbers.copy(), read_size()
         while at < cursor:
             read = await self._stream.entries(store, at, cursor, size)
             carry(read.entries, numbers)

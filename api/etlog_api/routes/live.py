@@ -9,8 +9,8 @@ from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
-from etlog_api.live.frames import parse_position
 from etlog_api.openapi import KIND, LAST_EVENT_ID, LOG, answers
+from etlog_api.positions import parse_position
 from etlog_api.query import parse_kinds
 from etlog_api.registry import Registry
 from etlog_api.routes.log import LOG_PATH

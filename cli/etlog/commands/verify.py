@@ -64,7 +64,7 @@ def show(found: Verification) -> None:
         f"Duplicates that were not applied: {found.duplicates}."
     )
     if not found.counted:
-        say(f"More than {in_flight.MOST_EVENTS} events wait: how many is derived from the sequence numbers.")
+        say(f"More than {in_flight.COUNTED_EVENTS} events wait: how many is derived from the sequence numbers.")
     if not found.stood_still:
         say("The log did not stand still while it was read, so not all could be compared: verify it once it does.")
     for fault in found.faults:

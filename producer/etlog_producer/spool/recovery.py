@@ -52,6 +52,7 @@ class Orphan:
         self.files = list(files)
         self.paths = [file.path for file in files]
         self.producer = first.id_of_its_own if first.taken else first.producer
+        self.store = header.store
         self.sent = 0
         self.lost = 0
         self.set_aside_as: list[Path] = []  # of files that are too old to be sent
@@ -367,11 +368,17 @@ class Recovery:
         if owner not in self._reported:
             self._reported.add(owner)
             logger.warning(
-                "The store holds another log %s than the one that spool files are for: %s; they are kept until that "
-                "one is back; to send them to this one, run 'etlog spool flush --any-store'",
+                "Spool files are for another log %s than the one in this store, and are kept: %s; they were written "
+                "for the store %s, where a producer or 'etlog spool flush' sends them. "
+                "Only 'etlog spool flush --any-store' sends them here, although this is another log",
                 self._folder.log,
                 ", ".join(map(str, orphan.paths)),
-                extra={"action": "spool_other_log", "paths": [str(path) for path in orphan.paths]},
+                orphan.store,
+                extra={
+                    "action": "spool_other_log",
+                    "paths": [str(path) for path in orphan.paths],
+                    "store": orphan.store,
+                },
             )
         orphan.release()
 

@@ -366,9 +366,9 @@ def test_a_file_finds_its_log_wherever_that_is(
 def test_a_file_for_another_log_is_kept(
     leave: Leave, folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys, how: str, logged: Logged
 ) -> None:
-    """The store was emptied, or another one is at its address. It holds up no other file, is reported once, and is not
-    asked about until the next look; who knows better may send it."""
-    kept = leave(1, 2, token=TOKEN, log_id=present_id(publish))
+    """The store was emptied, or another one is at its address. It holds up no other file, is reported once, with
+    the store it was written for, and is not asked about until the next look; who knows better may send it."""
+    kept = leave(1, 2, store="redis://elsewhere:6379/0", token=TOKEN, log_id=present_id(publish))
     other_log(client, keys, how)
     leave(5, producer="later-1-abc", token=TOKEN, log_id="")
     found = Recovery(folder, publish)
@@ -381,7 +381,8 @@ def test_a_file_for_another_log_is_kept(
     assert list(found.for_other_logs.values()) == [[kept]]
     [reported] = logged("spool_other_log")
     assert str(kept) in reported
-    assert "etlog spool flush --any-store" in reported
+    assert "the store redis://elsewhere:6379/0, where a producer or 'etlog spool flush' sends them" in reported
+    assert reported.index("'etlog spool flush' sends them") < reported.index("'etlog spool flush --any-store'")
 
     wanted = Recovery(folder, publish, any_store=True)
     wanted.look()

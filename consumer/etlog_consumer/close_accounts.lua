@@ -1,5 +1,5 @@
--- Close the accounts of producers, some at a time: count as lost what vanished from the end of the stream, and give up the
--- records of those that were not seen for long.
+-- Close the accounts of producers, some at a time: count as lost what vanished from the end of the stream, give up the
+-- records of those that were not seen for long, and find those that such a search would miss.
 --
 -- EVALSHA <sha> 7 contract events cursor producers seen ended stats  from remembered place scan
 --
