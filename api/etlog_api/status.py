@@ -12,9 +12,9 @@ from etlog_events.scripts import without_errors
 from etlog_events.sequence import number_of
 from etlog_events.store.health import store_warnings
 
-from etlog_api.live.frames import end_of
 from etlog_api.log.connection import Command, read_consistently
 from etlog_api.log.replication_link import down_since, staleness
+from etlog_api.positions import end_of
 
 #: Seconds without progress, although events wait, after which a replica calls itself not ready.
 STUCK_AFTER = 30.0
