@@ -76,7 +76,11 @@ def spool_flush(
         *([f"{elsewhere} file(s) for another store"] if elsewhere else []),
     ]
     if remain:
-        raise CommandFailed(f"{' and '.join(remain)} remain; see 'etlog spool list' and --any-store", FAILED)
+        raise CommandFailed(
+            f"{' and '.join(remain)} remain; 'etlog spool list' names the store of each: flush it there. "
+            "--any-store sends them here, although this is another log",
+            FAILED,
+        )
 
 
 def lines(found: Sequence[File]) -> Iterator[str]:
