@@ -143,7 +143,7 @@ class Recovery:
         return {producer for producer, record in records.items() if record is None}
 
     def _keep_function(self) -> None:
-        """Load the function that publishes where the store lacks it, or has it from a trial of this contract."""
+        """Load the function that publishes where the store lacks it, or has another text of it."""
         try:
             [libraries] = scripts.run(self._client, ("FUNCTION", "LIST", "LIBRARYNAME", FUNCTION.library, "WITHCODE"))
             if not any(FUNCTION.text.encode() in library for library in libraries):
