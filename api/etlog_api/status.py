@@ -1,7 +1,6 @@
 """The status of a log: how far it is applied, what waits, and who is at work."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -9,7 +8,7 @@ from typing import Any, Literal
 from etlog_events import contract
 from etlog_events.keys import GROUP, Keys
 from etlog_events.scripts import without_errors
-from etlog_events.sequence import number_of
+from etlog_events.sequence import events_waiting, number_of
 from etlog_events.store.health import store_warnings
 
 from etlog_api.log.connection import Command, read_consistently
@@ -73,7 +72,7 @@ async def read_status(client: Any, keys: Keys) -> Status:
         entries = group.get("lag") or None  # one waits at least: 0 is of a time before the cursor was set back
         # Where something was deleted that waited, nothing tells how many events it held.
         whole = end_of(stream["max-deleted-entry-id"]) <= end_of(cursor or b"0-0")
-        events = _events_waiting(counted, stream["entries-added"]) if whole else None
+        events = events_waiting(counted, stream["entries-added"]) if whole else None
     behind = down_since(info)
     return Status(
         id=log_id.decode(errors="backslashreplace") if log_id else None,
@@ -98,16 +97,6 @@ async def _answers(client: Any, *commands: Command) -> list[Any]:
             pipe.execute_command(*command)
         answers = await pipe.execute(raise_on_error=False)
     return without_errors([None if "no such key" in str(answer) else answer for answer in answers])
-
-
-def _events_waiting(stats: Mapping[str, int], entries_added: int) -> int | None:
-    """How many events wait, while some do. None where the numbers do not tell: others than the function for publishing
-    appended entries since nothing waited last, or removed keys."""
-    if entries_added != stats.get("entries", 0):
-        return None
-    applied, dead, lost, unnumbered = (stats.get(name, 0) for name in ("applied", "dead", "lost", "unnumbered"))
-    waiting = stats.get("published", 0) - (applied + dead + lost - unnumbered)
-    return waiting if waiting >= 1 else None
 
 
 class Readiness:

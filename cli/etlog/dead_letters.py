@@ -56,6 +56,9 @@ class Choice:
 #: Letters read or moved in one call; each holds at most 64 KiB.
 AT_ONCE = 100
 
+#: What an id must be, said when it is none.
+_WHICH = "give the letter's own id, which 'etlog dead list' shows beside that of its event"
+
 
 def letters(client: Any, keys: Keys, choice: Choice) -> Iterator[Letter]:
     """The letters of `choice`, oldest first. Raises `CommandFailed` for an id that is not one of a dead letter."""
@@ -65,10 +68,10 @@ def letters(client: Any, keys: Keys, choice: Choice) -> Iterator[Letter]:
                 found = client.xrange(keys.dead, wanted, wanted)
             except Exception as e:
                 if "Invalid stream ID" in str(e):
-                    raise CommandFailed(f"{wanted!r} is not the id of a dead letter; see 'etlog dead list'") from e
+                    raise CommandFailed(f"{wanted!r} is not the id of a dead letter; {_WHICH}") from e
                 raise
             if not found:
-                raise CommandFailed(f"there is no dead letter {wanted}; see 'etlog dead list'", FAILED)
+                raise CommandFailed(f"there is no dead letter {wanted}; {_WHICH}", FAILED)
             yield _letter(*found[0])
         return
     start = b"-"

@@ -268,9 +268,11 @@ def _some(faults: list[str]) -> list[str]:
 
 
 def _fault(account: Account) -> str:
+    number = abs(account.missing)
+    events, are = ("event", "is") if number == 1 else ("events", "are")
     if account.missing > 0:
-        return f"{account.missing} events of {account.producer} are neither applied nor counted nor in the stream"
-    return f"{-account.missing} more events of {account.producer} are accounted for than it has published"
+        return f"{number} {events} of {account.producer} {are} neither applied nor counted nor in the stream"
+    return f"{number} more {events} of {account.producer} {are} accounted for than it has published"
 
 
 def _faults_of_sums(records: Records, ended: dict[str, int], stats: dict[str, int], counted: int) -> list[str]:

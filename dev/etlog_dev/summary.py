@@ -8,23 +8,28 @@ from typing import Any
 import redis
 from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import Kinds
+from etlog_events.sequence import events_waiting, number_of
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One look at the log."""
+    """One look at the log. `waiting` counts events or, where only those can be counted, entries, as `in_entries` says;
+    None where the store cannot tell."""
 
     applied: int
     per_minute: int
     errors: int
     dead: int
     lost: int
-    lag: int | None
+    waiting: int | None
+    in_entries: bool
 
     def __str__(self) -> str:
-        lag = "?" if self.lag is None else f"{self.lag:,}"
+        waiting = "?" if self.waiting is None else f"{self.waiting:,}"
+        if self.in_entries:
+            waiting += " entry" if self.waiting == 1 else " entries"
         return (
-            f"applied {self.applied:,} ({self.per_minute:,} in the last minute) · waiting {lag} · "
+            f"applied {self.applied:,} ({self.per_minute:,} in the last minute) · waiting {waiting} · "
             f"errors {self.errors:,} · dead {self.dead:,} · lost {self.lost:,}"
         )
 
@@ -48,20 +53,25 @@ class Summarizer:
             with self._client.pipeline(transaction=True) as pipe:
                 pipe.hgetall(self._keys.stats)
                 pipe.hmget(self._keys.counters, self._errors)
+                pipe.xinfo_stream(self._keys.events)
                 pipe.xinfo_groups(self._keys.events)
-                stats, errors, groups = pipe.execute()
+                found, errors, stream, groups = pipe.execute()
         except redis.RedisError:
             return None
-        applied = int(stats.get(b"applied", 0))
+        stats = {name.decode(errors="backslashreplace"): number_of(number) for name, number in found.items()}
+        applied = stats.get("applied", 0)
         now = monotonic()
         self._seen.append((now, applied))
         while self._seen[0][0] < now - SPAN:
             self._seen.popleft()
+        entries = next((group["lag"] for group in groups if group["name"] == GROUP.encode()), None)
+        events = events_waiting(stats, stream["entries-added"]) if entries != 0 else None
         return Summary(
             applied=applied,
             per_minute=applied - self._seen[0][1],
             errors=sum(int(number or 0) for number in errors),
-            dead=int(stats.get(b"dead", 0)),
-            lost=int(stats.get(b"lost", 0)),
-            lag=next((group["lag"] for group in groups if group["name"] == GROUP.encode()), None),
+            dead=stats.get("dead", 0),
+            lost=stats.get("lost", 0),
+            waiting=entries if events is None else events,
+            in_entries=bool(entries) and events is None,
         )

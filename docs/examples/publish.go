@@ -22,16 +22,27 @@ import (
 
 const batchSize = 100 // an entry holds up to 500 events, and up to 64 KiB unless it holds a single one
 
-var final = regexp.MustCompile(`\b(CONTRACT|LOG|TAKEN|NOPERM|NOAUTH|WRONGPASS) `)
+var final = regexp.MustCompile(`\b(ARGUMENT|CONTRACT|LOG|TAKEN|NOPERM|NOAUTH|WRONGPASS) `)
 
 func main() {
-	text, err := os.ReadFile(os.Args[len(os.Args)-1])
+	args := os.Args[1:]
+	publish := publishOnce
+	if len(args) > 0 && args[0] == "--plain" {
+		args, publish = args[1:], publishPlain
+	}
+	if len(args) != 1 {
+		fmt.Fprintln(os.Stderr, "usage: publish [--plain] FILE")
+		os.Exit(2)
+	}
+	text, err := os.ReadFile(args[0])
 	if err != nil {
 		log.Fatal(err)
 	}
-	events := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
-	if len(text) == 0 {
-		events = nil
+	var events []string
+	for _, line := range strings.Split(string(text), "\n") {
+		if strings.TrimSpace(line) != "" {
+			events = append(events, line)
+		}
 	}
 
 	options, err := redis.ParseURL(setting("ETLOG_REDIS_URL", "redis://127.0.0.1:6379/0"))
@@ -42,10 +53,6 @@ func main() {
 	client := redis.NewClient(options)
 	defer client.Close()
 
-	publish := publishOnce
-	if os.Args[1] == "--plain" {
-		publish = publishPlain
-	}
 	prefix := fmt.Sprintf("etlog:{%s}:", setting("ETLOG_NAME", "default"))
 	if err := publish(context.Background(), client, prefix, events); err != nil {
 		log.Fatal(err)
@@ -103,6 +110,9 @@ func publishOnce(ctx context.Context, client *redis.Client, prefix string, event
 		if err != nil {
 			if final.MatchString(err.Error()) {
 				return err
+			}
+			if !failed {
+				fmt.Fprintln(os.Stderr, "publish: will keep trying:", err)
 			}
 			failed = true // the same call is made again; what the store has already it does not append again
 			time.Sleep(500 * time.Millisecond)

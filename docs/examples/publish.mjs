@@ -10,18 +10,31 @@ import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createClient } from "redis";
 
-const plain = process.argv[2] === "--plain";
-const events = readFileSync(process.argv[plain ? 3 : 2], "utf8").split("\n").filter((line) => line !== "");
+const args = process.argv.slice(2);
+const plain = args[0] === "--plain";
+if (plain) args.shift();
+if (args.length !== 1) {
+  console.error("usage: publish.mjs [--plain] FILE");
+  process.exit(2);
+}
+const events = readFileSync(args[0], "utf8").split("\n").filter((line) => line.trim() !== "");
 
 const log = `etlog:{${process.env.ETLOG_NAME ?? "default"}}`;
 const keys = ["events", "producers", "producers:seen", "producers:ended", "stats", "contract", "id"].map((key) => `${log}:${key}`);
 const BATCH = 100; // an entry holds up to 500 events, and up to 64 KiB unless it holds a single one
 
+let told = false; // whether an error was
 const client = createClient({ url: process.env.ETLOG_REDIS_URL ?? "redis://127.0.0.1:6379/0", socket: { socketTimeout: 5000 } });
-client.on("error", () => {}); // it connects anew by itself, and a call that failed is made again
+client.on("error", tell); // it connects anew by itself, and a call that failed is made again
 await client.connect();
 await (plain ? publishPlain() : publish());
 client.destroy();
+
+// The first error; after it the program keeps trying.
+function tell(error) {
+  if (!told) console.error(`publish: will keep trying: ${error.message || error.code}`);
+  told = true;
+}
 
 async function publishPlain() {
   for (let first = 0; first < events.length; first += BATCH) {
@@ -49,7 +62,8 @@ async function publish() {
       // "OK" and the last number, or "GAP" and the number to go on from: the store lost what was not on its disk.
       [held, logId] = [last, id];
     } catch (error) {
-      if (/\b(CONTRACT|LOG|TAKEN|NOPERM|NOAUTH|WRONGPASS) /.test(error.message)) throw error;
+      if (/\b(ARGUMENT|CONTRACT|LOG|TAKEN|NOPERM|NOAUTH|WRONGPASS) /.test(error.message)) throw error;
+      tell(error);
       failed = true; // the same call is made again; what the store has already it does not append again
       await sleep(500);
     }

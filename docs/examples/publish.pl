@@ -10,9 +10,13 @@ use Redis;
 use Sys::Hostname qw(hostname);
 use Time::HiRes qw(sleep);
 
-my $plain = $ARGV[0] eq '--plain';
-open my $file, '<:raw', $ARGV[-1] or die "$ARGV[-1]: $!";
-chomp(my @events = <$file>);
+my $plain = @ARGV && $ARGV[0] eq '--plain' && shift;
+if (@ARGV != 1) {
+    print STDERR "usage: publish.pl [--plain] FILE\n";
+    exit 2;
+}
+open my $file, '<:raw', $ARGV[0] or die "$ARGV[0]: $!";
+chomp(my @events = grep { /\S/ } <$file>);
 
 my ($server) = ($ENV{ETLOG_REDIS_URL} // 'redis://127.0.0.1:6379/0') =~ m{^redis://([^/@]+)} or die "no address\n";
 my $log  = "etlog:{" . ($ENV{ETLOG_NAME} // 'default') . "}";
@@ -61,7 +65,8 @@ sub publish {
         my @call   = ($producer, $token, $log_id, $held + 1, @batch ? 'follow' : 'close', @batch);
         my $answer = eval { store()->fcall('etlog_publish_2', scalar @keys, @keys, @call) };
         if (!$answer) {
-            die $@ if $@ =~ /\b(CONTRACT|LOG|TAKEN|NOPERM|NOAUTH|WRONGPASS) /;
+            die $@ if $@ =~ /\b(ARGUMENT|CONTRACT|LOG|TAKEN|NOPERM|NOAUTH|WRONGPASS) /;
+            print STDERR "publish: will keep trying: $@" if !$failed;
             $failed = 1;    # the same call is made again; what the store has already it does not append again
             $store  = undef;
             sleep 0.5;

@@ -9,7 +9,12 @@ require "securerandom"
 require "socket"
 
 PLAIN = ARGV.first == "--plain"
-EVENTS = File.readlines(ARGV.last, chomp: true)
+ARGV.shift if PLAIN
+if ARGV.size != 1
+  warn "usage: publish.rb [--plain] FILE"
+  exit 2
+end
+EVENTS = File.readlines(ARGV.first, chomp: true).reject { |line| line.b.strip.empty? }
 
 LOG = "etlog:{#{ENV.fetch('ETLOG_NAME', 'default')}}"
 KEYS = %w[events producers producers:seen producers:ended stats contract id].map { |key| "#{LOG}:#{key}" }
@@ -43,8 +48,9 @@ def publish
         STORE.call("FCALL", "etlog_publish_2", KEYS.size, *KEYS, producer, token, log_id, held + 1, mode, *batch)
       return if mode == "close" && outcome == "OK"
     rescue Redis::BaseError => e
-      raise if e.message.match?(/\b(CONTRACT|LOG|TAKEN|NOPERM|NOAUTH|WRONGPASS) /)
+      raise if e.message.match?(/\b(ARGUMENT|CONTRACT|LOG|TAKEN|NOPERM|NOAUTH|WRONGPASS) /)
 
+      warn "publish: will keep trying: #{e.message}" unless failed
       failed = true # the same call is made again; what the store has already it does not append again
       sleep 0.5
     end

@@ -7,6 +7,12 @@
 # ETLOG_REDIS_URL is the address of the store, ETLOG_NAME the name of the log.
 set -eu
 
+plain=
+if [ "${1-}" = --plain ]; then plain=yes; shift; fi
+if [ $# != 1 ]; then echo 'usage: publish.sh [--plain] FILE' >&2; exit 2; fi
+file=$1
+if [ ! -r "$file" ]; then echo "publish: cannot read $file" >&2; exit 1; fi
+
 url=${ETLOG_REDIS_URL:-redis://127.0.0.1:6379/0}
 log="etlog:{${ETLOG_NAME:-default}}"
 
@@ -15,10 +21,10 @@ batch=100
 
 store() { timeout 10 redis-cli -u "$url" -e "$@" 2>&1; }
 
-lines() { sed -n "$1,$(($1 + batch - 1))p" "$file"; }
+# The lines of the next events: number $1 and what follows. Blank lines are none.
+lines() { sed '/^[[:space:]]*$/d' "$file" | sed -n "$1,$(($1 + batch - 1))p"; }
 
-if [ "$1" = --plain ]; then
-  file=$2
+if [ "$plain" ]; then
   first=1
   while events=$(lines "$first") && [ -n "$events" ]; do
     place=0
@@ -29,19 +35,19 @@ if [ "$1" = --plain ]; then
     done <<EOF
 $events
 EOF
-    store XADD "$log:events" '*' "$@" >/dev/null # on an error they are in the stream, or they are not
+    # On an error they are in the stream, or they are not.
+    answer=$(store XADD "$log:events" '*' "$@") || { echo "publish: ${answer:-no answer}" >&2; exit 1; }
     first=$((first + place))
   done
   exit
 fi
 
-file=$1
 random() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
 producer="$(hostname)-$$-$(random 16)" # never used by another process
 token=$(random 8)                      # and this proves it
 log_id=                                # of the log, as the store answers it
 
-held=0   # number of the last event that the store holds: that of its line
+held=0   # number of the last event that the store holds
 failed=0 # calls without an answer
 
 call() { # mode [event ...]
@@ -74,8 +80,9 @@ EOF
   # After an error the same call is made again. What the store has already it does not append again.
   until call follow "$@"; do
     case $answer in
-      *CONTRACT\ *|*LOG\ *|*TAKEN\ *|*NOPERM\ *|*NOAUTH\ *|*WRONGPASS\ *) echo "publish: $answer" >&2; exit 1 ;;
+      *ARGUMENT\ *|*CONTRACT\ *|*LOG\ *|*TAKEN\ *|*NOPERM\ *|*NOAUTH\ *|*WRONGPASS\ *) echo "publish: $answer" >&2; exit 1 ;;
     esac
+    if [ "$failed" = 0 ]; then echo "publish: will keep trying: ${answer:-no answer}" >&2; fi
     failed=$((failed + 1))
     sleep 0.5
   done

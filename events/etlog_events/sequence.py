@@ -5,6 +5,7 @@ there already; what does not follow on tells of a loss.
 """
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 #: The largest number: what Lua's numbers hold exactly.
@@ -35,6 +36,17 @@ def number_of(text: bytes) -> int:
 def repeated(first: int, last: int) -> int:
     """How many of the events numbered from `first` on are duplicates, where `last` is the last number known."""
     return max(0, last + 1 - first)
+
+
+def events_waiting(stats: Mapping[str, int], entries_added: int) -> int | None:
+    """How many events wait to be applied, while some do: from the stats of a log, and the number of entries ever added
+    to its stream. None where the numbers do not tell: others than the function for publishing appended entries since
+    nothing waited last, or removed keys."""
+    if entries_added != stats.get("entries", 0):
+        return None
+    applied, dead, lost, unnumbered = (stats.get(name, 0) for name in ("applied", "dead", "lost", "unnumbered"))
+    waiting = stats.get("published", 0) - (applied + dead + lost - unnumbered)
+    return waiting if waiting >= 1 else None
 
 
 #: What the scripts write and read: the same pattern stands in `publish.lua` and in the head of the consumer's.

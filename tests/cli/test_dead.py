@@ -71,6 +71,28 @@ def test_one_event_of_an_entry_is_a_letter_of_its_own(
     assert [letter[b"raw"] for letter in dead(client, keys)] == [b"[oops", b"\xff"]
 
 
+@pytest.mark.parametrize("command", ["show", "requeue", "drop"])
+@pytest.mark.parametrize("place", ["", ".1"])
+def test_the_id_of_an_event_is_not_that_of_its_letter(
+    ids: list[str],
+    etlog_dead: Dead,
+    client: redis.Redis,
+    keys: Keys,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    place: str,
+) -> None:
+    """And the error says which one is asked for."""
+    [(entry_id, _)] = raw_entries(client, keys)
+
+    assert etlog_dead(command, f"{entry_id.decode()}{place}") != 0
+
+    told = capsys.readouterr().err
+    assert f"{entry_id.decode()}{place}" in told
+    assert "give the letter's own id, which 'etlog dead list' shows beside that of its event" in told
+    assert len(dead(client, keys)) == len(ids)
+
+
 def test_one_is_shown_with_all_that_was_kept(
     ids: list[str], etlog_dead: Dead, capsys: pytest.CaptureFixture[str]
 ) -> None:

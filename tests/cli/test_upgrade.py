@@ -514,15 +514,28 @@ class TestRefusing:
 @pytest.mark.usefixtures("own_log")
 def test_there_may_be_nothing_to_do(client: Client, keys: Keys, capsys: pytest.CaptureFixture[str]) -> None:
     """In a log that is not written to yet, or only by XADD, and in one that is converted. Parts may be connected."""
-    for contract in (None, "2"):
+    for contract, more in ((None, ""), ("2", ", it is at contract 2 already")):
         if contract:
             client.set(keys.contract, contract)
         client.xadd(keys.events, {"event": saved()})
         with connect(os.environ["ETLOG_REDIS_URL"], part="producer") as other:
             other.ping()
             assert run(["upgrade"]) == 0
-        assert capsys.readouterr().out == f"log {keys.name}: nothing to convert\n"
+        assert capsys.readouterr().out == f"log {keys.name}: nothing to convert{more}\n"
         assert all_keys(client, keys) == ({"events", "contract"} if contract else {"events"})
+
+
+@pytest.mark.usefixtures("own_log")
+def test_a_log_that_is_not_there_is_an_error_where_it_was_named(
+    client: Client, keys: Keys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else it is a log of the settings that is yet to be written."""
+    assert run(["upgrade"]) == 0
+    assert capsys.readouterr().out == f"log {keys.name}: the store holds no such log\n"
+
+    assert run(["upgrade", "--log", keys.name]) == 1
+    assert capsys.readouterr() == ("", f"etlog: the store holds no log {keys.name}\n")
+    assert all_keys(client, keys) == set()
 
 
 @pytest.mark.usefixtures("own_log")

@@ -297,7 +297,7 @@ def test_of_many_producers_those_with_something_to_tell_are_told(
     client.hset(keys.producers, "p0", "?")
     assert verify(client, keys).faults == [
         f"p0 holds no record in {keys.producers}",
-        "1 events of p2 are neither applied nor counted nor in the stream",
+        "1 event of p2 is neither applied nor counted nor in the stream",
         f"the producers' records account for {many - 2} events and 0 came without a number, "
         f"but the stats say {many - 2} applied, 2 dead and 0 lost",
         f"the producers' records say {many + 9} published, but the stats say {many + 10}",

@@ -547,13 +547,13 @@ def has_function(client: Client) -> bool:
 def test_the_function_that_publishes_is_loaded_at_the_start_and_whenever_it_is_gone(
     server: Server, keys: Keys, logged: Logged
 ) -> None:
-    """Or another text of it is there, as from a trial of this contract; a producer that may not load it can go on."""
+    """Or another text of it is there; a producer that may not load it can go on."""
     with connect(server.url, part="test") as client, consumer_thread(server.url, keys):
         wait_until(lambda: has_function(client), what="it to be loaded")
         for _ in range(2):
             client.execute_command("FUNCTION", "FLUSH")
             wait_until(lambda: has_function(client), what="it to be loaded again")
-        other = publishing.FUNCTION.text.replace("local CONTRACT", "-- a trial\nlocal CONTRACT")
+        other = publishing.FUNCTION.text.replace("local CONTRACT", "-- another\nlocal CONTRACT")
         client.execute_command("FUNCTION", "LOAD", "REPLACE", other)
         assert not has_function(client)
         wait_until(lambda: has_function(client), what="the present text")

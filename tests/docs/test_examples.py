@@ -18,7 +18,7 @@ from etlog_events.store import connect
 from etlog_producer.publish import Identity, Publisher
 from support.proxy import Proxy
 from support.samples import saved
-from support.servers import Server, wait_until
+from support.servers import Server, free_port, wait_until
 from support.stream import entries, numbers, raw_entries, records
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +32,9 @@ COMMANDS = {
     "publish.pl": (["perl"], ["perl", "-MRedis", "-e", "1"]),
 }
 
+#: What each prints before its first error, once, when it goes on trying.
+TRYING = "publish: will keep trying: "
+
 #: More than two calls of a program.
 EVENTS = [saved(size) for size in range(250)]
 
@@ -42,7 +45,12 @@ class Program:
     def __init__(self, name: str, folder: Path) -> None:
         self._command = [*COMMANDS[name][0], str(EXAMPLES / name)]
         self._file = folder / "events.ndjson"
-        self._file.write_bytes(b"".join(event + b"\n" for event in EVENTS))
+        self._file.write_bytes(b"\n \t\n" + b"\n\n".join(EVENTS) + b"\n\r\n")  # blank lines are no events
+
+    def run_with(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Its end with these arguments alone."""
+        command = [*self._command, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
     def start(self, url: str, log: str, *options: str) -> subprocess.Popen[str]:
         """Start it on the file of events."""
@@ -125,7 +133,10 @@ def test_what_is_sent_again_is_not_there_twice(
     proxy.delay_replies(0)
     proxy.cut()
 
-    assert ended(process) == (0, "")
+    code, told = ended(process)
+    assert code == 0
+    assert told.startswith(TRYING)
+    assert len(told.splitlines()) == 1
 
     assert numbers(client, keys) == [*range(1, 251)]
     assert calls(client) - before == 4  # three batches, one of them twice
@@ -143,10 +154,55 @@ def test_it_waits_for_the_function(program: Program) -> None:
             assert process.poll() is None
             load_function(client)
 
-            assert ended(process) == (0, "")
+            code, told = ended(process)
+            assert code == 0
+            assert re.fullmatch(rf"{TRYING}.*Function not found.*\n", told)
             assert numbers(client, keys) == [*range(1, 251)]
     finally:
         server.close()
+
+
+@pytest.mark.parametrize("options", [(), ("--plain",)], ids=["function", "plain"])
+def test_it_says_that_no_store_is_there(program: Program, options: tuple[str, ...]) -> None:
+    """And either keeps trying or ends as failed."""
+    process = program.start(f"redis://127.0.0.1:{free_port()}/0", "default", *options)
+    try:
+        assert process.stderr is not None
+        told = process.stderr.readline()
+        assert re.search("refused|ECONNREFUSED", told)
+        if told.startswith(TRYING):
+            assert process.poll() is None
+        else:
+            assert process.wait(10) not in {0, None}
+        assert options or told.startswith(TRYING)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--plain",), ("one", "another")])
+def test_it_says_how_it_is_called(program: Program, arguments: tuple[str, ...]) -> None:
+    """Where it is not given one file."""
+    ended = program.run_with(*arguments)
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert re.fullmatch(r"usage: publish\.\w+ \[--plain] FILE\n", ended.stderr)
+
+
+def test_a_file_that_is_not_there_is_an_error(program: Program, tmp_path: Path) -> None:
+    """Not one without events."""
+    ended = program.run_with(str(tmp_path / "none"))
+
+    assert ended.returncode != 0
+    assert f"{tmp_path}/none" in ended.stderr
+
+
+@pytest.mark.parametrize("source", sorted(EXAMPLES.glob("publish.*")), ids=lambda source: source.name)
+def test_each_gives_up_at_what_no_repetition_changes(source: Path) -> None:
+    """At the errors of the function, and at those of access."""
+    text = source.read_text().replace("\\ *", "")
+    for error in ("ARGUMENT", "CONTRACT", "LOG", "TAKEN", "NOPERM", "NOAUTH", "WRONGPASS"):
+        assert re.search(rf"[(*|]{error}[|)\\]", text), error
 
 
 def test_it_leaves_a_log_of_another_contract_alone(

@@ -22,7 +22,7 @@ export function judge({ problem, warning, status, failed, missing, loose, empty 
     else if (oldest !== null && oldest >= STUCK) say("bad", `${waiting}, the oldest for ${duration(oldest * 1000)}.`, `Look at the log of the consumer ${consumer}.`);
     else if (oldest !== null && oldest >= SLOW) say("warn", `The consumer is behind: ${waiting.toLowerCase()}, the oldest for ${duration(oldest * 1000)}.`, "It may catch up by itself.");
     else if (!consumer && !empty) say("warn", "No consumer is at work.", "Start one: etlog consume");
-    if (stats.lost) say("bad", `${plural(stats.lost, "event")} of this log ${stats.lost === 1 ? "was" : "were"} lost.`, "The producers' own logs say which and why.");
+    if (stats.lost) say("bad", `${plural(stats.lost, "event")} of this log ${stats.lost === 1 ? "was" : "were"} lost.`, "The consumer's log names the producers and the numbers.");
     if (stats.dead) say("warn", `${plural(stats.dead, "event")} ${stats.dead === 1 ? "was" : "were"} refused.`, "See them and why: etlog dead list");
   }
   if (failed) say("bad", `${plural(failed, "step")} failed.`, "");

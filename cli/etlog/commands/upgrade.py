@@ -1,11 +1,12 @@
 """`etlog upgrade`: logs of an earlier release are converted."""
 
 import typer
-from etlog_events import store
+from etlog_events import contract, store
 from etlog_events.keys import CONSUMERS, Keys
 from etlog_events.settings import Settings
 
 from etlog import progress
+from etlog.errors import FAILED, CommandFailed
 from etlog.in_flight import InFlight
 from etlog.options import LogName, RedisUrl, new_app, settings_of
 from etlog.upgrade import needs_upgrade, refuse_running, upgrade_consumers
@@ -30,35 +31,43 @@ def upgrade(redis_url: RedisUrl = None, log: LogName = None) -> None:
     etlog upgrade --log nightly
     """
     settings = settings_of(redis_url=redis_url, name=log)
-    waiting, apis = look(settings)
+    others, apis = look(settings, named=log is not None)
     with store.translated(settings.redis_url):
         with store.connect(settings.redis_url, part="upgrade", log=CONSUMERS) as client:
             upgrade_consumers(client)
         for name in settings.logs:
-            if name in waiting:
-                run(settings, name)
+            if name in others:
+                typer.echo(f"log {name}: {others[name]}")
             else:
-                typer.echo(f"log {name}: nothing to convert")
+                run(settings, name)
     for address in apis:
         typer.echo(f"restart the API that is connected from {address}")
 
 
-def look(settings: Settings) -> tuple[list[str], list[str]]:
-    """The logs that are to be converted, and the addresses of APIs that must be restarted afterwards.
+def look(settings: Settings, *, named: bool) -> tuple[dict[str, str], list[str]]:
+    """The logs that are not to be converted and why, and the addresses of APIs that must be restarted afterwards.
 
-    Raises what keeps this from being done, before anything is.
+    Raises what keeps this from being done, before anything is: a log that is not there, too, if it was `named`.
     """
-    logs: list[str] = []
+    others: dict[str, str] = {}
     apis: list[str] = []
     for name in settings.logs:
+        keys = Keys(name)
         with (
             store.translated(settings.redis_url),
             store.connect(settings.redis_url, part="upgrade", log=name) as client,
         ):
-            if needs_upgrade(client, Keys(name)):
-                logs.append(name)
+            if needs_upgrade(client, keys):
                 apis += refuse_running(client)
-    return logs, list(dict.fromkeys(apis))
+            elif client.exists(keys.contract):
+                others[name] = f"nothing to convert, it is at contract {contract.VERSION} already"
+            elif client.exists(keys.events):
+                others[name] = "nothing to convert"  # entries alone are the same in both contracts
+            elif named:
+                raise CommandFailed(f"the store holds no log {name}", FAILED)
+            else:
+                others[name] = "the store holds no such log"
+    return others, list(dict.fromkeys(apis))
 
 
 def run(settings: Settings, log: str) -> None:
