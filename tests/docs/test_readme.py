@@ -71,7 +71,7 @@ def test_the_python_publishes_what_the_answer_shows(
         exec(compile(PYTHON[0], "README.md", "exec"), {"__name__": "__main__"})
         caught_up()
 
-    query = "/model/etl/log?kind=AllocationSet&limit=2"
+    query = "/model/etl/log?kind=AllocationSet"
     assert without_times(ask(settings, query)) == without_times(SHOWN[query])
 
 
