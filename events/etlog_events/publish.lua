@@ -40,12 +40,20 @@ local MOST_ID, MOST_TOKEN = 256, 64
 local events, producers, seen, ended, stats, contract, id = unpack(KEYS)
 local producer, token, log, first, mode = unpack(ARGV, 1, HEADER)
 
--- What is checked here would stay in the store, where no one could repair it.
 local function wrong(what)
   return redis.error_reply('ARGUMENT ' .. what)
 end
-if #KEYS ~= 7 or #ARGV < HEADER then
-  return wrong('count: there are 7 keys, then producer, token, log, first and mode')
+if #KEYS ~= 7 then
+  return wrong('count: there are 7 keys, not ' .. #KEYS)
+end
+local version, log_id = unpack(redis.call('MGET', contract, id))
+if version and version ~= CONTRACT then
+  return redis.error_reply('CONTRACT ' .. version .. ' is not ' .. CONTRACT .. ', the one of this script')
+end
+
+-- What is checked here would stay in the store, where no one could repair it.
+if #ARGV < HEADER then
+  return wrong('count: after the keys come producer, token, log, first and mode')
 end
 if #producer < 1 or #producer > MOST_ID then
   return wrong('producer: an id has 1 to ' .. MOST_ID .. ' bytes, not ' .. #producer)
@@ -68,10 +76,6 @@ if mode == 'close' and #ARGV > HEADER then
   return wrong('mode: with close there are no events')
 end
 
-local version, log_id = unpack(redis.call('MGET', contract, id))
-if version and version ~= CONTRACT then
-  return redis.error_reply('CONTRACT ' .. version .. ' is not ' .. CONTRACT .. ', the one of this script')
-end
 if log ~= '' and log ~= (log_id or '') then
   return redis.error_reply('LOG ' .. (log_id or '(none)') .. ' is here, not ' .. log)
 end

@@ -98,7 +98,7 @@ def test_a_call_means_what_the_page_says_of_its_answer(client: Client, keys: Key
 
     assert answer("p", "token", log_id, "4", "follow", "{}") == [b"GAP", 2, log_id.encode()]
     with pytest.raises(redis.ResponseError, match="TAKEN "):
-        answer("p", "another token", "", "3", "follow", "{}")
+        answer("p", "another-token", "", "3", "follow", "{}")
     with pytest.raises(redis.ResponseError, match="LOG "):
         answer("p", "token", "another", "3", "follow", "{}")
     assert client.dump(keys.events) == before

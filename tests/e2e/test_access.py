@@ -172,7 +172,7 @@ def test_publishing_needs_no_more_than_a_producer_has(guarded: GuardedServer, ro
         root.hset(KEYS.producers, P.producer, "published=2 applied=2 dead=0 lost=0 seen=1 token=token-of-p")
         assert publisher(P, 4, [saved()], skip=True).held == 4
         with pytest.raises(IdTaken):
-            publisher(Identity(P.producer, "another token"), 5, [saved()])
+            publisher(Identity(P.producer, "another-token"), 5, [saved()])
         with pytest.raises(OtherLog):
             publisher(P, 5, [saved()], log_id="another")
         publisher.close(P, 4)
