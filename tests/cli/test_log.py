@@ -197,6 +197,7 @@ def test_out_of_a_terminal_an_event_is_one_plain_line(fake: FakeApi, capsys: pyt
     assert printed.out.splitlines() == shown(fake.body, ENDLESS)
     assert len(printed.out.splitlines()) == 3
     assert printed.err == ""
+    assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN  # a connection that breaks later ends no one
 
 
 def test_json_is_the_answer_to_the_byte(fake: FakeApi) -> None:

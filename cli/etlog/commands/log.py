@@ -1,7 +1,9 @@
 """`etlog log`: the log as a table, from the API."""
 
 import signal
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from textwrap import wrap
 from typing import Annotated, Any
 
@@ -77,13 +79,28 @@ def log(
 
 def show(body: bytes, *, as_json: bool) -> None:
     """Print an answer on standard output, unchanged or as a table."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `etlog log | head` ends as any other command does
-    if as_json:
-        typer.echo(body)
-        return
-    console = Console()
-    for line in table(body, console.width if console.is_terminal else ENDLESS):
-        console.print(line, soft_wrap=True)
+    with _ending_with_the_reader():
+        if as_json:
+            typer.echo(body)
+            return
+        console = Console()
+        for line in table(body, console.width if console.is_terminal else ENDLESS):
+            console.print(line, soft_wrap=True)
+
+
+@contextmanager
+def _ending_with_the_reader() -> Iterator[None]:
+    """End as any other command does when the reader of the output is gone, as in `etlog log | head`.
+
+    No longer than while something is printed: a connection to the API that breaks is no reason to end.
+    """
+    before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        yield
+        if sys.stdout is not None:  # the caller may have closed it
+            sys.stdout.flush()
+    finally:
+        signal.signal(signal.SIGPIPE, before)
 
 
 def follow_log(client: Client, asked: Parameters, limit: int, *, as_json: bool) -> None:
@@ -91,19 +108,19 @@ def follow_log(client: Client, asked: Parameters, limit: int, *, as_json: bool) 
 
     `asked` holds the query's `log` and `kind`. JSON is one event per line.
     """
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     console = Console()
     width = console.width if console.is_terminal else ENDLESS
     parameters = {**asked, "limit": str(limit)}
     already: set[bytes] = set()  # in the answer, and perhaps in the live log once more
 
     def put(event: dict[str, Any]) -> None:
-        if as_json:
-            typer.echo(orjson.dumps(event))
-            return
-        wide = width >= WIDE
-        for line in _lines(_row(event, wide=wide), FOLLOWED_WIDE if wide else FOLLOWED, width):
-            console.print(line, soft_wrap=True)
+        with _ending_with_the_reader():
+            if as_json:
+                typer.echo(orjson.dumps(event))
+                return
+            wide = width >= WIDE
+            for line in _lines(_row(event, wide=wide), FOLLOWED_WIDE if wide else FOLLOWED, width):
+                console.print(line, soft_wrap=True)
 
     for live in client.live(asked):
         if live is None:
