@@ -341,7 +341,7 @@ def test_a_task_that_is_cancelled_leaves_no_answer_behind(store_url: str, keys: 
     """It was waiting for one."""
 
     async def cancelled() -> list[Any]:
-        async with connect_async(store_url, part="test", max_connections=1) as client:
+        async with connect_async(store_url, part="test", answer_timeout=None, max_connections=1) as client:
             waiting = asyncio.create_task(run_async(client, ("BLPOP", keys.dead, 30)))
             with connect(store_url, part="test") as other:
                 await asyncio.to_thread(
