@@ -3,6 +3,7 @@
 import _thread
 from collections.abc import Callable
 
+from etlog_producer.sender import Sender
 from etlog_producer.threads import Thread
 
 #: Seconds between two looks of a caller whether another has finished.
@@ -13,17 +14,12 @@ MOST_ATTEMPTS = 100
 
 
 class Closing:
-    """Runs one `finish`, in a thread of its own: exceptions of signal handlers are raised in others, which only wait.
+    """Runs one `finish` of a sender, in a thread of its own: what signal handlers raise is raised in the callers, who
+    only wait. Where no thread is to be had, a caller runs it, and again if it is interrupted."""
 
-    Where no thread is to be had, and where `must_run_here`, because the caller has interrupted itself in what a thread
-    would have to wait for, `finish` runs in the caller, and again if it is interrupted. `hurry` is called when a caller
-    waits no longer.
-    """
-
-    def __init__(self, *, hurry: Callable[[], None], must_run_here: Callable[[], bool]) -> None:
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
         self._finish: Callable[[], None] | None = None
-        self._hurry = hurry
-        self._must_run_here = must_run_here
         self._thread: Thread | None = None
         self._at_work = _thread.allocate_lock()
         self._worker = 0  # the thread that holds it
@@ -32,7 +28,10 @@ class Closing:
 
     def run(self, finish: Callable[[], None]) -> None:
         """Run `finish`, or wait until the one that came before is done. What is raised in this thread meanwhile is
-        raised afterwards, the first of it."""
+        raised afterwards, the first of it.
+
+        A caller that has interrupted its own thread in what `finish` waits for does not wait for it.
+        """
         if self._finish is None:
             self._finish = finish
         interrupt: BaseException | None = None
@@ -40,9 +39,11 @@ class Closing:
         while not self._is_over and attempts < MOST_ATTEMPTS:
             try:
                 if interrupt is not None:
-                    self._hurry()
+                    self._sender.hurry()
                 while not self._is_over:
                     self._go_on()
+                    if self._sender.is_interrupted or self._worker == _thread.get_ident():
+                        return
             except BaseException as e:
                 interrupt = interrupt or e
                 attempts += 1
@@ -52,19 +53,22 @@ class Closing:
             raise self._error
 
     def _go_on(self) -> None:
-        """Do the work, or wait a moment for whoever does."""
-        if self._must_run_here() or self._worker == _thread.get_ident():
-            self._work()
-        elif self._thread is not None:
-            self._thread.join(LOOK)
-        elif self._at_work.acquire(timeout=LOOK):  # no other caller is at it
-            self._at_work.release()
+        """See that the work is done, and wait a moment for it."""
+        if self._thread is not None:
+            if not self._sender.is_interrupted:
+                self._thread.join(LOOK)
+        elif self._at_work.acquire(timeout=0 if self._worker == _thread.get_ident() else LOOK):
+            self._at_work.release()  # no other caller is at it
+            if self._sender.is_unused:
+                self._work()
+                return
             try:
                 thread = Thread(self._work_in_thread)
                 thread.start()
                 self._thread = thread
             except RuntimeError:
-                self._work()
+                if not self._sender.is_interrupted:
+                    self._work()
 
     def _work_in_thread(self) -> None:
         try:
@@ -74,8 +78,7 @@ class Closing:
             self._is_over = True
 
     def _work(self) -> None:
-        is_nested = self._worker == _thread.get_ident()
-        if not is_nested and not self._at_work.acquire(blocking=False):
+        if self._is_over or not self._at_work.acquire(blocking=False):
             return
         self._worker = _thread.get_ident()
         try:
@@ -83,6 +86,5 @@ class Closing:
             self._finish()
             self._is_over = True
         finally:
-            if not is_nested:
-                self._worker = 0
-                self._at_work.release()
+            self._worker = 0
+            self._at_work.release()

@@ -79,7 +79,7 @@ class _HandedOver:
 class Delivery:
     """Takes events from the inbox, gives them out in batches, and notes what the store answers.
 
-    Every method and property is used under the lock of the inbox, `inbox.changed`.
+    Every method and property is used under the lock of the inbox.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import repeat, starmap
 from pathlib import Path
 from time import monotonic
 from typing import Literal
@@ -38,14 +38,17 @@ class Inbox:
     """Takes encoded events from any thread, and gives them to the sender's, numbered 1, 2, 3 …
 
     An event has its number by its place in memory from the moment when it is appended, which takes no lock. What is
-    done to events that are there, such as writing them to files, is done under the lock `changed`. A signal handler or
+    done to events that are there, such as writing them to files, is done under the `lock`. A signal handler or
     a finalizer may find the lock taken by its own thread, in the middle of such work: it then only appends, and who was
     interrupted, or the sender, sees to the rest.
     """
 
     def __init__(self, spool: SpoolWriter, *, durable: bool, when_full: WhenFull, before: int = 0) -> None:
-        #: Guards everything below but the end of the inbox; notified when something was delivered.
-        self.changed = threading.Condition(threading.RLock())
+        #: Guards everything below but the end of the inbox. The lock itself, which `with` takes in one step: between
+        #: the steps of a `Condition`, an exception of a signal handler would leave it taken for ever.
+        self.lock = threading.RLock()
+        #: Notified when something was delivered.
+        self.changed = threading.Condition(self.lock)
         #: Set when there may be something to send.
         self.wake = Wake()
         self.dropped = 0
@@ -75,7 +78,7 @@ class Inbox:
     @property
     def is_interrupted(self) -> bool:
         """Whether the caller has interrupted its own thread in the middle of what the lock guards."""
-        return self.changed._is_owned()  # type: ignore[attr-defined, no-any-return]
+        return self.lock._is_owned()  # type: ignore[attr-defined, no-any-return]
 
     def put(self, event: bytes) -> None:
         """Take an event. Waits only where the caller asked for that; raises `SpoolFull`, `ProducerClosed`."""
@@ -94,7 +97,7 @@ class Inbox:
 
     def _put_carefully(self, event: bytes) -> None:
         """Write what is to be in a file, and make room in memory."""
-        with self.changed:
+        with self.lock:
             while True:
                 if self._durable:
                     self._write_inbox()
@@ -117,8 +120,7 @@ class Inbox:
         """Write what is in memory and in no file. While the disk takes nothing, memory has to do."""
         self._written = max(self._written, self._left)
         while self._written < self.accepted and monotonic() >= self._write_again_at:
-            begin = self._written - self._left
-            events = list(islice(self._inbox, begin, min(begin + SPILL_EVENTS, self.accepted - self._left)))
+            events = self._events(self._written + 1, min(self._written + SPILL_EVENTS, self.accepted))
             failed = self._write(self._written + 1, events)
             if failed is not None:
                 self._write_again_at = monotonic() + DISK_RETRY
@@ -128,7 +130,7 @@ class Inbox:
     def _make_room(self) -> OSError | None:
         """Move the oldest events of a full inbox to the spool. Returns why that failed."""
         while self._is_full:
-            oldest = list(islice(self._inbox, SPILL_EVENTS))
+            oldest = self._events(self._left + 1, min(self._left + SPILL_EVENTS, self.accepted))
             failed = self._write(self._left + 1, oldest)
             if failed is not None:
                 return failed
@@ -162,9 +164,15 @@ class Inbox:
             "Cannot write to the spool: %s%s", error, alone if self._durable else "", extra={"action": "spool_failed"}
         )
 
+    def _events(self, first: int, last: int) -> list[bytes]:
+        """The events in memory with these numbers. Others may be added meanwhile, which an iterator would not bear."""
+        return [self._inbox[number - self._left - 1] for number in range(first, last + 1)]
+
     def _leave(self, count: int) -> list[bytes]:
-        events = [self._inbox.popleft() for _ in range(count)]
-        self._left += count
+        events: list[bytes] = []
+        leaving = starmap(self._inbox.popleft, repeat((), count))
+        self._left += count  # this line and the next are one step: nothing interrupts between them
+        events.extend(leaving)
         self._inbox_bytes = self._inbox_bytes - sum(map(len, events)) if self._inbox else 0
         return events
 
@@ -197,7 +205,7 @@ class Inbox:
 
     def _put_late(self, event: bytes) -> None:
         """`close` began meanwhile: either this very event was counted by then, or it must be refused."""
-        with self.changed:
+        with self.lock:
             place = self._place(event)
             if place is not None and self._left + 1 + place > self.accepted:
                 self._take_out(event)
@@ -304,7 +312,7 @@ class Inbox:
         with suppress(OSError):  # the writing that follows says so
             self._spool.heal()
         self._write(delivered + 1, waiting, bounded=bounded)
-        self._write(self._left + 1, list(islice(self._inbox, self.accepted - self._left)), bounded=bounded)
+        self._write(self._left + 1, self._events(self._left + 1, self.accepted), bounded=bounded)
 
     def drain(self, delivered: int, waiting: Sequence[bytes]) -> tuple[list[Path], int]:
         """Take no more; leave what is undelivered in the spool, past its limit if need be: disk space matters less than

@@ -1,7 +1,7 @@
 """The ends and the forks of a process, of which its producers are told.
 
 A process ends in more ways than `atexit` hears of. Children of multiprocessing and billiard run finalizers and leave by
-`os._exit`; the work horses of RQ and the tasks of Airflow leave by `os._exit` alone; a pool ends its workers by SIGTERM.
+`os._exit`; the work horses of RQ and the tasks of Airflow only leave by `os._exit`; a pool ends its workers by SIGTERM.
 Each of these is met here. What no process hears of, SIGKILL above all, only `durable=True` can meet.
 """
 
@@ -21,6 +21,8 @@ from time import monotonic
 from types import FrameType
 from typing import NoReturn, Protocol
 
+from etlog_producer.threads import Thread
+
 #: Seconds that producers get, together, to deliver what waits when their process ends.
 END_TIMEOUT = 5.0
 
@@ -36,6 +38,10 @@ class Tracked(Protocol):
 
     def end(self, timeout: float, *, patient: bool) -> None:
         """The process ends in `timeout` seconds. One that is not `patient` waits for no store that is away."""
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the caller has interrupted it in its own thread, so that it can end only when the caller returns."""
 
     def restart_after_fork(self) -> None:
         """This process was forked off: what is in memory belongs to the parent."""
@@ -121,12 +127,21 @@ def _meet_sigterm() -> None:
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> None:
+    def end() -> None:
+        try:
+            with suppress(Exception):
+                _end_all(SUDDEN_TIMEOUT, patient=False)
+        finally:
+            os.kill(os.getpid(), number)
+
+    signal.signal(number, signal.SIG_DFL)
+    ending = Thread(end)
     try:
-        with suppress(Exception):
-            _end_all(SUDDEN_TIMEOUT, patient=False)
-    finally:
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+        ending.start()
+    except RuntimeError:  # no thread is to be had
+        end()
+    if not any(thing.is_interrupted for thing in _all()):
+        ending.join(2 * SUDDEN_TIMEOUT)
 
 
 def _is_caught_outside_of_python(number: int) -> bool:

@@ -131,7 +131,7 @@ class Producer:
             resumable=self._resumable,
         )
         self._sender = Sender(publish, delivery, Recovery(self._folder, publish), owner=self, hasty=hasty)
-        self._closing = Closing(hurry=self._sender.hurry, must_run_here=self._sender.must_finish_here)
+        self._closing = Closing(self._sender)
 
     @property
     def _here(self) -> Sender:
@@ -244,13 +244,19 @@ class Producer:
 
         A producer that has delivered all its events tells the store that it has ended, one that may be resumed only if
         this is `final`, and gives a moment to spool files that others left. An exception that is raised in this thread
-        meanwhile, such as an interrupt, ends the waiting, and is raised again when all is kept.
+        meanwhile, such as an interrupt, ends the waiting, and is raised again when all is kept. A signal handler that
+        has interrupted the producer itself does not wait for the end, which comes when it has returned.
         """
         self._close(timeout, final=final, patient=True)
 
     def end(self, timeout: float, *, patient: bool) -> None:
         """`close`, at the end of the process. One that is not `patient` waits for no store that is away."""
         self._close(timeout, final=False, patient=patient)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the caller, a signal handler, has interrupted the producer in the middle of its work."""
+        return self._here.is_interrupted
 
     def _close(self, timeout: float, *, final: bool, patient: bool) -> None:
         sender = self._here

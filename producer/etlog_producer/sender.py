@@ -55,7 +55,7 @@ class Sender:
         self._recovery = recovery
         self._owner = owner
         self._inbox = delivery.inbox
-        self._changed = self._inbox.changed
+        self._lock, self._changed = self._inbox.lock, self._inbox.changed
         self._backoff = Backoff(logger, failing="Cannot publish, will keep trying", recovered="Publishing again")
         self._hasty = hasty
         self._thread: Thread | None = None
@@ -83,13 +83,13 @@ class Sender:
     @property
     def resume_point(self) -> ResumePoint:
         """From where another producer may go on after all that was put."""
-        with self._changed:
+        with self._lock:
             return self._delivery.resume_point
 
     @property
     def stats(self) -> Stats:
         """The producer's accounts."""
-        with self._changed:
+        with self._lock:
             return self._delivery.stats(self._backoff.retries, self.last_error)
 
     @property
@@ -125,12 +125,12 @@ class Sender:
 
     def has_delivered(self, accepted: int) -> bool:
         """Whether all events up to the one that was accepted as number `accepted` are delivered."""
-        with self._changed:
+        with self._lock:
             return self._delivery.has_delivered(accepted)
 
     def keep(self) -> None:
         """Put into the spool what is undelivered and in memory alone; it is still sent from there."""
-        with self._changed:
+        with self._lock:
             self._delivery.keep()
 
     def help(self, seconds: float) -> None:
@@ -140,7 +140,7 @@ class Sender:
 
     def seal(self) -> None:
         """Take no more events."""
-        with self._changed:
+        with self._lock:
             self._inbox.seal()
 
     def finish(self, deadline: float, *, final: bool, patient: bool) -> tuple[list[Path], int]:
@@ -152,10 +152,9 @@ class Sender:
         waits no longer. Returns the files, and the number of events that are in none of them.
         """
         self.seal()
-        if not self.is_interrupted:
-            self._wait(lambda: self._is_over or not (patient or self._backoff.error is None), deadline)
+        self._wait(lambda: self._is_over or not (patient or self._backoff.error is None), deadline)
         self._end_thread(deadline, final=final)
-        with self._changed:
+        with self._lock:
             self._publish.disconnect()
             left = self._delivery.end()
             self._recovery.release()
@@ -164,17 +163,13 @@ class Sender:
     def hurry(self) -> None:
         """Whoever called `finish` waits no longer: keep what there is."""
         self._hurried = True
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
 
-    def must_finish_here(self) -> bool:
-        """Whether `finish` is to run in the caller, which a thread would have to wait for, or nothing is to be done."""
-        return self.is_interrupted or self._is_unused
-
     @property
-    def _is_unused(self) -> bool:
+    def is_unused(self) -> bool:
         """Whether nothing was ever put."""
-        return self._thread is None and not self._start_again_at
+        return self._thread is None and not self._delivery.accepted
 
     @property
     def is_interrupted(self) -> bool:
@@ -187,17 +182,15 @@ class Sender:
         return self._hurried or self._is_done or self.hopeless is not None
 
     def _end_thread(self, deadline: float, *, final: bool) -> None:
-        with self._changed:
+        with self._lock:
             self._final = final
             self._finish_by = deadline if self._is_done and not self._hurried else 0.0
             self._stopping = True
             self._inbox.wake.set()
             self._changed.notify_all()
             thread = self._thread
-        if self.is_interrupted:
-            self._publish.disconnect()
-        elif thread is None:
-            if self._finish_by and not self._is_unused:
+        if thread is None:
+            if self._finish_by and not self.is_unused:
                 self._take_leave()
         elif not thread.join(self._finish_by - monotonic()) and not thread.join(0.05):
             self._publish.disconnect()
@@ -223,7 +216,7 @@ class Sender:
         """Wait until something is so, or until `deadline`."""
         if not self._has_thread():
             self._deliver_here(is_over, deadline)
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(is_over, None if deadline is None else max(0.0, deadline - monotonic()))
 
     def _has_thread(self) -> bool:
@@ -238,7 +231,7 @@ class Sender:
         now = monotonic()
         if self._inbox.is_interrupted or (now < self._start_again_at and not at_once):
             return
-        with self._changed:
+        with self._lock:
             if self._thread is not None or self._stopping:
                 return
             process.see_to_the_end()
@@ -301,14 +294,14 @@ class Sender:
         follows would count anew. A gap says that nothing was changed, because the store lost the tail.
         """
         while self._unanswered + STRAY <= monotonic() < self._finish_by:
-            with self._changed:
+            with self._lock:
                 farewell = self._delivery.farewell(final=self._final)
             if farewell is None:
                 return
             answer = self._publish.close(*farewell)
             if not answer.gap:
                 return
-            with self._changed:
+            with self._lock:
                 self._delivery.note(self._delivery.question(), answer)
                 if self._is_done:
                     return  # nothing of it is kept
@@ -335,7 +328,7 @@ class Sender:
             return self._turn()
         except Exception as e:
             pause = self._failed(e)
-            with self._changed:
+            with self._lock:
                 if not self._stopping:
                     self._changed.wait_for(lambda: self._stopping, pause)
                     return 0.0
@@ -345,7 +338,7 @@ class Sender:
     def _failed(self, error: Exception) -> float:
         """Note that an attempt failed. Returns the seconds until the next."""
         self._publish.disconnect()
-        with self._changed:
+        with self._lock:
             pause = self._backoff.failed(error)
             self._changed.notify_all()
         return pause
@@ -353,7 +346,7 @@ class Sender:
     def _turn(self) -> float:
         """Send one thing: own events first. Returns the seconds until there may be something else to do."""
         self._inbox.wake.clear()
-        with self._changed:
+        with self._lock:
             if self._delivery.ended:
                 return 0.0
             batch = self._delivery.next_batch()
@@ -374,7 +367,7 @@ class Sender:
         try:
             answer = self._publish(batch.who, batch.first, batch.events, skip=batch.skip)
         except IdTaken:
-            with self._changed:
+            with self._lock:
                 self._delivery.note_taken(batch.who)
             self._next_look = 0.0  # the files are for recovery now
             return
@@ -383,7 +376,7 @@ class Sender:
             raise
         self._backoff.succeeded()
         self._asked = monotonic()
-        with self._changed:
+        with self._lock:
             self._delivery.note(batch, answer)
 
     def _help_others(self) -> float:
@@ -396,7 +389,7 @@ class Sender:
         if self._recovery.has_work:
             wait = self._recovery.step()
             self._backoff.succeeded()
-        with self._changed:
+        with self._lock:
             self._delivery.note_recovered()
         if wait is not None:
             return wait

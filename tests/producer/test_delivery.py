@@ -131,7 +131,7 @@ def make(dead_url: str, spool_dir: Path) -> Callable[..., Delivery]:
         folder = SpoolFolder(spool_dir / "absent", "absent", dead_url)
         defaults: dict[str, Any] = {"spool_bytes": 1_000_000, "durable": False, "when_full": "drop_newest"}
         delivery = Delivery(folder, **defaults | options)
-        delivery.inbox.changed.acquire()  # as the sender's thread does for each call
+        delivery.inbox.lock.acquire()  # as the sender's thread does for each call
         return delivery
 
     return make
@@ -139,9 +139,9 @@ def make(dead_url: str, spool_dir: Path) -> Callable[..., Delivery]:
 
 def put(delivery: Delivery, event: bytes) -> None:
     """As `emit` does, which holds no lock."""
-    delivery.inbox.changed.release()
+    delivery.inbox.lock.release()
     delivery.inbox.put(event)
-    delivery.inbox.changed.acquire()
+    delivery.inbox.lock.acquire()
 
 
 def test_a_batch_is_given_out_until_it_is_answered(make: Callable[..., Delivery]) -> None:

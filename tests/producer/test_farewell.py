@@ -179,7 +179,7 @@ def test_a_tail_that_is_not_kept_ends_nothing(
     assert producer.stats().lost == 10
     record = client.hget(keys.producers, producer.id)
     assert record is not None
-    assert record.startswith(b"published=10 applied=0 ")
+    assert str(record).startswith("b'published=10 applied=0 ")
 
 
 def test_a_store_that_goes_away_with_the_tail_leaves_it_in_the_spool(
