@@ -126,8 +126,8 @@ with get_context("fork").Pool(2) as pool:
 def test_forks_that_python_does_not_know_of_are_producers_of_their_own(
     ended: Ended, store_url: str, client: redis.Redis, keys: Keys
 ) -> None:
-    """As those of uWSGI: no hook runs in the child, whichever method of the producer is called first. (The parent has no
-    thread yet: without hooks, a child may find Python's own locks taken by another.)"""
+    """As those of uWSGI: no hook runs in the child, whichever method of the producer is called first. (The parent has
+    no thread yet: without hooks, a child may find Python's own locks taken by another.)"""
     script = """
 fork = ctypes.PyDLL(None).fork
 first_calls = [lambda: None, producer.stats, lambda: producer.id, lambda: producer.flush(0), lambda: producer.log_id]
