@@ -29,6 +29,9 @@ END_TIMEOUT = 5.0
 #: The same where whoever ends the process expects it to be gone at once.
 SUDDEN_TIMEOUT = 2.0
 
+#: Signals by which people and programs end a process that has no handler for them.
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
 #: Packages whose children run finalizers before they leave by `os._exit`.
 _WITH_FINALIZERS = ("multiprocessing", "billiard")
 
@@ -60,7 +63,7 @@ def track(thing: Tracked) -> None:
     """Tell `thing` of forks and of the end, as long as anything else refers to it."""
     address = id(thing)
     _tracked[address] = weakref.ref(thing, lambda _: _tracked.pop(address, None))
-    _meet_sigterm()
+    _meet_signals()
 
 
 def see_to_the_end() -> None:
@@ -75,7 +78,7 @@ def see_to_the_end() -> None:
     for package in _WITH_FINALIZERS:
         if _is_child_of(package):
             sys.modules[f"{package}.util"].Finalize(None, _end_all, exitpriority=10)
-    _meet_sigterm()
+    _meet_signals()
     if os._exit is _exit_at_once:
         os._exit = _exit_in_order
 
@@ -115,18 +118,17 @@ def _exit_in_order(status: int) -> NoReturn:
         _exit_at_once(status)
 
 
-def _meet_sigterm() -> None:
-    """Let SIGTERM end the producers before it ends the process, where it was left at its default."""
-    if (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        and not _is_caught_outside_of_python(signal.SIGTERM)
-    ):
-        with suppress(ValueError):  # an interpreter that may not
-            signal.signal(signal.SIGTERM, _on_sigterm)
+def _meet_signals() -> None:
+    """Let the signals that end a process end the producers before, where they were left at their default."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in _ENDING:
+        if signal.getsignal(number) is signal.SIG_DFL and not _is_caught_outside_of_python(number):
+            with suppress(ValueError):  # an interpreter that may not
+                signal.signal(number, _on_signal)
 
 
-def _on_sigterm(number: int, frame: FrameType | None) -> None:
+def _on_signal(number: int, frame: FrameType | None) -> None:
     def end() -> None:
         try:
             with suppress(Exception):

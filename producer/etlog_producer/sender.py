@@ -61,6 +61,7 @@ class Sender:
         self._thread: Thread | None = None
         self._start_again_at = 0.0
         self._at_work = _thread.allocate_lock()  # held by who does the work of the thread that is not to be had
+        self._worker = 0  # the thread that holds it
         self._stopping = False
         self._hurried = False
         self._finish_by = 0.0
@@ -173,8 +174,9 @@ class Sender:
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether the caller has interrupted its own thread where it holds what the sender's waits for."""
-        return self._inbox.is_interrupted
+        """Whether the caller has interrupted its own thread in what others wait for, so that waiting for them is in
+        vain."""
+        return self._inbox.is_interrupted or self._worker == _thread.get_ident()
 
     @property
     def _is_over(self) -> bool:
@@ -265,7 +267,8 @@ class Sender:
     def _deliver_here(self, is_over: Callable[[], bool], deadline: float | None) -> None:
         """Do the thread's work in this one, until something is so, a thread does it, or until `deadline`."""
         if not self._at_work.acquire(blocking=False):
-            return  # another caller does, or the one that this one has interrupted
+            return  # another caller does
+        self._worker = _thread.get_ident()
         try:
             while not is_over() and not self._stopping and (deadline is None or monotonic() < deadline):
                 try:
@@ -278,6 +281,7 @@ class Sender:
                 if self._has_thread():
                     return
         finally:
+            self._worker = 0
             self._at_work.release()
 
     def _take_leave(self) -> None:

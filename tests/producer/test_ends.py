@@ -62,9 +62,10 @@ def numbers(client: redis.Redis, keys: Keys) -> dict[str, list[int]]:
     [
         ("os._exit(3)", 3),
         ("os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(20)", -15),
+        ("os.kill(os.getpid(), signal.SIGHUP)\ntime.sleep(20)", -1),
         ("import atexit\natexit._clear()\nos._exit(0)", 0),
     ],
-    ids=["os._exit", "SIGTERM", "atexit was cleared"],
+    ids=["os._exit", "SIGTERM", "SIGHUP", "atexit was cleared"],
 )
 @pytest.mark.parametrize("is_there", [True, False], ids=["store there", "store away"])
 def test_a_process_that_leaves_without_a_word_keeps_its_events(
