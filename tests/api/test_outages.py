@@ -259,6 +259,7 @@ def test_another_store_takes_over_the_address(proxied_api: Api, proxy: Proxy, se
         apply(other.url, keys, [saved(3)])
         with tail(proxied_api.url) as following:
             wait_until(lambda: following.last)
+            assert is_well(proxied_api)  # so its connection has not rested, and is trusted
             server.stop()
             proxy._target = ("127.0.0.1", other.port)
             require_promise([proxied_api.get()])
