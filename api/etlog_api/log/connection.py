@@ -93,6 +93,7 @@ class Connection:
         try:
             await connection.send_packed_command(self._packed(commands), check_health=False)
             answers = [await connection.read_response() for _ in commands]
+            connection.rest()
         except BaseException:
             await connection.disconnect(nowait=True)  # an answer that no one took may still come
             raise

@@ -1,6 +1,7 @@
 """Clients of the store for asyncio. Their connections are not trusted after a rest; those to a store of several nodes
 look for their node whenever they are made."""
 
+from collections.abc import Coroutine
 from typing import Any
 
 import redis
@@ -41,7 +42,7 @@ def connect_async(
         else:
             options |= parse_url(url)
             options["connection_class"] = _CHECKED[options.get("connection_class", Connection)]
-        client = redis.asyncio.Redis.from_pool(ConnectionPool(**options))
+        client = redis.asyncio.Redis.from_pool(CheckedPool(**options))
         client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
     return client
 
@@ -49,27 +50,25 @@ def connect_async(
 class CheckedConnection(AbstractConnection):
     """`sync.CheckedConnection` for asyncio."""
 
-    _heard = 0.0
+    _rests_since = 0.0
 
     async def connect(self) -> None:
         """Be connected, and after a rest only to a store that answers. Raises the driver's errors."""
         if self.is_connected:
-            if liveness.is_trusted(self._heard):
+            if liveness.is_trusted(self._rests_since):
                 return
-            if liveness.may_be_asked(self._heard):
+            if liveness.may_be_asked(self._rests_since):
                 if await self._answers():
                     return
                 if not self.is_connected:  # another task has given up the call
                     raise redis.ConnectionError("the connection was closed meanwhile")
             await self.disconnect(nowait=True)
         await super().connect()  # type: ignore[no-untyped-call]
+        self.rest()
 
-    async def read_response(self, *arguments: Any, **options: Any) -> Any:
-        """An answer."""
-        try:
-            return await super().read_response(*arguments, **options)
-        finally:
-            self._heard = liveness.now()
+    def rest(self) -> None:
+        """Rest from now on: the last answer has just come."""
+        self._rests_since = liveness.now()
 
     async def _answers(self) -> bool:
         """Whether the other end answers PING."""
@@ -86,6 +85,15 @@ class CheckedConnection(AbstractConnection):
             await self.disconnect(nowait=True)
             raise
         return str_if_bytes(answer) == "PONG"
+
+
+class CheckedPool(ConnectionPool):
+    """`sync.CheckedPool` for asyncio."""
+
+    def release(self, connection: Any) -> Coroutine[Any, Any, None]:
+        """Take back a connection."""
+        connection.rest()
+        return super().release(connection)
 
 
 class PlainConnection(CheckedConnection, Connection):

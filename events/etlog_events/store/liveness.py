@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from functools import lru_cache, partial
 
-#: Seconds after its last answer in which a connection is trusted. In constant use it never rests that long.
+#: Seconds of rest in which a connection is trusted. One that is in constant use never rests that long.
 TRUSTED = 1.0
 
-#: Seconds after its last answer from which a connection is not even asked, but replaced. Few forget one that soon.
+#: Seconds of rest after which a connection is not even asked, but replaced. Few forget one sooner.
 REPLACED = 30.0
 
 #: Seconds to wait for the answer to PING. Enough for a packet that has to be sent twice, and a third of what the API
@@ -67,14 +67,14 @@ def _clock() -> Callable[[], float]:
 now = _clock()
 
 
-def is_trusted(heard: float) -> bool:
-    """Whether a connection that was last heard from at `heard` is used without a question."""
-    return 0 <= now() - heard < TRUSTED
+def is_trusted(rests_since: float) -> bool:
+    """Whether a connection that rests since then, by `now`, is used without a question."""
+    return 0 <= now() - rests_since < TRUSTED
 
 
-def may_be_asked(heard: float) -> bool:
+def may_be_asked(rests_since: float) -> bool:
     """Whether such a connection is worth a question. Otherwise a new one is made."""
-    return now() - heard < REPLACED
+    return now() - rests_since < REPLACED
 
 
 def ping_timeout(answer_timeout: float | None) -> float:

@@ -46,37 +46,35 @@ def connect(
         else:
             options |= parse_url(url)  # type: ignore[no-untyped-call]
             options["connection_class"] = _CHECKED[options.get("connection_class", Connection)]
-        client = redis.Redis.from_pool(ConnectionPool(**options))
+        client = redis.Redis.from_pool(CheckedPool(**options))
         client.connection_pool.make_connection()
     return client
 
 
 class CheckedConnection(AbstractConnection):
-    """A connection that is not trusted after a rest: see `liveness`. Pools call `connect` before they hand it out."""
+    """A connection that is not trusted after a rest: see `liveness`. `connect` is called before each use, as pools do,
+    and `rest` after it."""
 
-    #: When its last answer came.
-    _heard = 0.0
+    _rests_since = 0.0
 
     def connect(self) -> None:
         """Be connected, and after a rest only to a store that answers. Raises the driver's errors."""
         sock = self._sock
         if sock is not None:
-            if liveness.is_trusted(self._heard):
+            if liveness.is_trusted(self._rests_since):
                 return
-            if liveness.may_be_asked(self._heard):
+            if liveness.may_be_asked(self._rests_since):
                 if self._answers(sock):
                     return
                 if self._sock is not sock:  # another thread has given up the call
                     raise redis.ConnectionError("the connection was closed meanwhile")
             self.disconnect()
         super().connect()  # type: ignore[no-untyped-call]
+        self.rest()
 
-    def read_response(self, *arguments: Any, **options: Any) -> Any:
-        """An answer."""
-        try:
-            return super().read_response(*arguments, **options)
-        finally:
-            self._heard = liveness.now()
+    def rest(self) -> None:
+        """Rest from now on: the last answer has just come."""
+        self._rests_since = liveness.now()
 
     def _answers(self, sock: Any) -> bool:
         """Whether the other end answers PING."""
@@ -94,6 +92,15 @@ class CheckedConnection(AbstractConnection):
             self.disconnect()  # type: ignore[no-untyped-call]
             raise
         return str_if_bytes(answer) == "PONG"
+
+
+class CheckedPool(ConnectionPool):
+    """A pool of connections that are not trusted after a rest."""
+
+    def release(self, connection: Any) -> None:
+        """Take back a connection."""
+        connection.rest()
+        super().release(connection)
 
 
 class PlainConnection(CheckedConnection, Connection):
