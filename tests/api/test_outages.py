@@ -247,6 +247,36 @@ def test_a_network_that_cuts(proxied_api: Api, proxy: Proxy, server: Server, key
     require_recovery(proxied_api, 23)
 
 
+@pytest.mark.usefixtures("rested")
+def test_a_network_that_forgets_a_connection_that_rests(
+    proxied_api: Api, proxy: Proxy, server: Server, keys: Keys
+) -> None:
+    """The answer after the rest is from the store, and in time; so is everything else."""
+    apply(server.url, keys, [saved(3)])
+    proxy.forget()
+
+    answer = proxied_api.get()
+
+    assert answer.elapsed.total_seconds() < PROMISE
+    assert answer.json()["data"]["counters"] == {"AllocationSetSaved": 4}
+    assert "warning" not in answer.json()
+    assert proxy.lost  # it was asked
+    assert [proxied_api.get(path).status_code for path in PATHS if "stream" not in path] == [200] * (len(PATHS) - 1)
+
+
+def test_a_connection_in_use_is_not_asked(server_api: Api, server: Server) -> None:
+    """It answers, which is enough."""
+
+    def pings() -> int:
+        with connect(server.url, part="test") as client:
+            return int(client.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"])
+
+    before = pings()
+    assert all(is_well(server_api) for _ in range(50))
+
+    assert pings() == before
+
+
 def test_another_store_takes_over_the_address(proxied_api: Api, proxy: Proxy, server: Server, keys: Keys) -> None:
     """The old one was demoted and says no more; its connections still stand."""
     with closing(Server()) as other:

@@ -62,7 +62,7 @@ class CheckedConnection(AbstractConnection):
                     return
                 if not self.is_connected:  # another task has given up the call
                     raise redis.ConnectionError("the connection was closed meanwhile")
-            await self.disconnect(nowait=True)
+            await self._abandon()
         await super().connect()  # type: ignore[no-untyped-call]
         self.rest()
 
@@ -82,9 +82,15 @@ class CheckedConnection(AbstractConnection):
         except (redis.RedisError, OSError):
             return False
         except BaseException:
-            await self.disconnect(nowait=True)
+            await self._abandon()
             raise
         return str_if_bytes(answer) == "PONG"
+
+    async def _abandon(self) -> None:
+        """Close this end without a word: by TLS, asyncio would wait half a minute for a word that may never come."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+        await self.disconnect(nowait=True)
 
 
 class CheckedPool(ConnectionPool):
