@@ -221,6 +221,15 @@ def test_a_store_that_is_slow_is_waited_for(server: Server, made: Made) -> None:
     assert client.do("GET", "log") == b"2"
 
 
+@pytest.mark.usefixtures("impatient", "rested")
+def test_a_command_has_more_time_than_the_question(store_url: str, made: Made) -> None:
+    """The answer to PING was awaited for a short while; that to the command, longer."""
+    client = made(store_url)
+    client.do("PING")
+
+    assert client.do("BLPOP", "nothing", 0.2) is None
+
+
 @pytest.mark.usefixtures("rested")
 def test_a_store_that_refuses_ping_has_answered(server: Server, made: Made) -> None:
     """A user of one's own making may lack the permission."""
