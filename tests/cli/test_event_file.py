@@ -681,9 +681,9 @@ def test_what_is_left_of_killed_runs_goes(settings: Settings, tmp_path: Path, fi
 
 
 #: Runs `etlog emit --file` again and again in children that are killed by SIGKILL before their first, second, third …
-#: step on the disk, until one comes to its end; after each, the run is resumed. Prints a line of JSON for each: the step,
-#: whether it was killed there, the exit code of `--resume`, and that of a run without it where there was nothing to
-#: resume. With `appended`, it is the run over what was appended to a finished file, and every third step.
+#: step on the disk, until one comes to its end; after each, the run is resumed. Prints a line of JSON for each: the
+#: step, whether it was killed there, the exit code of `--resume`, and that of a run without it where there was nothing
+#: to resume. With `appended`, it is the run over what was appended to a finished file, and every third step.
 KILLED_AT_EACH_STEP = r"""
 import json, os, signal, sys, threading
 import etlog_events.validation, redis.connection  # else each child would

@@ -40,7 +40,9 @@ def emit(
         typer.Option(metavar="FILE", help="Emit one event per line (NDJSON) from this file; '-' is standard input."),
     ] = None,
     on_error: Annotated[OnError, typer.Option(metavar="stop|skip", help="How to handle invalid lines.")] = "stop",
-    resume: Annotated[bool, typer.Option("--resume", help="Continue where the last run over this file ended.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue where the last run over this file ended: emit nothing twice.")
+    ] = False,
     redis_url: RedisUrl = None,
     log: LogName = None,
 ) -> None:
