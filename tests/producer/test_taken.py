@@ -93,7 +93,7 @@ def files_of(folder: Path) -> dict[str, list[Path]]:
     """The spool files of each stage."""
     found: dict[str, list[Path]] = {}
     for path in spool_files(folder):
-        event = path.read_bytes().splitlines()[1].partition(b" ")[2]
+        event = path.read_bytes().splitlines()[2].split(b" ", 2)[2]
         found.setdefault(json.loads(event)["metadata"]["stage"], []).append(path)
     return found
 
