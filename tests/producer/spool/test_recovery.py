@@ -731,6 +731,7 @@ def test_files_of_many_producers_settle_together(
     monkeypatch.setattr(recovery, "SETTLE", 3600.0)
     leave_many(folder, 100)
     found = Recovery(folder, publish)
+    publish(Identity("someone"), 1, [])
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     found.look()
 
