@@ -263,6 +263,8 @@ class Producer:
         sender = self._here
         self._closed = True
         deadline = monotonic() + timeout
+        if timeout <= 0:
+            sender.hurry()  # an end that has begun already
         self._closing.run(lambda: self._finish(sender, deadline, final=final, patient=patient))
 
     def _finish(self, sender: Sender, deadline: float, *, final: bool, patient: bool) -> None:
