@@ -16,7 +16,7 @@ import msgspec
 from etlog_events import store
 from etlog_events.sequence import SENT_WITHIN
 from etlog_events.settings import Settings
-from etlog_producer.spool.writer import SpoolFolder
+from etlog_producer.spool.folder import SpoolFolder
 
 from etlog.errors import FAILED, CommandFailed
 

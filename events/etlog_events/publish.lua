@@ -16,7 +16,8 @@
 --   first                  sequence number of the first event; the others follow on
 --   mode                   "follow": refuse a batch that leaves a gap; "skip": take it, the missing numbers are gone;
 --                          "close": the producer ends with the number before `first`, there are no events
---   event                  canonical JSON; without any, the call only tells whether the store holds all before `first`
+--   event                  canonical JSON; without any, the call only tells whether the store holds all before `first`;
+--                          with "skip" it gives up what is missing before `first`
 --
 -- Returns {"OK", last, id} with the last number now held and the log's id, "" where it has none yet; or
 -- {"GAP", held, id} with the number to follow on from; then nothing was changed. Events at or below the number held are
@@ -91,7 +92,9 @@ if first > held + 1 and mode ~= 'skip' then
   return {'GAP', held, log_id or ''}
 end
 
-if last < first and not (mode == 'close' and published and last == held) then
+local closes = mode == 'close' and published and last == held
+local gives_up = mode == 'skip' and last > held
+if last < first and not closes and not gives_up then
   return {'OK', held, log_id or ''}
 end
 

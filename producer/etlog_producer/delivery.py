@@ -14,7 +14,8 @@ from etlog_events.sequence import RENEWED_AFTER
 
 from etlog_producer.inbox import Inbox, WhenFull
 from etlog_producer.publish import Identity, Published
-from etlog_producer.spool.writer import SpoolFolder, SpoolWriter
+from etlog_producer.spool.folder import SpoolFolder
+from etlog_producer.spool.writer import SpoolWriter
 from etlog_producer.unacked import Unacked
 
 logger = logging.getLogger("etlog.producer")
@@ -29,8 +30,8 @@ class Stats:
 
     `emitted` counts what `emit` accepted. `waiting` is undelivered in memory, `spooled` undelivered in the spool.
     `dropped` was never accepted, because there was no room. `lost` was accepted and is gone: the store forgot more
-    than is kept for it, or the disk failed at `close`. `retries` counts failed attempts. `last_error` is None while
-    the store takes what it is given.
+    than is kept for it, a spool file was removed or damaged, or the disk failed at `close`. `retries` counts failed
+    attempts. `last_error` is None while the store takes what it is given.
     """
 
     emitted: int
@@ -79,7 +80,7 @@ class _HandedOver:
 class Delivery:
     """Takes events from the inbox, gives them out in batches, and notes what the store answers.
 
-    Every method and property is used under the lock of the inbox, `inbox.changed`.
+    Every method and property is used under the lock of the inbox.
     """
 
     def __init__(
@@ -110,8 +111,9 @@ class Delivery:
         self._handed_over: list[_HandedOver] = []
         self._past: Farewell | None = None  # of the last id, as long as no one has said it
         self._skip = False
+        self._hole = 0  # events that are gone with a spool file, until the store says which of them it holds
         self._lost = 0
-        self._unwritten = 0  # events that `end` could not leave anywhere
+        self._left: tuple[list[Path], int] | None = None  # what `end` left
         self.ended = False  # the thread may still be caught in a connection, but changes nothing from then on
         self._last_event_at = time()  # by the calendar, which goes on while a machine sleeps
         self._marked = 0.0
@@ -137,7 +139,12 @@ class Delivery:
 
     def has_delivered(self, accepted: int) -> bool:
         """Whether the store holds all events up to the one that was accepted as number `accepted`, under any id."""
-        return self.delivered >= accepted and not self._handed_over
+        return self.delivered >= accepted and not self._handed_over and not self.has_hole
+
+    @property
+    def has_hole(self) -> bool:
+        """Whether numbers are gone of which the store has to be told."""
+        return self._skip or self._hole > 0
 
     @property
     def resume_point(self) -> ResumePoint:
@@ -155,6 +162,13 @@ class Delivery:
         self._refill()
         events = self._unacked.batch(self._batch_events)
         self._sent = max(self._sent, self._unacked.delivered + len(events))
+        return self._batch(events)
+
+    def question(self) -> Batch:
+        """What asks the store whether it holds all that it should."""
+        return self._batch([])
+
+    def _batch(self, events: Sequence[bytes]) -> Batch:
         return Batch(self.who, self._unacked.delivered + 1, events, self._skip)
 
     def note(self, batch: Batch, answer: Published) -> None:
@@ -176,7 +190,7 @@ class Delivery:
                     f"the store says that it holds {answer.held} after a batch that begins with {batch.first}"
                 )
             self._last_event_at = time()
-        self._skip = False
+        self._skip, self._hole = False, 0
         self._unacked.deliver(answer.held)
         surely = self._unacked.delivered - self._unacked.kept
         self.inbox.delivered(surely)
@@ -224,7 +238,7 @@ class Delivery:
         self._unacked.extend(alone)
         self._base += shift
         self._sent, self.resumed = 0, False
-        self._skip = False
+        self._skip, self._hole = False, 0
 
     def note_recovered(self) -> None:
         """Note which of the files that were handed over are gone: whoever deletes a spool file has delivered it."""
@@ -251,28 +265,36 @@ class Delivery:
         past, self._past = self._past, None
         return past
 
-    def end(self) -> tuple[list[Path], int]:
-        """Take no more, and leave what is undelivered in the spool.
+    def keep(self) -> None:
+        """Put into spool files what is undelivered and in memory alone; it is still sent from there."""
+        if not self.ended:
+            self.inbox.keep(self._unacked.delivered, self._unacked.waiting)
 
-        Returns the files, and the number of events that could not be written.
+    def end(self) -> tuple[list[Path], int]:
+        """Take no more, and leave what is undelivered in the spool. May be interrupted and called again.
+
+        Returns the files, and the number of events that are in none of them.
         """
         self.ended = True
-        paths, self._unwritten = self.inbox.drain(self._unacked.delivered, self._unacked.waiting)
-        self._lost += self._unwritten
-        return [*(path for handed in self._handed_over for path in handed.files), *paths], self._unwritten
+        if self._left is None:
+            paths, unwritten = self.inbox.drain(self._unacked.delivered, self._unacked.waiting)
+            self._left = [*(path for handed in self._handed_over for path in handed.files), *paths], unwritten
+        self.inbox.let_go()
+        return self._left
 
     def stats(self, retries: int, last_error: str | None) -> Stats:
         """The accounts; the arguments are what only the sender knows."""
         undelivered = self.accepted - self.delivered
         in_spool = self.inbox.spooled + self._in_others_hands
-        spooled = undelivered - self._unwritten if self.ended else in_spool
+        unwritten = 0 if self._left is None else self._left[1]
+        spooled = in_spool if self._left is None else undelivered - unwritten
         return Stats(
             emitted=self.accepted,
-            delivered=self.delivered - self._lost + self._unwritten,
-            waiting=0 if self.ended else undelivered - spooled,
+            delivered=self.delivered - self._lost - self._hole,
+            waiting=undelivered - spooled - unwritten,
             spooled=spooled,
             dropped=self.inbox.dropped,
-            lost=self._lost,
+            lost=self._lost + self._hole + unwritten,
             retries=retries,
             last_error=last_error,
         )
@@ -288,6 +310,7 @@ class Delivery:
         first, events = self.inbox.take(room, from_spool=len(self._unacked) == 0)
         if first > follows:  # a spool file is damaged; only when nothing waits
             self._unacked.give_up(first - 1)
+            self._hole += first - follows
         self._unacked.extend(events)
 
     def _rewind(self, held: int) -> bool:
@@ -300,8 +323,9 @@ class Delivery:
             )
         if not complete:
             self._lost += first - 1 - held
+            self._hole = 0
             logger.error(
-                "The store lost events %d to %d, and they can no longer be sent again; the log will count them as lost",
+                "Events %d to %d are neither in the store nor here any more; the log will count them as lost",
                 held + 1,
                 first - 1,
                 extra={"action": "events_lost", "first": held + 1, "last": first - 1},

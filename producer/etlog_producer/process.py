@@ -1,4 +1,9 @@
-"""The end and the forks of a process, of which its producers are told."""
+"""The ends and the forks of a process, of which its producers are told.
+
+A process ends in more ways than `atexit` hears of. Children of multiprocessing and billiard run finalizers and leave by
+`os._exit`; the work horses of RQ and the tasks of Airflow only leave by `os._exit`; a pool ends its workers by SIGTERM.
+Each of these is met here. What no process hears of, SIGKILL above all, only `durable=True` can meet.
+"""
 
 import atexit
 
@@ -6,46 +11,153 @@ import atexit
 # the child for ever ("unknown encoding: idna"), so it is imported before there is any thread.
 import encodings.idna  # noqa: F401
 import os
+import signal
 import sys
+import threading
 import weakref
-from typing import Protocol
+from contextlib import suppress
+from functools import wraps
+from time import monotonic
+from types import FrameType
+from typing import NoReturn, Protocol
+
+from etlog_producer.threads import Thread
+
+#: Seconds that producers get, together, to deliver what waits when their process ends.
+END_TIMEOUT = 5.0
+
+#: The same where whoever ends the process expects it to be gone at once.
+SUDDEN_TIMEOUT = 2.0
+
+#: Signals by which people and programs end a process that has no handler for them.
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+#: Packages whose children run finalizers before they leave by `os._exit`.
+_WITH_FINALIZERS = ("multiprocessing", "billiard")
 
 
 class Tracked(Protocol):
     """What is told of the end and the forks of its process."""
 
-    def close(self) -> None:
-        """The process ends."""
+    def end(self, timeout: float, *, patient: bool) -> None:
+        """The process ends in `timeout` seconds. One that is not `patient` waits for no store that is away."""
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the caller has interrupted it in its own thread, so that it can end only when the caller returns."""
 
     def restart_after_fork(self) -> None:
         """This process was forked off: what is in memory belongs to the parent."""
 
 
-_tracked: "weakref.WeakSet[Tracked]" = weakref.WeakSet()
+# By address, because a set of weak references cannot be read while another thread adds to it.
+_tracked: "dict[int, weakref.ref[Tracked]]" = {}
+
+#: The process whose end is seen to.
+_seen_to = 0
+
+_exit_at_once = os._exit
 
 
 def track(thing: Tracked) -> None:
     """Tell `thing` of forks and of the end, as long as anything else refers to it."""
-    _tracked.add(thing)
+    address = id(thing)
+    _tracked[address] = weakref.ref(thing, lambda _: _tracked.pop(address, None))
+    _meet_signals()
 
 
-def close_at_end_of_child() -> None:
-    """Notice the end of a multiprocessing child too: it leaves by `os._exit`, past everything in `atexit`."""
-    process = sys.modules.get("multiprocessing.process")
-    if process is not None and process.parent_process() is not None:
-        from multiprocessing.util import Finalize  # noqa: PLC0415
+def see_to_the_end() -> None:
+    """Be told of the end of this process, in whatever way it comes. Called by whoever has something to lose, again in
+    each process: what the parent had registered may have been cleared or be run in the parent alone."""
+    global _seen_to  # noqa: PLW0603 - a fact about the process
+    if _seen_to == os.getpid():
+        return
+    _seen_to = os.getpid()
+    atexit.unregister(_end_all)
+    atexit.register(_end_all)
+    for package in _WITH_FINALIZERS:
+        if _is_child_of(package):
+            sys.modules[f"{package}.util"].Finalize(None, _end_all, exitpriority=10)
+    _meet_signals()
+    if os._exit is _exit_at_once:
+        os._exit = _exit_in_order
 
-        Finalize(None, _close_all, exitpriority=10)
+
+def _is_child_of(package: str) -> bool:
+    """Whether this process was started by `package`, which was imported for that."""
+    process = sys.modules.get(f"{package}.process")
+    current = None if process is None else process.current_process()
+    return getattr(current, "_parent_pid", None) is not None and f"{package}.util" in sys.modules
+
+
+def _all() -> list[Tracked]:
+    return [thing for reference in list(_tracked.values()) if (thing := reference()) is not None]
 
 
 @atexit.register
-def _close_all() -> None:
-    for thing in list(_tracked):
-        thing.close()
+def _end_all(timeout: float = END_TIMEOUT, *, patient: bool = True) -> None:
+    """End all producers within `timeout` seconds. An exception out of one, such as an interrupt, hurries the others."""
+    deadline = monotonic() + timeout
+    interrupted: BaseException | None = None
+    for thing in _all():
+        try:
+            thing.end(max(0.0, deadline - monotonic()), patient=patient)
+        except BaseException as e:
+            interrupted = interrupted or e
+            deadline = 0.0
+    if interrupted is not None:
+        raise interrupted
+
+
+@wraps(os._exit)
+def _exit_in_order(status: int) -> NoReturn:
+    try:
+        with suppress(Exception):
+            _end_all(SUDDEN_TIMEOUT, patient=False)
+    finally:
+        _exit_at_once(status)
+
+
+def _meet_signals() -> None:
+    """Let the signals that end a process end the producers before, where they were left at their default."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in _ENDING:
+        if signal.getsignal(number) is signal.SIG_DFL and not _is_caught_outside_of_python(number):
+            with suppress(ValueError):  # an interpreter that may not
+                signal.signal(number, _on_signal)
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    def end() -> None:
+        try:
+            with suppress(Exception):
+                _end_all(SUDDEN_TIMEOUT, patient=False)
+        finally:
+            os.kill(os.getpid(), number)
+
+    signal.signal(number, signal.SIG_DFL)
+    ending = Thread(end)
+    try:
+        ending.start()
+    except RuntimeError:  # no thread is to be had
+        end()
+    if not any(thing.is_interrupted for thing in _all()):
+        ending.join(2 * SUDDEN_TIMEOUT)
+
+
+def _is_caught_outside_of_python(number: int) -> bool:
+    """Whether the program around Python has a handler of its own, of which Python does not know."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123 - quicker
+            caught = next(line for line in status if line.startswith("SigCgt:"))
+        return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+    except (OSError, StopIteration, ValueError, IndexError):
+        return False
 
 
 def _restart_all_after_fork() -> None:
-    for thing in list(_tracked):
+    for thing in _all():
         thing.restart_after_fork()
 
 

@@ -2,15 +2,15 @@
 
 import logging
 import re
-from contextlib import suppress
 from datetime import datetime
+from os import getpid
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import Any, get_args
 
 from etlog_events import store
-from etlog_events.errors import InvalidEvent, OtherContract, SettingsError
+from etlog_events.errors import InvalidEvent, SettingsError
 from etlog_events.event import Event, WindowPair, new_text
 from etlog_events.keys import Keys
 from etlog_events.publishing import CALL_EVENTS
@@ -18,13 +18,15 @@ from etlog_events.sequence import MAX_PRODUCER_BYTES, MAX_SEQ
 from etlog_events.settings import Settings, log_name, store_url
 
 from etlog_producer import process
+from etlog_producer.closing import Closing
 from etlog_producer.delivery import Delivery, ResumePoint, Stats
-from etlog_producer.errors import AcksUnavailable, ProducerClosed
+from etlog_producer.errors import ProducerClosed
 from etlog_producer.inbox import WhenFull
 from etlog_producer.publish import Acks, Publisher
 from etlog_producer.sender import Sender
+from etlog_producer.spool.folder import SpoolFolder
 from etlog_producer.spool.recovery import Recovery
-from etlog_producer.spool.writer import MAX_BYTES, SpoolFolder
+from etlog_producer.spool.writer import MAX_BYTES
 from etlog_producer.stage import Stage
 
 logger = logging.getLogger("etlog.producer")
@@ -32,8 +34,11 @@ logger = logging.getLogger("etlog.producer")
 #: What the store takes as the token of a process.
 _TOKEN = re.compile(r"[!-~]{0,64}")
 
-#: Seconds that `close()` and the end of the process wait for the store.
-CLOSE_TIMEOUT = 5.0
+#: Seconds that `close()` waits for the store.
+CLOSE_TIMEOUT = process.END_TIMEOUT
+
+#: Seconds between two looks of `aflush` whether all is delivered: doubled from the first to the last.
+POLL_FIRST, POLL_LAST = 0.001, 0.02
 
 #: Batches that are sent together. A busy stage lets the sender's thread work only every 5 ms, so it must carry much at
 #: a time to keep up; and a disk confirms once a second, however much that is.
@@ -104,12 +109,17 @@ class Producer:
         process.track(self)
 
     def restart_after_fork(self) -> None:
-        """Start over in a process that was forked off: under another id, without the parent's events."""
-        if not self._closed:
-            self._sender.abandon()
-            self._begin()
+        """Start over in a process that was forked off: under another id, without the parent's events.
 
-    def _begin(self, resume: ResumePoint | None = None) -> None:
+        Python calls this in a child that it knows of. Programs that Python is a part of may fork without telling it, so
+        every method looks at the process as well.
+        """
+        if self._pid != getpid():
+            self._sender.abandon()
+            self._begin(hasty=True)  # no one knows how this process ends, so its events do not wait for company
+
+    def _begin(self, resume: ResumePoint | None = None, hasty: bool = False) -> None:
+        self._pid = getpid()
         client = store.connect(self._url, part="producer", log=self._keys.name)
         publish = Publisher(client, self._keys, self._acks)
         delivery = Delivery(
@@ -121,7 +131,15 @@ class Producer:
             resume=resume,
             resumable=self._resumable,
         )
-        self._sender = Sender(publish, delivery, Recovery(self._folder, publish), owner=self)
+        self._sender = Sender(publish, delivery, Recovery(self._folder, publish), owner=self, hasty=hasty)
+        self._closing = Closing(self._sender)
+
+    @property
+    def _here(self) -> Sender:
+        """The sender of this process."""
+        if self._pid != getpid():
+            self.restart_after_fork()
+        return self._sender
 
     @property
     def id(self) -> str:
@@ -129,17 +147,17 @@ class Producer:
 
         After a week without events it takes another, and when another process publishes under the same.
         """
-        return self._sender.id
+        return self._here.id
 
     @property
     def log_id(self) -> str:
         """The id of the log, by which it is known wherever it moves; "" until the store has answered."""
-        return self._sender.log_id
+        return self._here.log_id
 
     @property
     def resume_point(self) -> ResumePoint:
         """What `resume` takes to go on after all that was emitted so far: id, number of the last event, token."""
-        return self._sender.resume_point
+        return self._here.resume_point
 
     def emit(
         self,
@@ -161,7 +179,7 @@ class Producer:
         text = new_text(kind, size, window, error, time, metadata, self._kinds)
         if self._closed:
             raise ProducerClosed
-        self._sender.put(text)
+        self._here.put(text)
 
     def publish(self, event: Event) -> None:
         """Accept an event that was made or decoded before, as `emit` does.
@@ -171,16 +189,16 @@ class Producer:
         """
         if self._closed:
             raise ProducerClosed
-        self._sender.put(event.encode())
+        self._here.put(event.encode())
 
     def stats(self) -> Stats:
         """The producer's accounts: what it accepted, and where each of those events is now."""
-        return self._sender.stats
+        return self._here.stats
 
     @property
     def last_error(self) -> str | None:
         """Why the last attempt to publish failed; None if it succeeded."""
-        return self._sender.last_error
+        return self._here.last_error
 
     def stage(self, prefix: str, *, window: WindowPair | None = None) -> Stage:
         """A stage at work on the set of `window`; `prefix` is that of its category, such as `AllocationSet`.
@@ -195,34 +213,61 @@ class Producer:
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until the store holds every event emitted before the call, at most `timeout` seconds.
 
-        Returns whether it does. Without a timeout it waits as long as the store is away. Raises `AcksUnavailable`
+        Returns whether it does. If not, the events are in the spool as well by then, and so outlive this process
+        however it ends. Without a timeout it waits as long as the store is away. Raises `AcksUnavailable`
         when the store cannot give the acknowledgement that was asked for, and `OtherContract` when the log follows
         a contract that this version does not know. After either of them the producer keeps the events and goes on
         trying.
         """
-        return self._sender.flush(timeout)
+        return self._here.flush(timeout)
 
     async def aflush(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - `flush`, for a coroutine
-        """`flush` without blocking the event loop."""
-        from asyncio import to_thread  # noqa: PLC0415 - a plain stage need not pay for it
+        """`flush` without blocking the event loop. Its task may be cancelled at any time."""
+        from asyncio import sleep  # noqa: PLC0415 - a plain stage need not pay for it
 
-        return await to_thread(self.flush, timeout)
+        sender = self._here
+        waiting = sender.waiting()
+        deadline = None if timeout is None else monotonic() + timeout
+        pause = POLL_FIRST
+        try:
+            # No thread waits here: one could not be cancelled, and the end of the loop would wait for it.
+            while not waiting.is_over and (deadline is None or monotonic() < deadline):
+                sender.help(pause)
+                await sleep(pause if deadline is None else max(0.0, min(pause, deadline - monotonic())))
+                pause = min(2 * pause, POLL_LAST)
+            return waiting.is_delivered
+        finally:
+            if not waiting.is_delivered:
+                sender.keep()
 
     def close(self, timeout: float = CLOSE_TIMEOUT, *, final: bool = False) -> None:
         """Deliver what waits, at most `timeout` seconds, and stop. What could not be delivered goes to spool files.
 
         A producer that has delivered all its events tells the store that it has ended, one that may be resumed only if
-        this is `final`, and spends the rest of the time on spool files that others left.
+        this is `final`, and gives a moment to spool files that others left. An exception that is raised in this thread
+        meanwhile, such as an interrupt, ends the waiting, and is raised again when all is kept. A signal handler that
+        has interrupted the producer itself does not wait for the end, which comes when it has returned.
         """
-        if self._closed:
-            return
+        self._close(timeout, final=final, patient=True)
+
+    def end(self, timeout: float, *, patient: bool) -> None:
+        """`close`, at the end of the process. One that is not `patient` waits for no store that is away."""
+        self._close(timeout, final=False, patient=patient)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the caller, a signal handler, has interrupted the producer in the middle of its work."""
+        return self._here.is_interrupted
+
+    def _close(self, timeout: float, *, final: bool, patient: bool) -> None:
+        sender = self._here
         self._closed = True
-        self._sender.seal()
         deadline = monotonic() + timeout
-        with suppress(AcksUnavailable, OtherContract):
-            self._sender.flush(timeout)
-        paths, unwritten = self._sender.stop(max(0.0, deadline - monotonic()), final=final)
-        stats = self._sender.stats
+        self._closing.run(lambda: self._finish(sender, deadline, final=final, patient=patient))
+
+    def _finish(self, sender: Sender, deadline: float, *, final: bool, patient: bool) -> None:
+        paths, unwritten = sender.finish(deadline, final=final, patient=patient)
+        stats = sender.stats
         if stats.spooled or unwritten or stats.dropped or stats.lost:
             kept = f", kept in {', '.join(map(str, paths))}" if paths else ""
             logger.warning(

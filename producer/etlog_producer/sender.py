@@ -1,19 +1,23 @@
 """The thread that carries events from `emit()` to the store: in order, in batches, until the store has them."""
 
+import _thread
 import logging
-import threading
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
 from etlog_events.backoff import Backoff
-from etlog_events.errors import OtherContract
+from etlog_events.errors import OtherContract, StoreError
+from redis.exceptions import RedisError
 
 from etlog_producer import process
 from etlog_producer.delivery import Batch, Delivery, ResumePoint, Stats
 from etlog_producer.errors import AcksUnavailable, IdTaken
 from etlog_producer.publish import STRAY, UNANSWERED, Publisher
 from etlog_producer.spool.recovery import Recovery
+from etlog_producer.threads import Thread
 
 logger = logging.getLogger("etlog.producer")
 
@@ -26,26 +30,40 @@ PROBE = 1.0
 #: Seconds between two looks for spool files that others left behind.
 LOOK = 60.0
 
-#: Seconds that `stop` waits for the thread once its connections are cut.
+#: Seconds that a stage at its end gives to what others left.
+HELP_AT_END = 0.5
+
+#: Seconds between two attempts to start a thread where none is to be had.
+START_AGAIN = 1.0
+
+#: Seconds that `finish` waits for the thread once its connections are cut.
 JOIN = 1.5
 
 
 class Sender:
     """Delivers what `delivery` holds, and then what `recovery` finds, from a thread that starts with the first event.
 
-    The thread keeps `owner` alive, so that the end of the process finds it even if nothing else refers to it.
+    The thread keeps `owner` alive, so that the end of the process finds it even if nothing else refers to it. One that
+    is `hasty` does not wait for company before it sends.
     """
 
-    def __init__(self, publish: Publisher, delivery: Delivery, recovery: Recovery, *, owner: object) -> None:
+    def __init__(
+        self, publish: Publisher, delivery: Delivery, recovery: Recovery, *, owner: object, hasty: bool = False
+    ) -> None:
         self._publish = publish
         self._delivery = delivery
         self._recovery = recovery
         self._owner = owner
         self._inbox = delivery.inbox
-        self._changed = self._inbox.changed
+        self._lock, self._changed = self._inbox.lock, self._inbox.changed
         self._backoff = Backoff(logger, failing="Cannot publish, will keep trying", recovered="Publishing again")
-        self._thread: threading.Thread | None = None
+        self._hasty = hasty
+        self._thread: Thread | None = None
+        self._start_again_at = 0.0
+        self._at_work = _thread.allocate_lock()  # held by who does the work of the thread that is not to be had
+        self._worker = 0  # the thread that holds it
         self._stopping = False
+        self._hurried = False
         self._finish_by = 0.0
         self._final = False
         # When an attempt last ended without an answer. The run that this one goes on from may have ended in one.
@@ -66,13 +84,13 @@ class Sender:
     @property
     def resume_point(self) -> ResumePoint:
         """From where another producer may go on after all that was put."""
-        with self._changed:
+        with self._lock:
             return self._delivery.resume_point
 
     @property
     def stats(self) -> Stats:
         """The producer's accounts."""
-        with self._changed:
+        with self._lock:
             return self._delivery.stats(self._backoff.retries, self.last_error)
 
     @property
@@ -89,50 +107,96 @@ class Sender:
     def flush(self, timeout: float | None) -> bool:
         """Wait until all that was put before the call is delivered, at most `timeout` seconds; tell whether it is.
 
-        Raises `AcksUnavailable` or `OtherContract` when waiting cannot help.
+        What is not, however the waiting ends, is in the spool as well. Raises `AcksUnavailable` or `OtherContract` when
+        waiting cannot help.
         """
-        with self._changed:
-            target = self._delivery.accepted
-            self._changed.wait_for(
-                lambda: self._delivery.has_delivered(target) or self._stopping or self._hopeless is not None, timeout
-            )
-            delivered = self._delivery.has_delivered(target)
-            if not delivered and self._hopeless is not None:
-                raise self._hopeless
-            return delivered
+        waiting = self.waiting()
+        deadline = None if timeout is None else monotonic() + timeout
+        try:
+            if not self.is_interrupted:  # else no one can do anything before this call returns
+                self._wait(lambda: waiting.is_over, deadline)
+            return waiting.is_over and waiting.is_delivered
+        finally:
+            if not self.is_interrupted and not waiting.is_delivered:
+                self.keep()
+
+    def waiting(self) -> "Waiting":
+        """What `flush` waits for: the delivery of all that was put before."""
+        return Waiting(self, self._delivery.accepted)
+
+    def has_delivered(self, accepted: int) -> bool:
+        """Whether all events up to the one that was accepted as number `accepted` are delivered."""
+        with self._lock:
+            return self._delivery.has_delivered(accepted)
+
+    def keep(self) -> None:
+        """Put into the spool what is undelivered and in memory alone; it is still sent from there."""
+        with self._lock:
+            self._delivery.keep()
+
+    def help(self, seconds: float) -> None:
+        """Where no thread is to be had, deliver in this one for some `seconds`."""
+        if not self._has_thread():
+            self._deliver_here(lambda: False, monotonic() + seconds)
 
     def seal(self) -> None:
         """Take no more events."""
-        with self._changed:
+        with self._lock:
             self._inbox.seal()
 
-    def stop(self, timeout: float, *, final: bool) -> tuple[list[Path], int]:
-        """End the thread, and leave what is undelivered in the spool.
+    def finish(self, deadline: float, *, final: bool, patient: bool) -> tuple[list[Path], int]:
+        """Take no more, deliver what waits until `deadline`, end the thread, and leave the rest in the spool.
 
-        If nothing is, the thread first gets up to `timeout` seconds to tell the store that the producer has ended, and
-        to deliver what others left behind. One that may be resumed has ended if this is `final`.
-        Returns the files, and the number of events that could not be written.
+        One that is not `patient` does not wait for a store that is away. If nothing is left to be delivered, the
+        remaining time is there to tell the store that the producer has ended, which one that may be resumed has only if
+        this is `final`, and to deliver what others left behind. May be interrupted and called again: it goes on, and
+        waits no longer. Returns the files, and the number of events that are in none of them.
         """
-        with self._changed:
-            self._inbox.seal()
-            self._final = final
-            self._finish_by = monotonic() + timeout if self._is_done else 0.0
-            self._stopping = True
-            self._inbox.wake.set()
-            self._changed.notify_all()
-            thread = self._thread
-        if thread is not None:
-            if self._finish_by:
-                thread.join(timeout)
-            if thread.is_alive():
-                thread.join(0.05)
-                self._publish.disconnect()
-                thread.join(JOIN)
-        with self._changed:
+        self.seal()
+        self._wait(lambda: self._is_over or not (patient or self._backoff.error is None), deadline)
+        self._end_thread(deadline, final=final)
+        with self._lock:
             self._publish.disconnect()
             left = self._delivery.end()
             self._recovery.release()
             return left
+
+    def hurry(self) -> None:
+        """Whoever called `finish` waits no longer: keep what there is."""
+        self._hurried = True
+        with self._lock:
+            self._changed.notify_all()
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether nothing was ever put."""
+        return self._thread is None and not self._delivery.accepted
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the caller has interrupted its own thread in what others wait for, so that waiting for them is in
+        vain."""
+        return self._inbox.is_interrupted or self._worker == _thread.get_ident()
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether there is nothing more to wait for at the end."""
+        return self._hurried or self._is_done or self.hopeless is not None
+
+    def _end_thread(self, deadline: float, *, final: bool) -> None:
+        with self._lock:
+            self._final = final
+            self._finish_by = deadline if self._is_done and not self._hurried else 0.0
+            self._stopping = True
+            self._inbox.wake.set()
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is None:
+            if self._finish_by and not self.is_unused:
+                self._take_leave()
+        elif not thread.join(self._finish_by - monotonic()) and not thread.join(0.05):
+            self._publish.disconnect()
+            thread.join(JOIN)
 
     def abandon(self) -> None:
         """This process was forked off: all of it belongs to the parent."""
@@ -140,24 +204,88 @@ class Sender:
         self._recovery.release()
 
     @property
-    def _hopeless(self) -> Exception | None:
+    def hopeless(self) -> Exception | None:
+        """An error that no waiting helps against, if the last attempt ended in one."""
         error = self._backoff.error
         return error if isinstance(error, AcksUnavailable | OtherContract) else None
 
-    def _start(self) -> None:
-        with self._changed:
-            if self._thread is None and not self._stopping:
-                self._thread = threading.Thread(target=self._run, name="etlog-sender", daemon=True)
-                self._thread.start()
-                process.close_at_end_of_child()
+    @property
+    def is_stopping(self) -> bool:
+        """Whether nothing more will be delivered from here."""
+        return self._stopping
+
+    def _wait(self, is_over: Callable[[], bool], deadline: float | None) -> None:
+        """Wait until something is so, or until `deadline`."""
+        if not self._has_thread():
+            self._deliver_here(is_over, deadline)
+        with self._lock:
+            self._changed.wait_for(is_over, None if deadline is None else max(0.0, deadline - monotonic()))
+
+    def _has_thread(self) -> bool:
+        """Whether there is a thread, or one can be started now, or none is needed."""
+        if self._thread is None and not self._delivery.has_delivered(self._delivery.accepted):
+            self._start(at_once=True)
+            return self._thread is not None
+        return True
+
+    def _start(self, *, at_once: bool = False) -> None:
+        """Start the thread. Where none is to be had, that is tried again later, and meanwhile `flush` delivers."""
+        now = monotonic()
+        if self._inbox.is_interrupted or (now < self._start_again_at and not at_once):
+            return
+        with self._lock:
+            if self._thread is not None or self._stopping:
+                return
+            process.see_to_the_end()
+            thread = Thread(self._run)
+            try:
+                thread.start()
+            except RuntimeError as e:
+                if not self._start_again_at:
+                    logger.warning("Cannot start a thread to deliver events: %s", e, extra={"action": "no_thread"})
+                self._start_again_at = now + START_AGAIN
+            else:
+                self._thread = thread
 
     def _run(self) -> None:
         wake = self._inbox.wake
-        sleep(LINGER)
-        while not self._stopping:
-            wait = self._try_turn()
-            if wait and wake.wait(wait) and not self._stopping:
-                sleep(LINGER)
+        try:
+            self._linger()
+            while not self._stopping:
+                wait = self._try_turn()
+                if wait and wake.wait(wait) and not self._stopping:
+                    self._linger()
+            self._take_leave()
+        finally:
+            if not self._stopping:  # something that is no error ended it, such as the kill of a greenlet
+                self._thread = None
+
+    def _linger(self) -> None:
+        if not self._hasty:
+            sleep(LINGER)
+
+    def _deliver_here(self, is_over: Callable[[], bool], deadline: float | None) -> None:
+        """Do the thread's work in this one, until something is so, a thread does it, or until `deadline`."""
+        if not self._at_work.acquire(blocking=False):
+            return  # another caller does
+        self._worker = _thread.get_ident()
+        try:
+            while not is_over() and not self._stopping and (deadline is None or monotonic() < deadline):
+                try:
+                    wait = self._turn()
+                except (RedisError, StoreError, OSError) as e:
+                    wait = self._failed(e)
+                if wait:
+                    most = START_AGAIN if deadline is None else min(START_AGAIN, deadline - monotonic())
+                    self._inbox.wake.wait(max(0.0, min(wait, most)))
+                if self._has_thread():
+                    return
+        finally:
+            self._worker = 0
+            self._at_work.release()
+
+    def _take_leave(self) -> None:
+        """The last that is done for a producer that closes, as far as time allows."""
         with suppress(Exception):  # then the store remembers the producer for as long as one that was killed
             self._say_farewell()
         with suppress(Exception):  # what others left then stays where it is
@@ -170,15 +298,15 @@ class Sender:
         follows would count anew. A gap says that nothing was changed, because the store lost the tail.
         """
         while self._unanswered + STRAY <= monotonic() < self._finish_by:
-            with self._changed:
+            with self._lock:
                 farewell = self._delivery.farewell(final=self._final)
             if farewell is None:
                 return
             answer = self._publish.close(*farewell)
             if not answer.gap:
                 return
-            with self._changed:
-                self._delivery.note(Batch(farewell.who, farewell.last + 1, [], skip=False), answer)
+            with self._lock:
+                self._delivery.note(self._delivery.question(), answer)
                 if self._is_done:
                     return  # nothing of it is kept
             while not self._is_done and monotonic() < self._finish_by:
@@ -190,44 +318,50 @@ class Sender:
         return self._delivery.has_delivered(self._delivery.accepted)
 
     def _finish_for_others(self) -> None:
-        """At the end of a short stage, which never was idle: deliver what others left, as far as time allows."""
-        if monotonic() < self._finish_by and self._next_look == 0:
+        """At the end of a short stage, which never was idle: deliver what others left, as far as time allows. Whether
+        the store keeps it, a later process sees."""
+        until = min(self._finish_by, monotonic() + HELP_AT_END)
+        if monotonic() < until and self._next_look == 0:
             self._recovery.look()
-        while not self._delivery.ended and monotonic() < self._finish_by:
-            wait = self._recovery.step()
-            if wait is None:
-                return
-            sleep(min(wait, max(0.0, self._finish_by - monotonic())))
+        while not self._delivery.ended and monotonic() < until and self._recovery.step() == 0:
+            pass
 
     def _try_turn(self) -> float:
         """One attempt, and the pause after one that failed: whatever it was, the events are still here."""
         try:
             return self._turn()
         except Exception as e:
-            self._publish.disconnect()
-            with self._changed:
-                pause = self._backoff.failed(e)
-                self._changed.notify_all()
+            pause = self._failed(e)
+            with self._lock:
                 if not self._stopping:
                     self._changed.wait_for(lambda: self._stopping, pause)
                     return 0.0
             sleep(max(0.0, min(pause, self._finish_by - monotonic())))
             return 0.0
 
+    def _failed(self, error: Exception) -> float:
+        """Note that an attempt failed. Returns the seconds until the next."""
+        self._publish.disconnect()
+        with self._lock:
+            pause = self._backoff.failed(error)
+            self._changed.notify_all()
+        return pause
+
     def _turn(self) -> float:
         """Send one thing: own events first. Returns the seconds until there may be something else to do."""
         self._inbox.wake.clear()
-        with self._changed:
+        with self._lock:
             if self._delivery.ended:
                 return 0.0
             batch = self._delivery.next_batch()
             past = self._delivery.past_farewell()
             can_resend = self._delivery.can_resend
+            is_due = bool(batch.events) or self._delivery.has_hole
         if past is not None:
             with suppress(Exception):  # its record then stays for as long as that of one that was killed
                 self._publish.close(*past)
         probe_in = self._asked + PROBE - monotonic()
-        if batch.events or (can_resend and probe_in <= 0):
+        if is_due or (can_resend and probe_in <= 0):
             self._send(batch)
             return 0.0
         wait = self._help_others()
@@ -237,7 +371,7 @@ class Sender:
         try:
             answer = self._publish(batch.who, batch.first, batch.events, skip=batch.skip)
         except IdTaken:
-            with self._changed:
+            with self._lock:
                 self._delivery.note_taken(batch.who)
             self._next_look = 0.0  # the files are for recovery now
             return
@@ -246,7 +380,7 @@ class Sender:
             raise
         self._backoff.succeeded()
         self._asked = monotonic()
-        with self._changed:
+        with self._lock:
             self._delivery.note(batch, answer)
 
     def _help_others(self) -> float:
@@ -259,8 +393,30 @@ class Sender:
         if self._recovery.has_work:
             wait = self._recovery.step()
             self._backoff.succeeded()
-        with self._changed:
+        with self._lock:
             self._delivery.note_recovered()
         if wait is not None:
             return wait
         return max(self._next_look - monotonic(), 0.001)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Waits for the delivery of the events that were accepted up to the number `accepted`."""
+
+    sender: Sender
+    accepted: int
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether they are delivered."""
+        return self.sender.has_delivered(self.accepted)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing more to wait for. Raises what waiting cannot help against."""
+        if self.is_delivered or self.sender.is_stopping:
+            return True
+        if self.sender.hopeless is not None:
+            raise self.sender.hopeless
+        return False

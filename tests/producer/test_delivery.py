@@ -14,7 +14,7 @@ from etlog_events.store import connect
 from etlog_producer import Producer, inbox, unacked
 from etlog_producer.delivery import Batch, Delivery, ResumePoint
 from etlog_producer.publish import Identity, Published, Publisher
-from etlog_producer.spool.writer import SpoolFolder
+from etlog_producer.spool.folder import SpoolFolder
 from support.logged import Logged
 from support.producers import emit, numbered, spool_files, spooled
 from support.servers import Server, wait_until
@@ -131,17 +131,24 @@ def make(dead_url: str, spool_dir: Path) -> Callable[..., Delivery]:
         folder = SpoolFolder(spool_dir / "absent", "absent", dead_url)
         defaults: dict[str, Any] = {"spool_bytes": 1_000_000, "durable": False, "when_full": "drop_newest"}
         delivery = Delivery(folder, **defaults | options)
-        delivery.inbox.changed.acquire()  # as the sender's thread does for each call
+        delivery.inbox.lock.acquire()  # as the sender's thread does for each call
         return delivery
 
     return make
+
+
+def put(delivery: Delivery, event: bytes) -> None:
+    """As `emit` does, which holds no lock."""
+    delivery.inbox.lock.release()
+    delivery.inbox.put(event)
+    delivery.inbox.lock.acquire()
 
 
 def test_a_batch_is_given_out_until_it_is_answered(make: Callable[..., Delivery]) -> None:
     """An attempt that failed is repeated with the same events, under the same numbers."""
     delivery = make(batch_events=2)
     for event in (b"{}", b"[]", b"3"):
-        delivery.inbox.put(event)
+        put(delivery, event)
 
     batch = delivery.next_batch()
     assert batch == delivery.next_batch() == Batch(delivery.who, 1, [b"{}", b"[]"], skip=False)
@@ -160,7 +167,7 @@ def test_the_accounts_add_up_at_every_step(make: Callable[..., Delivery]) -> Non
         return found.emitted, found.delivered, found.waiting, found.spooled, found.lost
 
     for _ in range(5):
-        delivery.inbox.put(b"{}")
+        put(delivery, b"{}")
     assert accounts() == (5, 0, 5, 0, 0)
     delivery.note(delivery.next_batch(), Published(held=2, gap=False, log_id=""))
     assert accounts() == (5, 2, 3, 0, 0)
@@ -174,7 +181,7 @@ def test_the_accounts_add_up_at_every_step(make: Callable[..., Delivery]) -> Non
 def test_an_answer_that_cannot_be_right_is_refused(make: Callable[..., Delivery]) -> None:
     """The store took the batch and says that it holds less: the batch stays, and is sent again."""
     delivery = make(resume=ResumePoint("gone-1-abc", 6, "01"))
-    delivery.inbox.put(b"{}")
+    put(delivery, b"{}")
     batch = delivery.next_batch()
 
     with pytest.raises(StoreError, match=r"^the store says that it holds 6 after a batch that begins with 7$"):
@@ -186,7 +193,7 @@ def test_an_answer_that_cannot_be_right_is_refused(make: Callable[..., Delivery]
 def test_a_gap_that_cannot_be_filled_is_skipped_once(make: Callable[..., Delivery]) -> None:
     """What is no longer there must not hold up what follows."""
     delivery = make(resume=ResumePoint("gone-1-abc", 6, "01"))
-    delivery.inbox.put(b"{}")
+    put(delivery, b"{}")
     batch = delivery.next_batch()
 
     delivery.note(batch, Published(held=4, gap=True, log_id=""))
@@ -201,7 +208,7 @@ def test_a_gap_that_cannot_be_filled_is_skipped_once(make: Callable[..., Deliver
 def test_an_answer_after_the_end_changes_nothing(make: Callable[..., Delivery]) -> None:
     """The events are in the spool by then, and the process that sends them asks the store itself."""
     delivery = make()
-    delivery.inbox.put(b"{}")
+    put(delivery, b"{}")
     batch = delivery.next_batch()
     [path], _ = delivery.end()
     before = delivery.stats(0, None)
@@ -250,10 +257,10 @@ def test_an_id_that_is_taken_is_given_up(
         monkeypatch.setattr(inbox, "SPILL_EVENTS", 2)
     delivery = make(batch_events=2, **options)
     for number in range(1, 5):
-        delivery.inbox.put(event(number))
+        put(delivery, event(number))
     batch = delivery.next_batch()
     for number in range(5, 13):
-        delivery.inbox.put(event(number))
+        put(delivery, event(number))
     while read and batch.first < 5:
         delivery.note(batch, Published(held=batch.first + 1, gap=False, log_id=""))
         batch = delivery.next_batch()
@@ -287,9 +294,9 @@ def test_an_id_that_is_taken_again_is_given_up_again(make: Callable[..., Deliver
     delivery = make()
     first = delivery.who
     for number in range(1, 4):
-        delivery.inbox.put(event(number))
+        put(delivery, event(number))
     delivery.note(delivery.next_batch(), Published(held=3, gap=False, log_id="aa"))
-    delivery.inbox.put(event(4))
+    put(delivery, event(4))
     delivery.note_taken(first)
     delivery.note_taken(first)
     second = delivery.who
@@ -301,7 +308,7 @@ def test_an_id_that_is_taken_again_is_given_up_again(make: Callable[..., Deliver
     assert len({who.producer for who in (first, second, batch.who)}) == 3
     assert (batch.first, batch.events) == (1, [event(number) for number in range(1, 5)])
     delivery.note(batch, Published(held=4, gap=False, log_id="aa"))
-    delivery.inbox.put(event(5))
+    put(delivery, event(5))
     assert delivery.next_batch() == Batch(batch.who, 5, [event(5)], skip=False)
     stats = delivery.stats(0, None)
     assert (stats.emitted, stats.delivered, stats.waiting, stats.lost) == (5, 4, 1, 0)
@@ -310,9 +317,9 @@ def test_an_id_that_is_taken_again_is_given_up_again(make: Callable[..., Deliver
 def test_what_is_left_at_the_end_under_a_fresh_id_is_all_there(make: Callable[..., Delivery], spool_dir: Path) -> None:
     """The files of both ids are named."""
     delivery = make(durable=True)
-    delivery.inbox.put(event(1))
+    put(delivery, event(1))
     delivery.note_taken(delivery.next_batch().who)
-    delivery.inbox.put(event(2))
+    put(delivery, event(2))
 
     paths, unwritten = delivery.end()
 
@@ -325,7 +332,7 @@ def test_what_is_left_at_the_end_under_a_fresh_id_is_all_there(make: Callable[..
 def test_the_log_is_the_one_of_the_last_answer(make: Callable[..., Delivery], spool_dir: Path) -> None:
     """A store that was emptied has none at first; the file says what the producer knows."""
     delivery = make(durable=True)
-    delivery.inbox.put(event(1))
+    put(delivery, event(1))
     [path] = spool_files(spool_dir)
 
     def known() -> tuple[str, str]:

@@ -165,7 +165,7 @@ def test_a_tail_that_is_not_kept_ends_nothing(
     monkeypatch: pytest.MonkeyPatch,
     closing: list[tuple[str, int]],
 ) -> None:
-    """It is lost, which is counted once."""
+    """It is lost, which is counted once, and the store is told how much that is."""
     monkeypatch.setattr(sender, "PROBE", 3600.0)
     monkeypatch.setattr(unacked, "KEEP_EVENTS", 0)
     producer = Producer(store_url, log=keys.name)
@@ -175,8 +175,11 @@ def test_a_tail_that_is_not_kept_ends_nothing(
 
     producer.close()
 
-    assert len(closing) == 1
+    assert closing == [(producer.id, 10)] * 2
     assert producer.stats().lost == 10
+    record = client.hget(keys.producers, producer.id)
+    assert record is not None
+    assert str(record).startswith("b'published=10 applied=0 ")
 
 
 def test_a_store_that_goes_away_with_the_tail_leaves_it_in_the_spool(
@@ -381,7 +384,7 @@ if child == 0:
 os.waitpid(child, 0)
 producer.emit("AssetSetSaved", size=3, window={WINDOW!r})
 assert producer.flush(20)
-os._exit(0)
+os.execv(sys.executable, [sys.executable, "-c", ""])
 """
     )
 

@@ -1,6 +1,8 @@
 """The inbox: what has no room in memory, or is undelivered at the end, waits in files and arrives later, once."""
 
+import errno
 import json
+import re
 import stat
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -15,6 +18,7 @@ from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from etlog_producer import Producer, ProducerClosed, SpoolFull, inbox
+from etlog_producer.spool.writer import SpoolWriter
 from support.producers import emit, numbered, spool_files, spooled
 from support.samples import WINDOW
 from support.servers import Server, wait_until
@@ -32,13 +36,16 @@ def test_what_is_undelivered_at_close_is_in_a_file(
     [path] = spool_files(spool_dir)
     token = producer.resume_point.token
     assert path == spool_dir / "absent" / f"{producer.id}.00000000000000000001.{token}.spool"
-    header, first, second = path.read_text().splitlines()
-    assert json.loads(header) == {
+    header, again, first, second = path.read_text().splitlines()
+    assert header == again
+    found = json.loads(header)
+    del found["sum"]
+    assert found == {
         **{"log": "absent", "producer": producer.id, "store": dead_url},
         **{"log_id": "", "token": token, "resumable": False},
     }
-    assert first.startswith('1 {"kind":"AssetSetSaved","metadata":{"size":7,')
-    assert second.startswith('2 {"kind":"AssetSetSaved","metadata":{"size":8,')
+    assert re.match(r'1 [0-9a-f]{8} \{"kind":"AssetSetSaved","metadata":\{"size":7,', first)
+    assert re.match(r'2 [0-9a-f]{8} \{"kind":"AssetSetSaved","metadata":\{"size":8,', second)
     assert (stat.S_IMODE(path.stat().st_mode), stat.S_IMODE(path.parent.stat().st_mode)) == (0o600, 0o700)
     stats = producer.stats()
     assert (stats.emitted, stats.delivered, stats.waiting, stats.spooled, stats.dropped) == (2, 0, 0, 2, 0)
@@ -227,9 +234,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 
     with Producer(store_url, log=keys.name) as producer:
         emit(producer, 1000)
+        wait_until(lambda: not spool_files(spool_dir), what="the file to be delivered")
 
     assert [entry.metadata["size"] for entry in entries(client, keys)] == [1000, *range(100)]
-    assert spool_files(spool_dir) == []
 
 
 class Crowded(deque[bytes]):
@@ -238,15 +245,15 @@ class Crowded(deque[bytes]):
     def __init__(self, before: Callable[[], None], meanwhile: Callable[[], None]) -> None:
         super().__init__()
         self.before = before  # just before the events that are there are counted
-        self.meanwhile = meanwhile  # while they are taken out
+        self.meanwhile = meanwhile  # while they are written
 
     def __len__(self) -> int:
         self.before()
         return super().__len__()
 
-    def popleft(self) -> bytes:
+    def __getitem__(self, place: Any) -> Any:
         self.meanwhile()
-        return super().popleft()
+        return super().__getitem__(place)
 
     def clear(self) -> None:
         self.meanwhile()
@@ -272,10 +279,10 @@ def test_an_event_that_comes_while_the_producer_closes_is_kept_or_refused(dead_u
         def once() -> None:
             if taken_in._sealed and size not in started:
                 started.add(size)
-                there = sum(1 for _ in inbox)
+                there = deque.__len__(inbox)
                 threads.append(threading.Thread(target=put, args=(size,)))
                 threads[-1].start()
-                wait_until(lambda: sum(1 for _ in inbox) > there, what="the event to be in the inbox")
+                wait_until(lambda: deque.__len__(inbox) > there, what="the event to be in the inbox")
 
         return once
 
@@ -293,3 +300,61 @@ def test_an_event_that_comes_while_the_producer_closes_is_kept_or_refused(dead_u
     assert spooled(path) == [1, 2]
     stats = producer.stats()
     assert (stats.emitted, stats.spooled) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        "",
+        "import resource, signal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))",
+    ],
+    ids=["its bound", "the disk"],
+)
+def test_a_durable_stage_goes_on_in_memory_while_the_disk_takes_nothing(
+    store_url: str, client: redis.Redis, keys: Keys, tmp_path: Path, fill: str
+) -> None:
+    """The store is there: no reason to drop anything. It says once that SIGKILL would lose events."""
+    source = f"""
+import sys
+{fill}
+from etlog_producer import Producer
+producer = Producer(sys.argv[1], log=sys.argv[2], durable=True{"" if fill else ", spool_bytes=4000"})
+for size in range(1001):
+    producer.emit("AssetSetSaved", size=size, window={WINDOW!r})
+assert producer.stats().dropped == 0, producer.stats()
+producer.close()
+assert producer.stats().delivered == 1001, producer.stats()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", source, store_url, keys.name], check=False, timeout=30, capture_output=True, text=True
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert numbered(client, keys) == [(size + 1, size) for size in range(1001)]
+    assert ended.stderr.count("in memory alone") == 1
+
+
+def test_a_durable_event_that_had_to_wait_for_the_disk_is_written_later(
+    dead_url: str, spool_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the next one after a while, so that the gap that SIGKILL would leave closes."""
+    monkeypatch.setattr(inbox, "DISK_RETRY", 0.0)
+    producer = Producer(dead_url, log="absent", durable=True)
+    emit(producer, 1)
+    append = SpoolWriter.append
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(SpoolWriter, "append", fail)
+    emit(producer, 2, 3)
+    [path] = spool_files(spool_dir)
+    assert spooled(path) == [1]
+
+    monkeypatch.setattr(SpoolWriter, "append", append)
+    emit(producer, 4)
+
+    assert spooled(path) == [1, 2, 3, 4]
+    producer.close(0)

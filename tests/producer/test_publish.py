@@ -133,6 +133,22 @@ def test_a_gap_can_be_given_up(publish: Publisher, client: redis.Redis, keys: Ke
     assert numbers(client, keys) == [1, 2, 4, 5]
 
 
+def test_a_gap_at_the_end_can_be_given_up_too(
+    publish: Publisher, client: redis.Redis, keys: Keys, consuming: Consuming
+) -> None:
+    """Nothing comes behind it; the log counts what was lost all the same, and once."""
+    publish(P, 1, BATCH[:2])
+
+    for _ in range(2):
+        assert outcome(publish(P, 6, [], skip=True)) == (5, False)
+
+    assert numbers(client, keys) == [1, 2]
+    with consuming():
+        wait_until(lambda: client.hget(keys.stats, "lost") == b"3", what="the loss to be counted")
+    assert records(client, keys)["p"].published == records(client, keys)["p"].applied == 5
+    assert outcome(publish(P, 6, BATCH[:1])) == (6, False)
+
+
 def test_a_batch_that_gives_up_a_gap_may_be_sent_twice(publish: Publisher, client: redis.Redis, keys: Keys) -> None:
     """Its reply may be lost like any other."""
     publish(P, 4, BATCH[3:], skip=True)
