@@ -171,6 +171,8 @@ def _is_caught_outside_of_python(number: int) -> bool:
 
 
 def _restart_all_after_fork() -> None:
+    global _seen_to  # noqa: PLW0603 - a fact about the process
+    _seen_to = 0
     for thing in _all():
         thing.restart_after_fork()
 
