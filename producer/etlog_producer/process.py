@@ -19,7 +19,7 @@ from contextlib import suppress
 from functools import wraps
 from time import monotonic
 from types import FrameType
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from etlog_producer.threads import Thread
 
@@ -129,6 +129,26 @@ def _meet_signals() -> None:
         if signal.getsignal(number) is signal.SIG_DFL and not _is_caught_outside_of_python(number):
             with suppress(ValueError):  # an interpreter that may not
                 signal.signal(number, _on_signal)
+    of_billiard = _handler_of_billiard()
+    if of_billiard is not None and signal.getsignal(signal.SIGTERM) is of_billiard:
+        signal.signal(signal.SIGTERM, _on_sigterm_of_billiard)
+
+
+def _handler_of_billiard() -> Any:
+    """What SIGTERM calls in the children of billiard, which it makes exit."""
+    return getattr(sys.modules.get("billiard.common"), "_shutdown_cleanup", None)
+
+
+def _on_sigterm_of_billiard(number: int, frame: FrameType | None) -> None:
+    """End the producers first: a cold shutdown of Celery sends SIGTERM twice within milliseconds, and the second one
+    would kill a child that is exiting."""
+    signal.signal(number, signal.SIG_IGN)
+    try:
+        with suppress(Exception):
+            _end_all(SUDDEN_TIMEOUT, patient=False)
+    finally:
+        signal.signal(number, _handler_of_billiard())
+        os.kill(os.getpid(), number)
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
@@ -137,6 +157,10 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     The main thread may be interrupted in what the end has to wait for: then the signal comes again when that is over.
     """
     global _signalled  # noqa: PLW0603 - a fact about the process
+    gevent = sys.modules.get("gevent")
+    if gevent is not None and isinstance(gevent.getcurrent(), gevent.hub.Hub):  # its loop cannot wait for anything
+        gevent.spawn(_on_signal, number, None)
+        return
     timeout = 0.0 if _signalled == os.getpid() else SUDDEN_TIMEOUT
     _signalled = os.getpid()
     is_interrupted = any(thing.is_interrupted for thing in _all())
