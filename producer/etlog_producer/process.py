@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from time import monotonic
@@ -112,11 +113,38 @@ def _end_all(timeout: float = END_TIMEOUT, *, patient: bool = True) -> None:
         raise interrupted
 
 
+def _end_all_soon(timeout: float = SUDDEN_TIMEOUT, then: Callable[[], None] | None = None) -> None:
+    """`_end_all` where a process is expected to be gone: it waits for no store that is away, nor for ever for a disk.
+
+    `then` follows. This does not wait for either if it has interrupted its own thread in what they have to wait for.
+    """
+
+    def end() -> None:
+        with suppress(Exception):
+            _end_all(timeout, patient=False)
+        if then is not None:
+            then()
+
+    is_interrupted = _is_interrupted()
+    ending = Thread(end)
+    try:
+        ending.start()
+    except RuntimeError:  # no thread is to be had
+        end()
+    else:
+        if not is_interrupted:
+            ending.join(2 * SUDDEN_TIMEOUT)
+
+
+def _is_interrupted() -> bool:
+    return any(thing.is_interrupted for thing in _all())
+
+
 @wraps(os._exit)
 def _exit_in_order(status: int) -> NoReturn:
     try:
         with suppress(Exception):
-            _end_all(SUDDEN_TIMEOUT, patient=False)
+            _end_all_soon()
     finally:
         _exit_at_once(status)
 
@@ -144,8 +172,7 @@ def _on_sigterm_of_billiard(number: int, frame: FrameType | None) -> None:
     would kill a child that is exiting."""
     signal.signal(number, signal.SIG_IGN)
     try:
-        with suppress(Exception):
-            _end_all(SUDDEN_TIMEOUT, patient=False)
+        _end_all_soon()
     finally:
         signal.signal(number, _handler_of_billiard())
         os.kill(os.getpid(), number)
@@ -163,25 +190,13 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
         return
     timeout = 0.0 if _signalled == os.getpid() else SUDDEN_TIMEOUT
     _signalled = os.getpid()
-    is_interrupted = any(thing.is_interrupted for thing in _all())
-
-    def end() -> None:
-        with suppress(Exception):
-            _end_all(timeout, patient=False)
-        if is_interrupted:
-            os.kill(os.getpid(), number)
-
-    ending = Thread(end)
-    try:
-        ending.start()
-    except RuntimeError:  # no thread is to be had
-        end()
-    else:
-        if not is_interrupted:
-            ending.join(2 * SUDDEN_TIMEOUT)
-    if not is_interrupted:
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+    if _is_interrupted():
+        _end_all_soon(timeout, then=lambda: os.kill(os.getpid(), number))
+        return
+    _end_all_soon(timeout)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    _exit_at_once(128 + number)  # the first process of a container outlives a signal that has no handler
 
 
 def _is_caught_outside_of_python(number: int) -> bool:

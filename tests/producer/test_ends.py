@@ -238,6 +238,73 @@ while True:
     assert [number for path in spool_files(spool_dir) for number in spooled(path)] == list(range(1, 2001))
 
 
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGTERM)", "os._exit(-signal.SIGTERM)"])
+def test_an_end_that_comes_while_a_producer_closes_is_waited_for(ended: Ended, spool_dir: Path, end: str) -> None:
+    """No longer than for one that is open: nobody knows how long `close` would still wait for a silent store."""
+    script = f"""
+import socket, threading
+silent = socket.create_server(("127.0.0.1", 0))
+producer = Producer(f"redis://127.0.0.1:{{silent.getsockname()[1]}}/0", log=log)
+emit('script', 10)
+
+def leave():
+    time.sleep(0.2)
+    {end}
+
+threading.Thread(target=leave, daemon=True).start()
+producer.close(60)
+"""
+    assert ended("redis://127.0.0.1:1/0", script) in {-signal.SIGTERM, 256 - signal.SIGTERM}
+
+    [path] = spool_files(spool_dir)
+    assert spooled(path) == list(range(1, 11))
+
+
+def test_the_first_process_of_a_container_ends_by_sigterm_too(
+    ended: Ended, store_url: str, client: redis.Redis, keys: Keys
+) -> None:
+    """The kernel spares it a signal without a handler, and its producer is closed by then."""
+    script = """
+kill = os.kill
+os.kill = lambda pid, number: signal.getsignal(number) == signal.SIG_DFL or kill(pid, number)
+emit('script', 10)
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(20)
+"""
+    assert ended(store_url, script) == 128 + signal.SIGTERM
+
+    assert numbers(client, keys) == {"script": list(range(10))}
+
+
+def test_threads_of_a_child_that_python_does_not_know_of_share_its_producer(
+    ended: Ended, store_url: str, client: redis.Redis, keys: Keys
+) -> None:
+    """Whichever of them comes first, and whatever the others do meanwhile."""
+    script = """
+import threading
+from etlog_events import store
+connect = store.connect
+def slow(*arguments, **options):
+    time.sleep(0.05)
+    return connect(*arguments, **options)
+store.connect = slow
+if ctypes.PyDLL(None).fork() == 0:
+    threads = [threading.Thread(target=emit, args=(f'thread {number}', 5)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert producer.stats().emitted == 40, producer.stats()
+    producer.close()
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+"""
+    assert ended(store_url, script) == 0
+
+    assert numbers(client, keys) == {f"thread {number}": list(range(5)) for number in range(8)}
+    assert len({entry.producer for entry in entries(client, keys)}) == 1
+
+
 def test_all_producers_share_the_time_at_the_end(ended: Ended, keys: Keys, spool_dir: Path) -> None:
     """Each keeps its events, and none has its own five seconds for a store that is silent."""
     script = """
