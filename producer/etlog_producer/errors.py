@@ -33,3 +33,7 @@ class OtherLog(StoreRefused):
     def __init__(self, held: str) -> None:
         super().__init__("the store holds another log than the one that these events are for")
         self.held = held
+
+
+class FolderRefused(EtlogError, PermissionError):
+    """Raised for a spool folder that is not this user's; `strerror` says which, whose it is, and what to do."""

@@ -20,11 +20,11 @@ from etlog_events.settings import Settings, log_name, store_url
 from etlog_producer import process
 from etlog_producer.closing import Closing
 from etlog_producer.delivery import Delivery, ResumePoint, Stats
-from etlog_producer.errors import ProducerClosed
+from etlog_producer.errors import FolderRefused, ProducerClosed
 from etlog_producer.inbox import WhenFull
 from etlog_producer.publish import Acks, Publisher
 from etlog_producer.sender import Sender
-from etlog_producer.spool.folder import FolderRefused, SpoolFolder
+from etlog_producer.spool.folder import SpoolFolder
 from etlog_producer.spool.recovery import Recovery
 from etlog_producer.spool.writer import MAX_BYTES
 from etlog_producer.stage import Stage

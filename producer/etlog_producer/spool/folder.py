@@ -16,14 +16,11 @@ from io import FileIO
 from pathlib import Path
 from time import time
 
+from etlog_producer.errors import FolderRefused
 from etlog_producer.spool.names import SpoolFile
 
 #: Seconds after which a file that is not finished, and that no process has locked, is removed.
 UNFINISHED = 60.0
-
-
-class FolderRefused(PermissionError):
-    """Raised for a folder that is not this user's; `strerror` says which, whose it is, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
