@@ -49,8 +49,8 @@ class LeftFile:
             return open_trusted(self.file.path, self._owner)  # no note can be made then
 
     def lock(self) -> None:
-        """Lock it. Raises `BlockingIOError` where its owner lives, or another process sends it, and `FileNotFoundError`
-        where it was delivered meanwhile."""
+        """Lock it. Raises `BlockingIOError` where its owner still runs or another process sends it, and
+        `FileNotFoundError` where it was delivered meanwhile."""
         fcntl.flock(self._opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         found = os.fstat(self._opened.fileno())
         if not os.path.samestat(found, self.file.path.lstat()):
@@ -98,7 +98,7 @@ class LeftFile:
         return f"{lines}, the first at byte {min(self._damaged)}"
 
     def settles_in(self, seconds: float) -> float:
-        """How much of so many seconds is left since all its events were noted as delivered. When it was read."""
+        """How many of the `seconds` after all its events were noted as delivered are left, once it has been read."""
         if not self._reader.last:
             return 0.0
         if not self.is_noted:
@@ -107,7 +107,7 @@ class LeftFile:
 
     @property
     def is_noted(self) -> bool:
-        """Whether it says itself that all its events are delivered. When it was read."""
+        """Whether the file says that all its events are delivered, once it has been read."""
         return self._mark.number == self._reader.last and self._noted <= time()
 
     def note_delivered(self) -> None:

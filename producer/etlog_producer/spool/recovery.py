@@ -40,7 +40,7 @@ AT_ONCE = 64
 #: An address that says itself which database it means: options, which an earlier release left out, cannot say another.
 _NAMES_DATABASE = re.compile(r"(?!unix:).*/[0-9]+|rediss?\+cluster:.*")
 
-#: What is wrong with a file of whose header no copy is whole.
+#: What is wrong with a file when both copies of its header are damaged.
 _UNKNOWN_LOG = (
     "its header is damaged, so no one knows for which log it is; 'etlog spool flush --any-store' sends it to the one "
     "there is"

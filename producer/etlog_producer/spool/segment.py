@@ -7,19 +7,20 @@
     # delivered 701
 
 A line is a number, a checksum and an event; the checksum is the CRC-32 of `<number> <event>`, in eight hex digits. The
-header stands there twice, each with the checksum of what is before `,"sum"`: a reader takes the first one that is
-whole. So damage to a byte costs at most the event that it hits; where it hits the end of a line, the next event is
-found inside that line. A number that comes again is a write that was interrupted and made anew, and is skipped. Files
-of earlier releases have one header and no checksums.
+header is written twice, each copy with the checksum of what is before `,"sum"`: a reader takes the first one that is
+intact. So damage to a byte costs at most the event that it hits; where it hits the end of a line, the next event is
+found inside that line. A number that comes again is that of a write that was interrupted and repeated, and is skipped.
+Files of earlier releases have one header and no checksums.
 
-A line `# delivered 701` says that the store has everything up to that number. It is for people, and for those who find
-the file: what counts is what the store says. A process that sends what another left ends with
+A line `# delivered 701` says that the store has everything up to that number. It is a hint, for people and for the next
+process: what counts is what the store says. A process that has sent a file that another left behind adds
 
     # delivered 702 at 2026-11-30T10:00:02.000Z, last written 2026-11-29T09:00:00.000Z
 
-Who finds that a while later, and learns from the store that it still has all of it, deletes the file at once. A file
-that its owner last wrote to long ago must not be sent, and such a note is no reason to: who makes it gives the file
-back the time of its last write. Should it be killed before that, the note has that time too; the earlier one counts.
+A process that finds this note a while later deletes the file at once, if the store says that it still has all of it.
+Making the note must not make an old file look new, because one that its owner last wrote to long ago must not be sent:
+so the file is given back the time of its last write. In case the process is killed before that, the note has that time
+as well; the earlier of the two counts.
 
 The name is `<producer>.<first number>.<token>.spool`, so that two processes under one id never share a file. A name
 that ends with `.taken.spool` says that another process publishes under the id. The owner of a file holds a lock on it
