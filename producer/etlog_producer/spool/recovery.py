@@ -25,7 +25,7 @@ from etlog_producer.errors import IdTaken, OtherLog
 from etlog_producer.publish import Publisher
 from etlog_producer.spool.folder import SpoolFolder, untrusted
 from etlog_producer.spool.header import SegmentHeader
-from etlog_producer.spool.left import LeftFile, set_aside
+from etlog_producer.spool.left_behind import LeftBehind, set_aside
 from etlog_producer.spool.names import SpoolFile
 from etlog_producer.spool.orphan import Orphan
 
@@ -51,10 +51,10 @@ _Owner = tuple[str, str, int]
 
 def is_meant_for(folder: SpoolFolder, header: SegmentHeader) -> bool:
     """Whether a file may be for the log of `folder`: by the id of a log, which the store will compare, or else by the
-    store's address. An earlier release left out a database that stood behind `?`, so there the path must name it."""
+    store's address. An earlier release left out a database that came after `?`, so there the path must name it."""
     if header.log_id:
         return True
-    return header.store == folder.store and (header.complete or _NAMES_DATABASE.fullmatch(header.store) is not None)
+    return header.store == folder.store and (not header.of_first_release or _NAMES_DATABASE.fullmatch(header.store) is not None)
 
 
 class Recovery:
@@ -122,7 +122,7 @@ class Recovery:
                 self._sending = orphan
 
     def _adopted(self, files: Sequence[SpoolFile]) -> Orphan | None:
-        """Lock the files of a producer. None if it lives, another process has locked them, or they are not for here."""
+        """Lock the files of a producer. None if it runs, another process has locked them, or they are not for here."""
         opened = self._opened(files)
         try:
             header = _header_of(opened)
@@ -130,7 +130,7 @@ class Recovery:
                 first = opened[0].file
                 header = SegmentHeader("", first.producer, "?", token=first.token, resumable=True)
             if header is None or not (self._any_store or is_meant_for(self._folder, header)):
-                self._pass_by(opened, header)
+                self._report_other(opened, header)
             else:
                 locked = []
                 for left in opened:
@@ -146,17 +146,17 @@ class Recovery:
         except BlockingIOError:
             pass
         except OSError as e:
-            self._refuse([left.file.path for left in opened], f"it cannot be locked ({e.strerror})")
+            self._leave_unsent([left.file.path for left in opened], f"it cannot be locked ({e.strerror})")
         finally:
             for left in opened:
                 left.close()
         return None
 
-    def _opened(self, files: Sequence[SpoolFile]) -> list[LeftFile]:
-        opened: list[LeftFile] = []
+    def _opened(self, files: Sequence[SpoolFile]) -> list[LeftBehind]:
+        opened: list[LeftBehind] = []
         for file in files:
             try:
-                opened.append(LeftFile(file, self._user))
+                opened.append(LeftBehind(file, self._user))
             except FileNotFoundError:  # delivered meanwhile
                 continue
             except OSError as e:
@@ -165,15 +165,15 @@ class Recovery:
                         left.close()
                     raise
                 if untrusted(e):
-                    self._refuse([file.path], f"it is ignored: {e.strerror}")
+                    self._leave_unsent([file.path], f"it is ignored: {e.strerror}")
                 else:
-                    self._refuse([file.path], f"it cannot be read ({e.strerror})")
+                    self._leave_unsent([file.path], f"it cannot be read ({e.strerror})")
                     self._unreadable.setdefault(file.owner, []).append(file)
             if len(opened) == AT_ONCE:
                 break
         return opened
 
-    def _pass_by(self, files: Sequence[LeftFile], header: SegmentHeader | None) -> None:
+    def _report_other(self, files: Sequence[LeftBehind], header: SegmentHeader | None) -> None:
         paths = [left.file.path for left in files]
         if header is not None:
             self.for_other_stores += paths
@@ -181,9 +181,9 @@ class Recovery:
         for left in files:
             try:
                 left.lock()
-            except OSError:  # someone is at it, or it is gone
+            except OSError:  # someone is using it, or it is gone
                 continue
-            self._refuse([left.file.path], _UNKNOWN_LOG)
+            self._leave_unsent([left.file.path], _UNKNOWN_LOG)
 
     @property
     def has_work(self) -> bool:
@@ -219,33 +219,33 @@ class Recovery:
                 orphan.release()
                 self._settling.append(orphan)
             elif (number := orphan.skips_from) is not None:
-                self._give_up(orphan.owner, number)
+                self._set_unreadable_aside(orphan.owner, number)
         except OtherLog:
-            self._let_go(orphan)
-            self._keep(orphan)
+            self._pause(orphan)
+            self._report_other_log(orphan)
         except IdTaken as e:
-            self._let_go(orphan)
+            self._pause(orphan)
             if orphan.taken:
-                self._refuse(orphan.paths, str(e))
+                self._leave_unsent(orphan.paths, str(e))
             else:
-                self._take(orphan)
+                self._mark_taken(orphan)
         except ResponseError as e:
             if "ARGUMENT" not in str(e):
                 raise
-            self._let_go(orphan)
-            self._refuse(orphan.paths, f"the store refuses it ({e})")
+            self._pause(orphan)
+            self._leave_unsent(orphan.paths, f"the store refuses it ({e})")
 
-    def _take(self, orphan: Orphan) -> None:
+    def _mark_taken(self, orphan: Orphan) -> None:
         try:
-            orphan.take()
+            orphan.mark_taken()
         except OSError as e:
-            self._refuse(
+            self._leave_unsent(
                 orphan.paths, f"another process publishes under its id, and it cannot be renamed ({e.strerror})"
             )
         else:
             self._passed.discard(orphan.owner)
 
-    def _let_go(self, orphan: Orphan) -> None:
+    def _pause(self, orphan: Orphan) -> None:
         orphan.release()
         self._sending = None
         self._passed.add(orphan.owner)
@@ -257,7 +257,7 @@ class Recovery:
             try:
                 if orphan.adopt_again():
                     self._sending = orphan
-                else:  # someone else wrote to it: it is found anew
+                else:  # someone else wrote to it: it is found again
                     orphan.release()
             except BlockingIOError:  # another process does the same
                 self._passed.add(orphan.owner)
@@ -265,27 +265,27 @@ class Recovery:
             except OSError as e:
                 self._is_done(orphan)
                 if e.errno != errno.ENOENT:
-                    self._refuse(orphan.paths, f"it cannot be read ({e.strerror})")
+                    self._leave_unsent(orphan.paths, f"it cannot be read ({e.strerror})")
                     self._passed.add(orphan.owner)
 
     def _is_done(self, orphan: Orphan) -> None:
         self.done.append(orphan)
         for path, why in orphan.stuck.items():
-            self._refuse([path], why)
+            self._leave_unsent([path], why)
             self._passed.add(orphan.owner)
 
-    def _give_up(self, owner: _Owner, number: int) -> None:
+    def _set_unreadable_aside(self, owner: _Owner, number: int) -> None:
         """The log is about to count the events before `number` as lost. Some may be in a file that cannot be read: set
         it aside, for it must not be taken for delivered once it can be."""
         for file in [file for file in self._unreadable.get(owner, []) if file.first < number]:
             self._unreadable[owner].remove(file)
             why = self.unusable.pop(file.path, "")
             try:
-                self._refuse([set_aside(file.path, ".broken")], f"{why}; its events are counted as lost")
+                self._leave_unsent([set_aside(file.path, ".broken")], f"{why}; its events are counted as lost")
             except OSError as e:
-                self._refuse([file.path], f"{why}, nor renamed ({e.strerror}); its events are counted as lost")
+                self._leave_unsent([file.path], f"{why}, nor renamed ({e.strerror}); its events are counted as lost")
 
-    def _refuse(self, paths: Sequence[Path], why: str) -> None:
+    def _leave_unsent(self, paths: Sequence[Path], why: str) -> None:
         """Leave files where they are until the next look."""
         for path in paths:
             self.unusable[path] = why
@@ -296,7 +296,7 @@ class Recovery:
             self._reported.add(path)
             logger.warning("%s %s: %s", what, path, why, extra={"action": "spool_file_kept", "path": str(path)})
 
-    def _keep(self, orphan: Orphan) -> None:
+    def _report_other_log(self, orphan: Orphan) -> None:
         """Leave the files where they are until the next look."""
         self.for_other_logs[orphan.owner] = orphan.paths
         if orphan.owner not in self._reported:
@@ -324,7 +324,7 @@ class Recovery:
         self._found.clear()
 
 
-def _header_of(files: Sequence[LeftFile]) -> SegmentHeader | None:
+def _header_of(files: Sequence[LeftBehind]) -> SegmentHeader | None:
     """The header of a producer's files, that of the newest one which knows the log; None where none is whole."""
     found = None
     for left in files:

@@ -48,7 +48,7 @@ def read(path: Path) -> tuple[SegmentHeader | None, dict[int, bytes], int]:
     events: dict[int, bytes] = {}
     damaged = 0
     while line := reader.next():
-        if line.number:
+        if not line.is_damaged:
             assert line.number not in events
             events[line.number] = line.event
         else:
@@ -118,12 +118,12 @@ def test_a_file_of_an_earlier_release_is_read_as_before(tmp_path: Path) -> None:
     path.write_bytes(b'{"log":"nightly","producer":"gone-1-abc","store":"redis://host/0"}\n' + lines)
     events = {1: b'{"a":1}', 2: b'{"a":2}', 4: b'{"a":4}'}
     assert read(path) == (
-        SegmentHeader("nightly", "gone-1-abc", "redis://host/0", resumable=True, complete=False, checked=False),
+        SegmentHeader("nightly", "gone-1-abc", "redis://host/0", resumable=True, of_first_release=True, has_checksums=False),
         events,
         2,
     )
     path.write_bytes(b'{"log":"a","producer":"b","store":"c","log_id":"d","token":"e","resumable":false}   \n' + lines)
-    assert read(path) == (SegmentHeader("a", "b", "c", "d", "e", checked=False), events, 2)
+    assert read(path) == (SegmentHeader("a", "b", "c", "d", "e", has_checksums=False), events, 2)
 
 
 def test_a_page_that_the_disk_cannot_read_costs_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
