@@ -21,7 +21,8 @@ logger = logging.getLogger("etlog.producer")
 
 
 class Orphan:
-    """The files of one producer that is gone, locked. Events that the store has already are recognized by their numbers.
+    """The files of one producer that is gone, locked. Events that the store has already are recognized by their
+    numbers.
 
     With `any_log`, whichever log there is gets them.
     """
@@ -138,12 +139,13 @@ class Orphan:
             self._next_batch()
         if self._batch and self._first > held + 1:
             self._skip = True
-            self.lost += self._first - held - 1
+            count = self._first - held - 1
+            self.lost += count
             logger.error(
-                "Events %d to %d of producer %s are in no spool file; the log will count them as lost",
-                held + 1,
-                self._first - 1,
+                "%s of producer %s %s in no spool file; the log will count %s as lost",
+                f"Event {held + 1}" if count == 1 else f"Events {held + 1} to {self._first - 1}",
                 self.producer,
+                *(("is", "it") if count == 1 else ("are", "them")),
                 extra={"action": "events_lost", "producer": self.producer, "first": held + 1, "last": self._first - 1},
             )
 

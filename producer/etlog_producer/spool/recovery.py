@@ -23,7 +23,7 @@ from redis.exceptions import ResponseError
 
 from etlog_producer.errors import IdTaken, OtherLog
 from etlog_producer.publish import Publisher
-from etlog_producer.spool.folder import SpoolFolder, untrusted
+from etlog_producer.spool.folder import FileRefused, SpoolFolder
 from etlog_producer.spool.header import SegmentHeader
 from etlog_producer.spool.left_behind import LeftBehind, set_aside
 from etlog_producer.spool.names import SpoolFile
@@ -54,7 +54,9 @@ def is_meant_for(folder: SpoolFolder, header: SegmentHeader) -> bool:
     store's address. An earlier release left out a database that came after `?`, so there the path must name it."""
     if header.log_id:
         return True
-    return header.store == folder.store and (not header.of_first_release or _NAMES_DATABASE.fullmatch(header.store) is not None)
+    return header.store == folder.store and (
+        not header.of_first_release or _NAMES_DATABASE.fullmatch(header.store) is not None
+    )
 
 
 class Recovery:
@@ -74,6 +76,8 @@ class Recovery:
         self.done: list[Orphan] = []
         #: Files that the store refused at this look, by their owner: it holds another log than the one they are for.
         self.for_other_logs: dict[_Owner, list[Path]] = {}
+        #: Those of them that were written for the address of this store: their log was deleted, and another one begun.
+        self.for_earlier_logs: list[Path] = []
         #: Files that were written for another store, before their producers had reached it.
         self.for_other_stores: list[Path] = []
         #: Files that cannot be used at this look, and why.
@@ -84,6 +88,7 @@ class Recovery:
         self._passed.clear()
         self._unreadable.clear()
         self.for_other_logs.clear()
+        self.for_earlier_logs.clear()
         self.for_other_stores.clear()
         self.unusable.clear()
         try:
@@ -159,16 +164,15 @@ class Recovery:
                 opened.append(LeftBehind(file, self._user))
             except FileNotFoundError:  # delivered meanwhile
                 continue
+            except FileRefused as e:
+                self._leave_unsent([file.path], f"it is ignored: {e.strerror}; remove it, or put the file itself there")
             except OSError as e:
                 if e.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:
                     for left in opened:
                         left.close()
                     raise
-                if untrusted(e):
-                    self._leave_unsent([file.path], f"it is ignored: {e.strerror}")
-                else:
-                    self._leave_unsent([file.path], f"it cannot be read ({e.strerror})")
-                    self._unreadable.setdefault(file.owner, []).append(file)
+                self._leave_unsent([file.path], f"it cannot be read ({e.strerror})")
+                self._unreadable.setdefault(file.owner, []).append(file)
             if len(opened) == AT_ONCE:
                 break
         return opened
@@ -299,20 +303,35 @@ class Recovery:
     def _report_other_log(self, orphan: Orphan) -> None:
         """Leave the files where they are until the next look."""
         self.for_other_logs[orphan.owner] = orphan.paths
-        if orphan.owner not in self._reported:
-            self._reported.add(orphan.owner)
+        is_earlier = orphan.store == self._folder.store
+        if is_earlier:
+            self.for_earlier_logs += orphan.paths
+        if orphan.owner in self._reported:
+            return
+        self._reported.add(orphan.owner)
+        paths = ", ".join(map(str, orphan.paths))
+        extra = {
+            "action": "spool_other_log",
+            "paths": [str(path) for path in orphan.paths],
+            "store": orphan.store,
+        }
+        if is_earlier:
+            logger.warning(
+                "The log %s was deleted and begun again since these spool files were written, so they are kept: %s. "
+                "'etlog spool flush --any-store' sends them to the new one",
+                self._folder.log,
+                paths,
+                extra=extra,
+            )
+        else:
             logger.warning(
                 "Spool files are for another log %s than the one in this store, and are kept: %s; they were written "
                 "for the store %s, where a producer or 'etlog spool flush' sends them. "
                 "Only 'etlog spool flush --any-store' sends them here, although this is another log",
                 self._folder.log,
-                ", ".join(map(str, orphan.paths)),
+                paths,
                 orphan.store,
-                extra={
-                    "action": "spool_other_log",
-                    "paths": [str(path) for path in orphan.paths],
-                    "store": orphan.store,
-                },
+                extra=extra,
             )
 
     def release(self) -> None:
