@@ -2,6 +2,7 @@
 
 import fcntl
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ import redis
 from etlog_events import store
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
+from etlog_producer.errors import FileRefused
 from etlog_producer.spool.folder import Descriptor, SpoolFolder, open_trusted
 from etlog_producer.spool.header import SegmentHeader
+from etlog_producer.spool.line import Mark, decode, decode_unchecked
 from etlog_producer.spool.reader import SegmentReader
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -22,20 +25,24 @@ from prometheus_client.registry import Collector
 #: Seconds that a list or a scrape waits for the store to tell the id of a log. Without it, files only wait.
 TIMEOUT = 1.0
 
+#: Bytes at the end of a file in which its last event is looked for. One has at most 64 KiB.
+TAIL = 128 * 1024
 
 logger = logging.getLogger("etlog.cli")
 
 
 class State(Enum):
-    """What a spool file is about to do. It may be for another log than the one that the store holds, or for one that
-    its damaged header does not tell; it may be unreadable, such as one that someone else has put there; and it may be
-    set aside: damaged, or too old to be sent."""
+    """What a spool file is about to do. One that is delivered only awaits its deletion. It may be for another log than
+    the one that the store holds, or for one that its damaged header does not tell; it may be unreadable, or ignored,
+    such as one that someone else has put there; and it may be set aside: damaged, or too old to be sent."""
 
     IN_USE = "in use"
     WAITING = "waiting"
+    DELIVERED = "delivered"
     OTHER_LOG = "other log"
     UNKNOWN_LOG = "unknown log"
     UNREADABLE = "unreadable"
+    IGNORED = "ignored"
     BROKEN = "broken"
     OLD = "old"
 
@@ -46,12 +53,16 @@ _SET_ASIDE = {".broken": State.BROKEN, ".old": State.OLD}
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A spool file by what its name and its header say; `age` is in seconds, since it was last written to."""
+    """A spool file by what its name and its header say; `age` is in seconds, since it was last written to.
+    `undelivered` events are those behind its last mark; they and the `damaged` lines are known where it was read
+    whole."""
 
     path: Path
     header: SegmentHeader | None
     age: float
     state: State
+    undelivered: int = 0
+    damaged: int = 0
 
 
 def folder_of(settings: Settings, log: str | None = None) -> SpoolFolder:
@@ -60,35 +71,72 @@ def folder_of(settings: Settings, log: str | None = None) -> SpoolFolder:
     return SpoolFolder(settings.spool_dir.absolute() / name, name, store.shown(settings.redis_url))
 
 
-def files(folder: SpoolFolder, log_id: str | None = None) -> list[File]:
-    """Every file that is to be sent. `log_id` is the id of the log that the store holds, "" if it holds none, None if
-    that is not known. Raises `OSError` where the folder is not to be read."""
+def files(folder: SpoolFolder, log_id: str | None = None, *, read: bool = False) -> list[File]:
+    """Every file, those that are set aside as well; with `read`, each is read whole. `log_id` is the id of the log that
+    the store holds, "" if it holds none, None if that is not known. Raises `OSError` where the folder is not to be
+    read."""
     owner = folder.owner()
     found = []
-    for file in folder.files():
-        try:
-            age = max(0.0, time() - file.path.lstat().st_mtime)
-        except OSError:  # delivered meanwhile
-            continue
-        try:
-            with open_trusted(file.path, owner) as opened:
-                header = SegmentReader(file.path, opened).header
-                in_use = _is_locked(opened)
-        except FileNotFoundError:  # delivered meanwhile
-            continue
-        except OSError:
-            found.append(File(file.path, None, age, State.UNREADABLE))
-            continue
-        found.append(File(file.path, header, age, _state(header, log_id, in_use=in_use)))
+    for path in [*(file.path for file in folder.files()), *_set_aside(folder.path)]:
+        with suppress(FileNotFoundError):  # delivered meanwhile
+            found.append(_file(path, owner, log_id, read=read))
     return found
 
 
-def _state(header: SegmentHeader | None, log_id: str | None, *, in_use: bool) -> State:
-    if in_use:
-        return State.IN_USE
+def _file(path: Path, owner: int | None, log_id: str | None, *, read: bool) -> File:
+    age = max(0.0, time() - path.lstat().st_mtime)
+    aside = _SET_ASIDE.get(path.suffix)
+    try:
+        with open_trusted(path, owner) as opened:
+            reader = SegmentReader(path, opened)
+            header = reader.header
+            if aside:
+                state = aside
+            elif _is_locked(opened):
+                state = State.IN_USE
+            else:
+                state = _state(opened, header, log_id)
+            numbers, damaged = _lines(reader) if read else ([], 0)
+            undelivered = sum(number > reader.delivered for number in numbers)
+            return File(path, header, age, state, undelivered, damaged)
+    except FileNotFoundError:
+        raise
+    except FileRefused:
+        return File(path, None, age, aside or State.IGNORED)
+    except OSError:
+        return File(path, None, age, aside or State.UNREADABLE)
+
+
+def _state(file: Descriptor, header: SegmentHeader | None, log_id: str | None) -> State:
     if header is None:
         return State.UNKNOWN_LOG
-    return State.OTHER_LOG if log_id is not None and header.log_id not in {"", log_id} else State.WAITING
+    if log_id is not None and header.log_id not in {"", log_id}:
+        return State.OTHER_LOG
+    return State.DELIVERED if _is_delivered(file, header) else State.WAITING
+
+
+def _is_delivered(file: Descriptor, header: SegmentHeader) -> bool:
+    """Whether the last event of a file is marked as delivered. Only the end of the file is read."""
+    size = os.fstat(file.fileno()).st_size
+    decoded = decode if header.has_checksums else decode_unchecked
+    delivered = 0
+    for text in reversed(os.pread(file.fileno(), TAIL, max(0, size - TAIL)).split(b"\n")):
+        if mark := Mark.decode(text):
+            delivered = max(delivered, mark.number)
+        elif line := decoded(text, 0):
+            return line.number <= delivered
+    return False
+
+
+def _lines(reader: SegmentReader) -> tuple[list[int], int]:
+    """The numbers of the events of a file, and how many of its lines are damaged."""
+    numbers, damaged = [], 0
+    while line := reader.next():
+        if line.is_damaged:
+            damaged += 1
+        else:
+            numbers.append(line.number)
+    return numbers, damaged
 
 
 def of_other_logs(folder: SpoolFolder, log_id: str) -> list[Path]:
@@ -96,19 +144,6 @@ def of_other_logs(folder: SpoolFolder, log_id: str) -> list[Path]:
     with suppress(OSError):
         return [file.path for file in files(folder, log_id) if file.state is State.OTHER_LOG]
     return []
-
-
-def counted(path: Path) -> tuple[int, int]:
-    """How many events and how many broken lines a file has; it is read whole."""
-    events = broken = 0
-    try:
-        reader = SegmentReader(path)
-    except OSError:  # delivered meanwhile, or not to be read
-        return 0, 0
-    while line := reader.next():
-        events, broken = (events + 1, broken) if line.number else (events, broken + 1)
-    reader.close()
-    return events, broken
 
 
 def held_log_id(settings: Settings, log: str) -> str | None:
@@ -157,14 +192,12 @@ class SpoolMetrics(Collector):
             return numbers
         for file in found:
             numbers[file.state] += 1
-        for path in _set_aside(folder.path):
-            numbers[_SET_ASIDE[path.suffix]] += 1
         return numbers
 
 
 def _set_aside(folder: Path) -> list[Path]:
     try:
-        return [path for path in folder.iterdir() if path.suffix in _SET_ASIDE]
+        return sorted(path for path in folder.iterdir() if path.suffix in _SET_ASIDE)
     except OSError:
         return []
 

@@ -89,7 +89,7 @@ def test_files_that_are_too_old_are_set_aside(
     aside = path.with_suffix(".old")
     assert "0 events delivered" in captured.out
     assert captured.err.count("\n") == 1
-    assert "1 file(s) too old to send" in captured.err
+    assert "1 file too old to send" in captured.err
     assert str(aside) in captured.err
     assert producer in aside.read_text()
     assert client.xlen(keys.events) == 0
@@ -104,7 +104,7 @@ def test_files_for_another_store_are_flushed_only_if_wanted(
     options = ["--redis-url", store_url, "--log", keys.name]
 
     assert run(["spool", "flush", *options]) == 1
-    assert "1 file(s) for another store remain" in capsys.readouterr().err
+    assert "1 file for another store left; " in capsys.readouterr().err
     assert client.xlen(keys.events) == 0
 
     assert run(["spool", "flush", "--any-store", *options]) == 0
@@ -121,7 +121,7 @@ def test_a_damaged_file_is_told(
     damage: str,
     sent: int,
 ) -> None:
-    """What is wrong with it, and where it lies; what is whole is sent, and the command fails."""
+    """What is wrong with it, and where it lies; what is intact is sent, and the command fails."""
     leave_new(store_url, keys.name, 3)
     [path] = spool_dir.rglob("*.spool")
     text = path.read_bytes()
@@ -138,11 +138,18 @@ def test_a_damaged_file_is_told(
     begin = 0 if damage == "header" else text.rfind(b"\n", 0, place) + 1
     assert f"{sent} events delivered" in captured.out
     said = captured.err.splitlines()[-1]
-    assert f"1 file(s) damaged: what is whole was sent, and what is not counts as lost; set aside as {aside} " in said
+    assert f"1 file damaged: the intact events were sent, and the others count as lost; set aside as {aside} " in said
     assert f"(1 broken line, the first at byte {begin})" in said
+    assert ("1 event is missing or damaged" in captured.err) is (sent == 2)
+    assert "ERROR" not in captured.err
     assert len(numbers(client, keys)) == sent
-    assert aside.exists()
     assert run(["spool", "flush", *options]) == 0
+    capsys.readouterr()
+    assert run(["spool", "list", *options]) == 0
+    [listed] = capsys.readouterr().out.splitlines()[1:]
+    assert listed.split()[0] == "0"
+    assert " broken " in listed
+    assert listed.endswith(str(aside))
 
 
 def test_files_that_cannot_be_used_are_told(
@@ -159,14 +166,14 @@ def test_files_that_cannot_be_used_are_told(
     assert run(["spool", "list", *options]) == 0
     listed = {line.split()[-1]: line for line in capsys.readouterr().out.splitlines()[1:]}
     assert " unknown log " in listed[str(beheaded)]
-    assert " unreadable " in listed[str(planted)]
+    assert " ignored " in listed[str(planted)]
     assert run(["spool", "flush", *options]) == 1
 
     captured = capsys.readouterr()
     assert "3 events delivered" in captured.out
-    assert "2 file(s) not sent: " in captured.err
+    assert "2 files not sent: " in captured.err
     assert f"{beheaded} (its header is damaged" in captured.err
-    assert f"{planted} (it is ignored: it is no regular file)" in captured.err
+    assert f"{planted} (it is ignored: it is no regular file; remove it, or put the file itself there)" in captured.err
     assert "another store" not in captured.err
     assert run(["spool", "flush", "--any-store", *options]) == 1
     assert "3 events delivered" in capsys.readouterr().out
@@ -185,7 +192,8 @@ def test_a_folder_of_another_user_is_refused(
 
         said = capsys.readouterr().err
         assert f"the spool folder {spool_dir / keys.name} belongs to user" in said
-        assert "ETLOG_SPOOL_DIR" in said
+        assert f"({me}) or as root" in said
+        assert "ETLOG_SPOOL_DIR" not in said
         assert said.count("\n") == 1
     assert of_other_logs(folder_of(Settings(redis_url=store_url, name=keys.name, spool_dir=spool_dir)), "x") == []
 
@@ -253,7 +261,7 @@ def test_files_for_another_log_are_named_and_sent_only_if_wanted(
     assert run(["spool", "flush", *options]) == 1
     captured = capsys.readouterr()
     assert "2 events delivered" in captured.out
-    assert f"1 file(s) for another log ({kept}) and 1 file(s) for another store remain" in captured.err
+    assert f"1 file for another log ({kept}) and 1 file for another store left" in captured.err
     assert len(captured.err.splitlines()) == 1
     assert numbers(client, keys) == [1, 1, 2]
 
@@ -261,6 +269,49 @@ def test_files_for_another_log_are_named_and_sent_only_if_wanted(
     assert "4 events delivered" in capsys.readouterr().out
     assert len(numbers(client, keys)) == 7
     assert elsewhere
+
+
+def test_files_of_a_log_that_was_begun_again_are_named(
+    store_url: str, client: redis.Redis, keys: Keys, spool_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At the same address: it is of no use to flush them there once more."""
+    folder = folder_of(Settings(redis_url=store_url, name=keys.name, spool_dir=spool_dir))
+    writer = SpoolWriter(folder, Identity("new-1-abc", "9f8e7d6c5b4a3210"), log_id="c3ab")
+    writer.append(1, [saved(1)])
+    [path] = writer.paths
+    writer.close()
+    replace_log(client, keys)
+    options = ["--redis-url", store_url, "--log", keys.name]
+
+    assert run(["spool", "flush", *options]) == 1
+
+    said = capsys.readouterr().err
+    assert f"1 file for an earlier log {keys.name} of this store ({path}), which was deleted and begun again" in said
+    assert "another" not in said
+    assert run(["spool", "flush", "--any-store", *options]) == 0
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("delivered", [2, 3])
+def test_a_file_shows_what_is_not_delivered_yet(
+    store_url: str, keys: Keys, spool_dir: Path, capsys: pytest.CaptureFixture[str], delivered: int
+) -> None:
+    """By its marks; one that is delivered only awaits its deletion, and the metric says the same."""
+    settings = Settings(redis_url=store_url, name=keys.name, spool_dir=spool_dir)
+    writer = SpoolWriter(folder_of(settings), Identity("new-1-abc", "9f8e7d6c5b4a3210"))
+    writer.append(1, [saved(size) for size in range(3)])
+    writer.mark(delivered)
+    writer.close()
+
+    assert run(["spool", "list", "--redis-url", store_url, "--log", keys.name]) == 0
+
+    state = State.DELIVERED if delivered == 3 else State.WAITING
+    [line] = capsys.readouterr().out.splitlines()[1:]
+    assert line.split()[0] == str(3 - delivered)
+    assert f" {state.value} " in line
+    registry = CollectorRegistry()
+    registry.register(SpoolMetrics(settings))
+    assert registry.get_sample_value("etlog_spool_files", {"log": keys.name, "state": state.value}) == 1
 
 
 def test_files_are_listed_without_the_store(server: Server, keys: Keys, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,13 +10,14 @@ import typer
 from etlog_events import store
 from etlog_events.errors import StoreUnavailable
 from etlog_events.settings import Settings
+from etlog_producer.errors import FolderRefused
 from etlog_producer.publish import Publisher
 from etlog_producer.spool.recovery import Recovery
 
 from etlog import logging_setup
 from etlog.errors import FAILED, MISUSED, CommandFailed
 from etlog.options import LogName, RedisUrl, new_app, settings_of
-from etlog.spool_files import File, State, counted, files, folder_of, held_log_id
+from etlog.spool_files import File, State, files, folder_of, held_log_id
 
 app = new_app(
     help="""List or deliver events that wait on this machine's disk, because their process ended before the store
@@ -34,7 +35,7 @@ ATTEMPTS, PAUSE = 5, 0.5
 
 @app.command("list")
 def spool_list(redis_url: RedisUrl = None, log: LogName = None) -> None:
-    """Show the spool files of a log. A line has their events, their age and their store.
+    """Show the spool files of a log. A line has the events that are not delivered yet, their age and their store.
 
     \b
     etlog spool list
@@ -43,9 +44,11 @@ def spool_list(redis_url: RedisUrl = None, log: LogName = None) -> None:
     folder = folder_of(settings)
     with _refusing():
         found = files(folder)
+        log_id = None
         # A store that is down must not hold up the others.
         if any(file.header and file.header.log_id for file in found):
-            found = files(folder, held_log_id(settings, settings.name))
+            log_id = held_log_id(settings, settings.name)
+        found = files(folder, log_id, read=True)
     typer.echo("\n".join(lines(found)) if found else f"no spool files of log {settings.name} in {folder.path}")
 
 
@@ -61,48 +64,64 @@ def spool_flush(
     etlog spool flush --redis-url redis://127.0.0.1:6379/0
     """
     settings = settings_of(redis_url=redis_url, name=log)
-    logging_setup.configure("ERROR", settings.log_format)
+    logging_setup.configure("CRITICAL", settings.log_format)
     found = flush(settings, any_store=any_store)
     events = sum(orphan.sent for orphan in found.done)
     typer.echo(f"{events} event{'' if events == 1 else 's'} delivered from the spool to log {settings.name}")
-    if left := "; ".join(remaining(found)):
+    if lost := sum(orphan.lost for orphan in found.done):
+        are = "event is" if lost == 1 else "events are"
+        typer.echo(f"{lost} {are} missing or damaged in the spool files; the log counts them as lost", err=True)
+    if left := "; ".join(remaining(found, settings.name)):
         raise CommandFailed(left, FAILED)
 
 
-def remaining(found: Recovery) -> Iterator[str]:
+def remaining(found: Recovery, log: str) -> Iterator[str]:
     """What is still on the disk, or was not sent, and why: a sentence for each kind."""
     broken = {path: damage for orphan in found.done for path, damage in orphan.broken_as.items()}
     if broken:
         yield (
-            f"{len(broken)} file(s) damaged: what is whole was sent, and what is not counts as lost; set aside as "
+            f"{_counted(len(broken))} damaged: the intact events were sent, and the others count as lost; set aside as "
             + ", ".join(f"{path} ({damage})" for path, damage in broken.items())
         )
     old = [path for orphan in found.done for path in orphan.set_aside_as]
     if old:
         yield (
-            f"{len(old)} file(s) too old to send: the log may already hold their events without knowing their numbers; "
-            f"set aside as {', '.join(map(str, old))}; emit the missing events with 'etlog emit --file'"
+            f"{_counted(len(old))} too old to send: the log may already hold their events without knowing their "
+            f"numbers; set aside as {', '.join(map(str, old))}; emit the missing events with 'etlog emit --file'"
         )
     if found.unusable:
         kept = ", ".join(f"{path} ({why})" for path, why in found.unusable.items())
-        yield f"{len(found.unusable)} file(s) not sent: {kept}"
-    others = [path for paths in found.for_other_logs.values() for path in paths]
+        yield f"{_counted(len(found.unusable))} not sent: {kept}"
+    if earlier := found.for_earlier_logs:
+        yield (
+            f"{_counted(len(earlier))} for an earlier log {log} of this store ({', '.join(map(str, earlier))}), "
+            "which was deleted and begun again; --any-store sends them to the new one"
+        )
+    others = [path for paths in found.for_other_logs.values() for path in paths if path not in earlier]
     remain = [
-        *([f"{len(others)} file(s) for another log ({', '.join(map(str, others))})"] if others else []),
-        *([f"{len(found.for_other_stores)} file(s) for another store"] if found.for_other_stores else []),
+        *([f"{_counted(len(others))} for another log ({', '.join(map(str, others))})"] if others else []),
+        *([f"{_counted(len(found.for_other_stores))} for another store"] if found.for_other_stores else []),
     ]
     if remain:
+        whichever = "although this is another log" if others else "whichever log this is"
         yield (
-            f"{' and '.join(remain)} remain; 'etlog spool list' names the store of each: flush it there. "
-            "--any-store sends them here, although this is another log"
+            f"{' and '.join(remain)} left; 'etlog spool list' names the store of each: flush it there. "
+            f"--any-store sends them here, {whichever}"
         )
+
+
+def _counted(number: int) -> str:
+    return f"{number} file{'' if number == 1 else 's'}"
 
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """A folder that is not to be read is a mistake of whoever named it."""
+    """A folder that this user must not read is a mistake of the caller."""
     try:
         yield
+    except FolderRefused as e:
+        advice = "set ETLOG_SPOOL_DIR" if e.owner is None else f"run this as user {e.owner} or as root"
+        raise CommandFailed(f"{e.reason}; {advice}", MISUSED) from e
     except OSError as e:
         raise CommandFailed(e.strerror or str(e), MISUSED) from e
 
@@ -111,10 +130,10 @@ def lines(found: Sequence[File]) -> Iterator[str]:
     """A line per file, under a heading; the path comes last, because it is long and gets copied whole."""
     yield f"{'EVENTS':>9}  {'AGE':>6}  {'STATE':<11}  STORE / FILE"
     for file in found:
-        events, broken = counted(file.path)
-        state = f"{broken} broken" if broken and file.state is State.WAITING else file.state.value
+        waits = file.state in {State.WAITING, State.DELIVERED}
+        state = f"{file.damaged} broken" if file.damaged and waits else file.state.value
         address = file.header.store if file.header else "?"
-        yield f"{events:>9}  {_age(file.age):>6}  {state:<11}  {address}  {file.path}"
+        yield f"{file.undelivered:>9}  {_age(file.age):>6}  {state:<11}  {address}  {file.path}"
 
 
 def flush(settings: Settings, *, any_store: bool = False) -> Recovery:
@@ -140,7 +159,8 @@ def flush(settings: Settings, *, any_store: bool = False) -> Recovery:
                     failures += 1
                     if failures == ATTEMPTS:
                         raise CommandFailed(
-                            f"the store at {store.shown(settings.redis_url)} cannot be used: {e}; the files are kept",
+                            f"the store at {store.shown(settings.redis_url)} cannot be used: "
+                            f"{str(e).rstrip('.')}; the files are kept",
                             FAILED,
                         ) from e
                     wait = PAUSE

@@ -1,8 +1,8 @@
-"""Whether a connection still leads to the store: what the system watches, and what is not trusted after a rest.
+"""Whether an idle connection still leads to the store: what the system watches, and when a connection is checked.
 
-Firewalls, balancers and NATs forget a connection that rests. Some of them go on taking what is sent on it and drop it,
-so the system sees nothing wrong, and a command would wait for the whole of its time. Afterwards nobody could tell
-whether it was executed. So nothing but PING is sent on a connection that has rested, until it is answered.
+Firewalls, load balancers and NATs forget an idle connection. Some of them go on accepting what is sent on it and drop
+it, so the system sees nothing wrong, and a command would wait until its timeout. Afterwards nobody could tell whether
+it was executed. So nothing but PING is sent on a connection that was idle, until that is answered.
 """
 
 import socket
@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from functools import lru_cache, partial
 
-#: Seconds of rest in which a connection is trusted. One that is in constant use never rests that long.
+#: Seconds for which an idle connection is trusted. One that is in constant use is never idle for so long.
 TRUSTED = 1.0
 
-#: Seconds of rest after which a connection is not even asked, but replaced. Few forget one sooner.
+#: Seconds of idleness after which a connection is replaced without a check. Few devices forget one sooner.
 REPLACED = 30.0
 
 #: Seconds to wait for the answer to PING. Enough for a packet that has to be sent twice, and a third of what the API

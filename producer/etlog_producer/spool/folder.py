@@ -16,11 +16,18 @@ from io import FileIO
 from pathlib import Path
 from time import time
 
-from etlog_producer.errors import FolderRefused
+from etlog_producer.errors import FileRefused, FolderRefused
 from etlog_producer.spool.names import SpoolFile
 
 #: Seconds after which a file that is not finished, and that no process has locked, is removed.
 UNFINISHED = 60.0
+
+
+#: Why something cannot be opened that is no file.
+_NO_FILE = {
+    errno.ELOOP: "it is a link, and links are not followed",
+    **dict.fromkeys((errno.ENXIO, errno.ENODEV, errno.EISDIR), "it is no regular file"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +61,13 @@ class SpoolFolder:
     def _refuse_others(self, found: os.stat_result, user: int) -> None:
         if not stat.S_ISDIR(found.st_mode):
             what = "a link" if stat.S_ISLNK(found.st_mode) else "a file"
-            fault = f"is {what} of user {_named(found.st_uid)} and no folder"
+            fault, owner = f"is {what} of user {_named(found.st_uid)} and no folder", None
         elif found.st_uid != user:
-            fault = f"belongs to user {_named(found.st_uid)}, not to {_named(user)}"
+            owner = _named(found.st_uid)
+            fault = f"belongs to user {owner}, not to {_named(user)}"
         else:
             return
-        raise FolderRefused(
-            errno.EACCES, f"the spool folder {self.path} {fault}; choose another with spool_dir or ETLOG_SPOOL_DIR"
-        )
+        raise FolderRefused(f"the spool folder {self.path} {fault}", owner)
 
     def files(self) -> list[SpoolFile]:
         """All files, those that are sent under one id together and in the order of their numbers. Raises `OSError`."""
@@ -77,7 +83,7 @@ class SpoolFolder:
         return sum(_size(file.path) for file in self.files())
 
     def sweep(self, owner: int) -> None:
-        """Remove the files that a process of the user `owner` began and did not live to finish. Raises `OSError`."""
+        """Remove the files that a process of the user `owner` began and did not finish. Raises `OSError`."""
         for path in self.path.glob(".*.new"):
             with suppress(OSError), open_trusted(path, owner) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,7 +92,7 @@ class SpoolFolder:
 
 
 class Descriptor(FileIO):
-    """A file that is used by its descriptor. One that an interrupt or a fork has let drop is closed without a word."""
+    """A file that is used by its descriptor. One that an interrupt or a fork has let drop is closed silently."""
 
     def __del__(self) -> None:
         self.close()
@@ -95,7 +101,7 @@ class Descriptor(FileIO):
 def open_trusted(path: Path, owner: int | None = None, access: int = os.O_RDONLY) -> Descriptor:
     """Open a file that the user `owner`, by default that of its folder, has put at `path`.
 
-    Raises `OSError`; one that is `untrusted` where anything else is there.
+    Raises `OSError`, and `FileRefused` where anything else is there.
     """
 
     def opener(name: str, _: int) -> int:
@@ -103,24 +109,24 @@ def open_trusted(path: Path, owner: int | None = None, access: int = os.O_RDONLY
 
     if owner is None:
         owner = path.parent.lstat().st_uid
-    file = Descriptor(str(path), "rb", opener=opener)
+    try:
+        file = Descriptor(str(path), "rb", opener=opener)
+    except OSError as e:
+        if e.errno in _NO_FILE:
+            raise FileRefused(_NO_FILE[e.errno]) from e
+        raise
     try:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
-            raise PermissionError(errno.EPERM, "it is no regular file")
+            raise FileRefused("it is no regular file")
         if found.st_uid != owner:
-            raise PermissionError(errno.EPERM, f"it belongs to user {_named(found.st_uid)}, not to {_named(owner)}")
+            raise FileRefused(f"it belongs to user {_named(found.st_uid)}, not to {_named(owner)}")
         if found.st_nlink > 1:
-            raise PermissionError(errno.EPERM, "it has more than one name")
+            raise FileRefused("it has more than one name")
     except BaseException:
         file.close()
         raise
     return file
-
-
-def untrusted(error: OSError) -> bool:
-    """Whether the error says that what was to be opened is none of our files: a link, a folder, a socket …"""
-    return error.errno in {errno.EPERM, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENODEV}
 
 
 def _named(user: int) -> str:

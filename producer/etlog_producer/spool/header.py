@@ -19,9 +19,8 @@ class SegmentHeader:
     """Where the events of a file belong, and whose they are; `store` is an address without secrets.
 
     `log_id` is the id of the log, "" as long as the owner has not reached the store. `resumable` says that the id of
-    the producer is noted elsewhere, for another run to go on under it. `complete` says that the file is not of the
-    first release, whose headers have none of these but `log`, `producer` and `store`; `checked`, that its lines have
-    checksums.
+    the producer is noted elsewhere, for another run to go on under it. `of_first_release` says that the header has
+    none of these but `log`, `producer` and `store`; `has_checksums`, that the lines of the file have checksums.
     """
 
     log: str
@@ -30,21 +29,21 @@ class SegmentHeader:
     log_id: str = ""
     token: str = ""
     resumable: bool = False
-    complete: bool = True
-    checked: bool = True
+    of_first_release: bool = False
+    has_checksums: bool = True
 
     def encode(self) -> bytes:
         """The first two lines of a file. They are equally long for each `log_id`, so that one can be written over
         another."""
         fields = asdict(self)
-        del fields["complete"], fields["checked"]
+        del fields["of_first_release"], fields["has_checksums"]
         longest = len(orjson.dumps(fields | {"log_id": ""})) - 1 + LOG_ID_BYTES
         text = orjson.dumps(fields)[:-1].ljust(longest)
         return b'%b%b%08x"}\n' % (text, _SUM, crc32(text)) * 2
 
     @classmethod
     def find(cls, head: bytes) -> "SegmentHeader | None":
-        """The header in the first `HEAD_BYTES` of a file: the first one that is whole. None if there is none."""
+        """The header in the first `HEAD_BYTES` of a file: the first one that is intact. None if there is none."""
         begin = head.find(_BEGIN)
         while begin >= 0 and (end := head.find(_SUM, begin)) >= 0:
             if header := cls.whole(head[begin : end + len(_SUM) + 10]):
@@ -58,24 +57,24 @@ class SegmentHeader:
         text, found, checksum = line.rpartition(_SUM)
         if not found or checksum != b'%08x"}' % crc32(text):
             return None
-        return _decoded(text + b"}", checked=True)
+        return _decoded(text + b"}", has_checksums=True)
 
 
 def _of_earlier_release(head: bytes) -> SegmentHeader | None:
-    """One without a checksum. It stands there once."""
+    """One without a checksum. It is written once."""
     line, _, rest = head.partition(b"\n")
-    return None if rest.startswith(b"{") else _decoded(line, checked=False)
+    return None if rest.startswith(b"{") else _decoded(line, has_checksums=False)
 
 
-def _decoded(text: bytes, *, checked: bool) -> SegmentHeader | None:
+def _decoded(text: bytes, *, has_checksums: bool) -> SegmentHeader | None:
     try:
         fields = orjson.loads(text)
         found = SegmentHeader(
             str(fields.pop("log")),
             str(fields.pop("producer")),
             str(fields.pop("store")),
-            complete="token" in fields,
-            checked=checked,
+            of_first_release="token" not in fields,
+            has_checksums=has_checksums,
             log_id=str(fields.pop("log_id", "")),
             token=str(fields.pop("token", "")),
             resumable=bool(fields.pop("resumable", True)),

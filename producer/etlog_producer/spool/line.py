@@ -17,17 +17,27 @@ _MARK = re.compile(rb"# delivered (?P<number>\d{1,16})(?: at (?P<at>\S{20,30}), 
 #: How a line with an event begins.
 _START = re.compile(rb"\d{1,16} [0-9a-f]{8} \{")
 
-#: So many beginnings may stand in an event, as text, for it to be found behind a damaged line.
+#: So many beginnings may be in an event, as text, for it to be found behind a damaged line.
 _MOST_STARTS = 8
 
 
 class Line(NamedTuple):
-    """A line of a file: an event and its number, or a damaged line, which has the number 0; `place` is where in the
+    """A line of a file: an event and its number, or a damaged line, whose number is not known; `offset` is where in the
     file it begins, in bytes."""
 
     number: int
     event: bytes
-    place: int = 0
+    offset: int = 0
+
+    @classmethod
+    def damaged(cls, text: bytes, offset: int) -> "Line":
+        """A line that is no event."""
+        return cls(0, text, offset)
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether it is no event."""
+        return self.number == 0
 
 
 class Mark(NamedTuple):
@@ -64,7 +74,7 @@ def encode(number: int, event: bytes) -> bytes:
     return b"%d %08x %b\n" % (number, crc32(b"%d %b" % (number, event)), event)
 
 
-def decode(text: bytes, place: int) -> Line | None:
+def decode(text: bytes, offset: int) -> Line | None:
     """The event that a line with a checksum is, None if it is none, or damaged."""
     parts = text.split(b" ", 2)
     if len(parts) < 3:
@@ -72,19 +82,19 @@ def decode(text: bytes, place: int) -> Line | None:
     number, checksum, event = parts
     if checksum != b"%08x" % crc32(event, crc32(number + b" ")):
         return None
-    return Line(int(number), event, place) if number.isdigit() and len(number) <= MOST_DIGITS else None
+    return Line(int(number), event, offset) if number.isdigit() and len(number) <= MOST_DIGITS else None
 
 
-def decode_unchecked(text: bytes, place: int) -> Line | None:
+def decode_unchecked(text: bytes, offset: int) -> Line | None:
     """The event that a line of an earlier release is, None if it is none."""
     number, _, event = text.partition(b" ")
     if not number.isdigit() or len(number) > MOST_DIGITS or not _is_object(event):
         return None
-    return Line(int(number), event, place)
+    return Line(int(number), event, offset)
 
 
-def rescue(text: bytes, place: int) -> list[Line]:
-    """The events in a damaged line: where the end of a line is damaged, the next one stands inside it."""
+def rescue(text: bytes, offset: int) -> list[Line]:
+    """The events in a damaged line: where the end of a line is damaged, the next one is inside it."""
     starts = [found.start() for found in _START.finditer(text)]
     ends = [*starts[1:], len(text)]
     found: list[Line] = []
@@ -92,7 +102,7 @@ def rescue(text: bytes, place: int) -> list[Line]:
     while at < len(starts):
         for i in range(at, min(at + _MOST_STARTS, len(ends))):
             piece = text[starts[at] : ends[i]]
-            line = decode(piece, place + starts[at]) or decode(piece[:-1], place + starts[at])
+            line = decode(piece, offset + starts[at]) or decode(piece[:-1], offset + starts[at])
             if line:
                 found.append(line)
                 at = i

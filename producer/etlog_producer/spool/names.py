@@ -41,7 +41,7 @@ class SpoolFile:
         producer = self.producer.encode()[:_MOST_OF_ID].decode(errors="ignore")
         return f"{producer}~{self.token}-{self.first}"
 
-    def take(self) -> "SpoolFile":
+    def mark_taken(self) -> "SpoolFile":
         """Rename it to what it is called once its id is known to be taken. Raises `OSError`."""
         name = file_name(self.producer, self.first, self.token, taken=True)
         return replace(self, taken=True, path=self.path.rename(self.path.with_name(name)))

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from etlog_producer.publish import STRAY, UNANSWERED, Identity, Publisher
 from etlog_producer.spool.header import SegmentHeader
-from etlog_producer.spool.left import LeftFile
+from etlog_producer.spool.left_behind import LeftBehind
 from etlog_producer.spool.line import Line
 from etlog_producer.unacked import BATCH_BYTES
 
@@ -21,12 +21,13 @@ logger = logging.getLogger("etlog.producer")
 
 
 class Orphan:
-    """The files of one dead producer, locked. Events that the store has already are recognized by their numbers.
+    """The files of one producer that is gone, locked. Events that the store has already are recognized by their
+    numbers.
 
     With `any_log`, whichever log there is gets them.
     """
 
-    def __init__(self, files: Sequence[LeftFile], header: SegmentHeader, *, any_log: bool = False) -> None:
+    def __init__(self, files: Sequence[LeftBehind], header: SegmentHeader, *, any_log: bool = False) -> None:
         first = files[0].file
         self._files = list(files)
         self.owner = first.owner
@@ -44,7 +45,7 @@ class Orphan:
         self.stuck: dict[Path, str] = {}
         self._who = Identity(self.producer, header.token)
         self._log_id = "" if any_log else header.log_id
-        self._before = first.first - 1 if first.taken else 0  # its numbers begin anew
+        self._before = first.first - 1 if first.taken else 0  # its numbers begin again
         # A bookmark may name the producer, if it is not the one of the file alone. Earlier releases do not say so.
         self._may_return = header.resumable and not first.taken
         self._written = max(file.written for file in files)
@@ -117,7 +118,7 @@ class Orphan:
 
     def end(self, publish: Publisher) -> None:
         """Tell the store that the producer has ended, when its last file is gone: what the store has forgotten would be
-        sent anew. For the same reason only one that `may_end` can be ended."""
+        sent again. For the same reason only one that `may_end` can be ended."""
         if self._held:
             with suppress(RedisError, StoreError, OSError):  # then it is remembered for a while
                 publish.close(self._who, self._held, log_id=self._log_id)
@@ -138,12 +139,13 @@ class Orphan:
             self._next_batch()
         if self._batch and self._first > held + 1:
             self._skip = True
-            self.lost += self._first - held - 1
+            count = self._first - held - 1
+            self.lost += count
             logger.error(
-                "Events %d to %d of producer %s are in no spool file; the log will count them as lost",
-                held + 1,
-                self._first - 1,
+                "%s of producer %s %s in no spool file; the log will count %s as lost",
+                f"Event {held + 1}" if count == 1 else f"Events {held + 1} to {self._first - 1}",
                 self.producer,
+                *(("is", "it") if count == 1 else ("are", "them")),
                 extra={"action": "events_lost", "producer": self.producer, "first": held + 1, "last": self._first - 1},
             )
 
@@ -181,7 +183,7 @@ class Orphan:
     def _note_delivered(self) -> None:
         for file in self._files:
             if self._has_sent or not file.is_noted:
-                with suppress(OSError):  # then whoever finds it waits once more
+                with suppress(OSError):  # then the process that finds it waits once more
                     file.note_delivered()
 
     def _remove(self) -> None:
@@ -203,7 +205,7 @@ class Orphan:
                 self.stuck[path] = f"it is delivered, but cannot be removed ({e.strerror})"
         for path, damage in self.broken_as.items():
             logger.warning(
-                "Spool file %s is damaged: %s; what is whole was sent, and the file is kept",
+                "Spool file %s is damaged: %s; what is intact was sent, and the file is kept",
                 path,
                 damage,
                 extra={"action": "spool_file_broken", "path": str(path)},
@@ -215,7 +217,7 @@ class Orphan:
         """Seconds since the owner last wrote to a file."""
         return time() - self._written
 
-    def take(self) -> None:
+    def mark_taken(self) -> None:
         """Another process publishes under this id: from now on each file goes under an id of its own.
 
         Their names say so before the first of their events is sent: whoever goes on after a crash must do the same,
@@ -223,7 +225,7 @@ class Orphan:
         """
         try:
             for file in self._files:
-                file.take()
+                file.mark_taken()
         finally:
             self.release()
         logger.error(

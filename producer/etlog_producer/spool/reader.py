@@ -32,7 +32,7 @@ class SegmentReader:
         self._rest = b""  # a line whose end is not read yet
         self._texts: list[bytes] = []
         self._next = 0  # of the texts
-        self._place = 0  # of that one in the file
+        self._offset = 0  # of that one in the file
         self._rescued: deque[Line] = deque()
         #: Why a part of the file cannot be read.
         self.error: OSError | None = None
@@ -44,7 +44,7 @@ class SegmentReader:
         self.header: SegmentHeader | None = None
         head = self._read(HEAD_BYTES)
         self.header = SegmentHeader.find(head)
-        self._checked = has_checksums(head) if self.header is None else self.header.checked
+        self._has_checksums = has_checksums(head) if self.header is None else self.header.has_checksums
         self._at = self._failures = 0
 
     def next(self) -> Line | None:
@@ -58,33 +58,33 @@ class SegmentReader:
             else:
                 if self._next == len(self._texts) and not self._fill():
                     return None
-                text, place = self._texts[self._next], self._place
+                text, offset = self._texts[self._next], self._offset
                 self._next += 1
-                self._place += len(text) + 1
-                found = decode(text, place) if self._checked else decode_unchecked(text, place)
+                self._offset += len(text) + 1
+                found = decode(text, offset) if self._has_checksums else decode_unchecked(text, offset)
                 if found is None:
-                    if self._is_event_free(text, place):
+                    if self._is_event_free(text, offset):
                         continue
-                    if self._checked:
-                        self._rescued.extend(rescue(text, place))
-                    return Line(0, text, place)
+                    if self._has_checksums:
+                        self._rescued.extend(rescue(text, offset))
+                    return Line.damaged(text, offset)
                 line = found
             if line.number > self.last:
                 self.last = line.number
                 return line
-            if not self._checked:
-                return Line(0, line.event, line.place)
+            if not self._has_checksums:
+                return Line.damaged(line.event, line.offset)
 
-    def _is_event_free(self, text: bytes, place: int) -> bool:
+    def _is_event_free(self, text: bytes, offset: int) -> bool:
         """Whether a line without an event is as it should be."""
         if text.startswith(DELIVERED):
             mark = Mark.decode(text)
             if mark is not None:
                 self.delivered = mark.number
-            return mark is not None or not self._checked
-        if self._checked:
+            return mark is not None or not self._has_checksums
+        if self._has_checksums:
             return text.startswith(b"{") and SegmentHeader.whole(text) is not None
-        return place == 0 and self.header is not None
+        return offset == 0 and self.header is not None
 
     def _fill(self) -> bool:
         """Read the next lines. Tells whether there are any."""
@@ -96,7 +96,7 @@ class SegmentReader:
                 return False
             if not block or len(self._rest) > _LONGEST:
                 texts, self._rest = [self._rest], block
-                self._place -= 1  # it has no end
+                self._offset -= 1  # it has no end
                 continue
             texts = (self._rest + block).split(b"\n")
             self._rest = texts.pop()

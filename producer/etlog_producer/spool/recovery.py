@@ -21,11 +21,11 @@ from time import monotonic
 from etlog_events.sequence import SENT_WITHIN
 from redis.exceptions import ResponseError
 
-from etlog_producer.errors import IdTaken, OtherLog
+from etlog_producer.errors import FileRefused, IdTaken, OtherLog
 from etlog_producer.publish import Publisher
-from etlog_producer.spool.folder import SpoolFolder, untrusted
+from etlog_producer.spool.folder import SpoolFolder
 from etlog_producer.spool.header import SegmentHeader
-from etlog_producer.spool.left import LeftFile, set_aside
+from etlog_producer.spool.left_behind import LeftBehind, set_aside
 from etlog_producer.spool.names import SpoolFile
 from etlog_producer.spool.orphan import Orphan
 
@@ -40,7 +40,7 @@ AT_ONCE = 64
 #: An address that says itself which database it means: options, which an earlier release left out, cannot say another.
 _NAMES_DATABASE = re.compile(r"(?!unix:).*/[0-9]+|rediss?\+cluster:.*")
 
-#: What is wrong with a file of whose header no copy is whole.
+#: What is wrong with a file when both copies of its header are damaged.
 _UNKNOWN_LOG = (
     "its header is damaged, so no one knows for which log it is; 'etlog spool flush --any-store' sends it to the one "
     "there is"
@@ -51,10 +51,12 @@ _Owner = tuple[str, str, int]
 
 def is_meant_for(folder: SpoolFolder, header: SegmentHeader) -> bool:
     """Whether a file may be for the log of `folder`: by the id of a log, which the store will compare, or else by the
-    store's address. An earlier release left out a database that stood behind `?`, so there the path must name it."""
+    store's address. An earlier release left out a database that came after `?`, so there the path must name it."""
     if header.log_id:
         return True
-    return header.store == folder.store and (header.complete or _NAMES_DATABASE.fullmatch(header.store) is not None)
+    return header.store == folder.store and (
+        not header.of_first_release or _NAMES_DATABASE.fullmatch(header.store) is not None
+    )
 
 
 class Recovery:
@@ -74,6 +76,8 @@ class Recovery:
         self.done: list[Orphan] = []
         #: Files that the store refused at this look, by their owner: it holds another log than the one they are for.
         self.for_other_logs: dict[_Owner, list[Path]] = {}
+        #: Those of them that were written for the address of this store: their log was deleted, and another one begun.
+        self.for_earlier_logs: list[Path] = []
         #: Files that were written for another store, before their producers had reached it.
         self.for_other_stores: list[Path] = []
         #: Files that cannot be used at this look, and why.
@@ -84,6 +88,7 @@ class Recovery:
         self._passed.clear()
         self._unreadable.clear()
         self.for_other_logs.clear()
+        self.for_earlier_logs.clear()
         self.for_other_stores.clear()
         self.unusable.clear()
         try:
@@ -122,7 +127,7 @@ class Recovery:
                 self._sending = orphan
 
     def _adopted(self, files: Sequence[SpoolFile]) -> Orphan | None:
-        """Lock the files of a producer. None if it lives, another process has locked them, or they are not for here."""
+        """Lock the files of a producer. None if it runs, another process has locked them, or they are not for here."""
         opened = self._opened(files)
         try:
             header = _header_of(opened)
@@ -130,7 +135,7 @@ class Recovery:
                 first = opened[0].file
                 header = SegmentHeader("", first.producer, "?", token=first.token, resumable=True)
             if header is None or not (self._any_store or is_meant_for(self._folder, header)):
-                self._pass_by(opened, header)
+                self._report_other(opened, header)
             else:
                 locked = []
                 for left in opened:
@@ -146,34 +151,33 @@ class Recovery:
         except BlockingIOError:
             pass
         except OSError as e:
-            self._refuse([left.file.path for left in opened], f"it cannot be locked ({e.strerror})")
+            self._leave_unsent([left.file.path for left in opened], f"it cannot be locked ({e.strerror})")
         finally:
             for left in opened:
                 left.close()
         return None
 
-    def _opened(self, files: Sequence[SpoolFile]) -> list[LeftFile]:
-        opened: list[LeftFile] = []
+    def _opened(self, files: Sequence[SpoolFile]) -> list[LeftBehind]:
+        opened: list[LeftBehind] = []
         for file in files:
             try:
-                opened.append(LeftFile(file, self._user))
+                opened.append(LeftBehind(file, self._user))
             except FileNotFoundError:  # delivered meanwhile
                 continue
+            except FileRefused as e:
+                self._leave_unsent([file.path], f"it is ignored: {e.strerror}; remove it, or put the file itself there")
             except OSError as e:
                 if e.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:
                     for left in opened:
                         left.close()
                     raise
-                if untrusted(e):
-                    self._refuse([file.path], f"it is ignored: {e.strerror}")
-                else:
-                    self._refuse([file.path], f"it cannot be read ({e.strerror})")
-                    self._unreadable.setdefault(file.owner, []).append(file)
+                self._leave_unsent([file.path], f"it cannot be read ({e.strerror})")
+                self._unreadable.setdefault(file.owner, []).append(file)
             if len(opened) == AT_ONCE:
                 break
         return opened
 
-    def _pass_by(self, files: Sequence[LeftFile], header: SegmentHeader | None) -> None:
+    def _report_other(self, files: Sequence[LeftBehind], header: SegmentHeader | None) -> None:
         paths = [left.file.path for left in files]
         if header is not None:
             self.for_other_stores += paths
@@ -181,9 +185,9 @@ class Recovery:
         for left in files:
             try:
                 left.lock()
-            except OSError:  # someone is at it, or it is gone
+            except OSError:  # someone is using it, or it is gone
                 continue
-            self._refuse([left.file.path], _UNKNOWN_LOG)
+            self._leave_unsent([left.file.path], _UNKNOWN_LOG)
 
     @property
     def has_work(self) -> bool:
@@ -219,33 +223,33 @@ class Recovery:
                 orphan.release()
                 self._settling.append(orphan)
             elif (number := orphan.skips_from) is not None:
-                self._give_up(orphan.owner, number)
+                self._set_unreadable_aside(orphan.owner, number)
         except OtherLog:
-            self._let_go(orphan)
-            self._keep(orphan)
+            self._pause(orphan)
+            self._report_other_log(orphan)
         except IdTaken as e:
-            self._let_go(orphan)
+            self._pause(orphan)
             if orphan.taken:
-                self._refuse(orphan.paths, str(e))
+                self._leave_unsent(orphan.paths, str(e))
             else:
-                self._take(orphan)
+                self._mark_taken(orphan)
         except ResponseError as e:
             if "ARGUMENT" not in str(e):
                 raise
-            self._let_go(orphan)
-            self._refuse(orphan.paths, f"the store refuses it ({e})")
+            self._pause(orphan)
+            self._leave_unsent(orphan.paths, f"the store refuses it ({e})")
 
-    def _take(self, orphan: Orphan) -> None:
+    def _mark_taken(self, orphan: Orphan) -> None:
         try:
-            orphan.take()
+            orphan.mark_taken()
         except OSError as e:
-            self._refuse(
+            self._leave_unsent(
                 orphan.paths, f"another process publishes under its id, and it cannot be renamed ({e.strerror})"
             )
         else:
             self._passed.discard(orphan.owner)
 
-    def _let_go(self, orphan: Orphan) -> None:
+    def _pause(self, orphan: Orphan) -> None:
         orphan.release()
         self._sending = None
         self._passed.add(orphan.owner)
@@ -257,7 +261,7 @@ class Recovery:
             try:
                 if orphan.adopt_again():
                     self._sending = orphan
-                else:  # someone else wrote to it: it is found anew
+                else:  # someone else wrote to it: it is found again
                     orphan.release()
             except BlockingIOError:  # another process does the same
                 self._passed.add(orphan.owner)
@@ -265,27 +269,27 @@ class Recovery:
             except OSError as e:
                 self._is_done(orphan)
                 if e.errno != errno.ENOENT:
-                    self._refuse(orphan.paths, f"it cannot be read ({e.strerror})")
+                    self._leave_unsent(orphan.paths, f"it cannot be read ({e.strerror})")
                     self._passed.add(orphan.owner)
 
     def _is_done(self, orphan: Orphan) -> None:
         self.done.append(orphan)
         for path, why in orphan.stuck.items():
-            self._refuse([path], why)
+            self._leave_unsent([path], why)
             self._passed.add(orphan.owner)
 
-    def _give_up(self, owner: _Owner, number: int) -> None:
+    def _set_unreadable_aside(self, owner: _Owner, number: int) -> None:
         """The log is about to count the events before `number` as lost. Some may be in a file that cannot be read: set
         it aside, for it must not be taken for delivered once it can be."""
         for file in [file for file in self._unreadable.get(owner, []) if file.first < number]:
             self._unreadable[owner].remove(file)
             why = self.unusable.pop(file.path, "")
             try:
-                self._refuse([set_aside(file.path, ".broken")], f"{why}; its events are counted as lost")
+                self._leave_unsent([set_aside(file.path, ".broken")], f"{why}; its events are counted as lost")
             except OSError as e:
-                self._refuse([file.path], f"{why}, nor renamed ({e.strerror}); its events are counted as lost")
+                self._leave_unsent([file.path], f"{why}, nor renamed ({e.strerror}); its events are counted as lost")
 
-    def _refuse(self, paths: Sequence[Path], why: str) -> None:
+    def _leave_unsent(self, paths: Sequence[Path], why: str) -> None:
         """Leave files where they are until the next look."""
         for path in paths:
             self.unusable[path] = why
@@ -296,23 +300,38 @@ class Recovery:
             self._reported.add(path)
             logger.warning("%s %s: %s", what, path, why, extra={"action": "spool_file_kept", "path": str(path)})
 
-    def _keep(self, orphan: Orphan) -> None:
+    def _report_other_log(self, orphan: Orphan) -> None:
         """Leave the files where they are until the next look."""
         self.for_other_logs[orphan.owner] = orphan.paths
-        if orphan.owner not in self._reported:
-            self._reported.add(orphan.owner)
+        is_earlier = orphan.store == self._folder.store
+        if is_earlier:
+            self.for_earlier_logs += orphan.paths
+        if orphan.owner in self._reported:
+            return
+        self._reported.add(orphan.owner)
+        paths = ", ".join(map(str, orphan.paths))
+        extra = {
+            "action": "spool_other_log",
+            "paths": [str(path) for path in orphan.paths],
+            "store": orphan.store,
+        }
+        if is_earlier:
+            logger.warning(
+                "The log %s was deleted and begun again since these spool files were written, so they are kept: %s. "
+                "'etlog spool flush --any-store' sends them to the new one",
+                self._folder.log,
+                paths,
+                extra=extra,
+            )
+        else:
             logger.warning(
                 "Spool files are for another log %s than the one in this store, and are kept: %s; they were written "
                 "for the store %s, where a producer or 'etlog spool flush' sends them. "
                 "Only 'etlog spool flush --any-store' sends them here, although this is another log",
                 self._folder.log,
-                ", ".join(map(str, orphan.paths)),
+                paths,
                 orphan.store,
-                extra={
-                    "action": "spool_other_log",
-                    "paths": [str(path) for path in orphan.paths],
-                    "store": orphan.store,
-                },
+                extra=extra,
             )
 
     def release(self) -> None:
@@ -324,7 +343,7 @@ class Recovery:
         self._found.clear()
 
 
-def _header_of(files: Sequence[LeftFile]) -> SegmentHeader | None:
+def _header_of(files: Sequence[LeftBehind]) -> SegmentHeader | None:
     """The header of a producer's files, that of the newest one which knows the log; None where none is whole."""
     found = None
     for left in files:

@@ -7,23 +7,24 @@
     # delivered 701
 
 A line is a number, a checksum and an event; the checksum is the CRC-32 of `<number> <event>`, in eight hex digits. The
-header stands there twice, each with the checksum of what is before `,"sum"`: a reader takes the first one that is
-whole. So damage to a byte costs at most the event that it hits; where it hits the end of a line, the next event is
-found inside that line. A number that comes again is a write that was interrupted and made anew, and is skipped. Files
-of earlier releases have one header and no checksums.
+header is written twice, each copy with the checksum of what is before `,"sum"`: a reader takes the first one that is
+intact. So damage to a byte costs at most the event that it hits; where it hits the end of a line, the next event is
+found inside that line. A number that comes again is that of a write that was interrupted and repeated, and is skipped.
+Files of earlier releases have one header and no checksums.
 
-A line `# delivered 701` says that the store has everything up to that number. It is for people, and for those who find
-the file: what counts is what the store says. A process that sends what another left ends with
+A line `# delivered 701` says that the store has everything up to that number. It is a hint, for people and for the next
+process: what counts is what the store says. A process that has sent a file that another left behind adds
 
     # delivered 702 at 2026-11-30T10:00:02.000Z, last written 2026-11-29T09:00:00.000Z
 
-Who finds that a while later, and learns from the store that it still has all of it, deletes the file at once. A file
-that its owner last wrote to long ago must not be sent, and such a note is no reason to: who makes it gives the file
-back the time of its last write. Should it be killed before that, the note has that time too; the earlier one counts.
+A process that finds this note a while later deletes the file at once, if the store says that it still has all of it.
+Making the note must not make an old file look new, because one that its owner last wrote to long ago must not be sent:
+so the file is given back the time of its last write. In case the process is killed before that, the note has that time
+as well; the earlier of the two counts.
 
 The name is `<producer>.<first number>.<token>.spool`, so that two processes under one id never share a file. A name
 that ends with `.taken.spool` says that another process publishes under the id. The owner of a file holds a lock on it
-(`flock`) as long as it lives, so that a process that gets the lock knows that the owner is gone.
+(`flock`) as long as it runs, so that a process that gets the lock knows that the owner is gone.
 """
 
 import errno
@@ -60,7 +61,7 @@ class Segment:
         self._reading: tuple[SegmentReader, Line | None, int] | None = None  # the next line, the number that is next
         #: Whether a part of it cannot be read as it was written.
         self.damaged = False
-        #: Whether it is neither at its name nor can be written anew: it can only be read.
+        #: Whether it is neither at its name nor can be written again: it can only be read.
         self.detached = False
         #: Whether it was said that it cannot be deleted.
         self.stays = False
@@ -151,11 +152,15 @@ class Segment:
         os.ftruncate(self._file.fileno(), at)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def fault(self) -> str | None:
-        """What is wrong with the file: None if it is at its name and as long as it was written.
+    def trim(self) -> None:
+        """Cut off what is behind the last event: an attempt to write that was interrupted, or what another process has
+        added."""
+        with suppress(OSError):
+            if os.fstat(self._file.fileno()).st_size > self._end[0]:
+                os.ftruncate(self._file.fileno(), self._end[0])
 
-        What is behind that is cut off: an attempt to write that was interrupted, or what another process has added.
-        """
+    def fault(self) -> str | None:
+        """What is wrong with the file: None if it is at its name and not shorter than it was written."""
         try:
             found = os.lstat(self._name)
         except (FileNotFoundError, NotADirectoryError):
@@ -166,10 +171,7 @@ class Segment:
                 return "was removed"
         if (found.st_dev, found.st_ino) != self._inode:
             return "was replaced"
-        if found.st_size > self._end[0]:
-            with suppress(OSError):
-                os.ftruncate(self._file.fileno(), self._end[0])
-        elif found.st_size < self._end[0]:
+        if found.st_size < self._end[0]:
             return "was cut short"
         return "is damaged" if self.damaged else None
 
@@ -204,7 +206,7 @@ class Segment:
                 if events or ahead.number > last:
                     break
                 first = ahead.number
-            if ahead.number == 0:
+            if ahead.is_damaged:
                 self.damaged = True
             elif ahead.number == first + len(events):
                 events.append(ahead.event)
@@ -234,12 +236,12 @@ class Segment:
             self.damaged = True
         else:
             self._reading = None
-            os.ftruncate(self._file.fileno(), found.place)
-            self._end = found.place, number - 1
+            os.ftruncate(self._file.fileno(), found.offset)
+            self._end = found.offset, number - 1
 
-    def take(self) -> None:
+    def mark_taken(self) -> None:
         """Say by the name of the file that another process publishes under its id. Raises `OSError`."""
-        self.path = SpoolFile(self.path, self._header.producer, self.first, self._header.token).take().path
+        self.path = SpoolFile(self.path, self._header.producer, self.first, self._header.token).mark_taken().path
         self._name = str(self.path)
 
     def release(self) -> None:

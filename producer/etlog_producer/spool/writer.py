@@ -28,7 +28,7 @@ _by_first = attrgetter("first")
 class SpoolWriter:
     """The files of one producer. Every method is called under the lock of its `Inbox`.
 
-    Someone may remove, replace or damage a file meanwhile. What its descriptor still gives is then written anew;
+    Someone may remove, replace or damage a file meanwhile. What its descriptor still gives is then written again;
     `holds` and `count` tell what is in files, as of the last `append` or `heal`. Every method may be interrupted
     anywhere, and called again.
     """
@@ -87,7 +87,7 @@ class SpoolWriter:
             raise
 
     def _forget_others(self, first: int, events: Sequence[bytes]) -> None:
-        """An `emit` that was interrupted has not returned, and its number goes to the next event: it must not stand in
+        """An `emit` that was interrupted has not returned, and its number goes to the next event: it must not be in
         that one's way."""
         for number, event in enumerate(events, first):
             for segment in self._whole:
@@ -143,8 +143,9 @@ class SpoolWriter:
         return found
 
     def heal(self) -> None:
-        """Look at all files; write those anew that are not as they were written."""
+        """Look at all files; write those again that are not as they were written."""
         for segment in list(self._segments):
+            segment.trim()
             if segment.fault() is not None:
                 self._heal(segment)
             else:
@@ -163,7 +164,7 @@ class SpoolWriter:
             if not segment.detached:
                 segment.detached = True
                 logger.error(
-                    "Spool file %s %s, and cannot be written anew: %s",
+                    "Spool file %s %s, and cannot be written again: %s",
                     segment.path,
                     fault,
                     e.strerror or e,
@@ -236,8 +237,11 @@ class SpoolWriter:
 
     def mark(self, delivered: int) -> None:
         """Note in the newest file how far the store has the events. Raises `OSError`."""
-        if self._segments and delivered and self._segments[-1].fault() is None:
-            self._segments[-1].mark(delivered)
+        if self._segments and delivered:
+            newest = self._segments[-1]
+            newest.trim()
+            if newest.fault() is None:
+                newest.mark(delivered)
 
     def know_log(self, log_id: str) -> None:
         """The store has said that the log has this id: note it in the files, those there are and those to come.
@@ -254,7 +258,7 @@ class SpoolWriter:
         self.heal()
         for segment in self._segments:
             with suppress(OSError):  # then the store says it to the one who sends the file
-                segment.take()
+                segment.mark_taken()
 
     def close(self) -> None:
         """Let go of the files, as they are; anyone may send what is still in them. A forked child must do so too."""

@@ -10,7 +10,7 @@ import redis
 from etlog_events.keys import Keys
 from etlog_events.store import shown
 from etlog_producer.publish import Identity, Publisher
-from etlog_producer.spool.folder import SpoolFolder
+from etlog_producer.spool.folder import Descriptor, SpoolFolder, open_trusted
 from etlog_producer.spool.header import SegmentHeader
 from etlog_producer.spool.reader import SegmentReader
 from etlog_producer.spool.recovery import Recovery
@@ -42,13 +42,13 @@ def intact(tmp_path: Path) -> bytes:
     return text
 
 
-def read(path: Path) -> tuple[SegmentHeader | None, dict[int, bytes], int]:
-    """Header, events and the number of damaged lines of a file."""
-    reader = SegmentReader(path)
+def read(path: Path, file: Descriptor | None = None) -> tuple[SegmentHeader | None, dict[int, bytes], int]:
+    """Header, events and the number of damaged lines of a file, which `file` may hold open."""
+    reader = SegmentReader(path, file)
     events: dict[int, bytes] = {}
     damaged = 0
     while line := reader.next():
-        if line.number:
+        if not line.is_damaged:
             assert line.number not in events
             events[line.number] = line.event
         else:
@@ -67,18 +67,21 @@ def hit(text: bytes, place: int) -> int | None:
 def test_a_flipped_bit_costs_the_event_that_it_hits(intact: bytes, tmp_path: Path) -> None:
     """Every bit of a file. The header is found, no event is altered, and the damage is seen."""
     path = tmp_path / "flipped.spool"
+    path.write_bytes(intact)
+    file = open_trusted(path, access=os.O_RDWR)
+    note = intact.index(b"# delivered 99")
     for bit in range(8 * len(intact)):
-        flipped = bytearray(intact)
-        flipped[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(flipped)
+        at = bit // 8
+        os.pwrite(file.fileno(), bytes([intact[at] ^ 1 << bit % 8]), at)
 
-        header, events, damaged = read(path)
+        header, events, damaged = read(path, file)
 
+        os.pwrite(file.fileno(), intact[at : at + 1], at)
         assert header == HEADER, bit
         assert events.items() <= EVENTS.items(), bit
         assert EVENTS.keys() - events.keys() <= {hit(intact, bit // 8)}, bit
-        note = intact.index(b"# delivered 99")
         assert damaged or note < bit // 8 < note + 14, bit  # what the number in a note says is not checked
+    file.close()
 
 
 def test_without_a_whole_header_no_one_knows_the_log(intact: bytes, tmp_path: Path) -> None:
@@ -103,7 +106,7 @@ def test_a_file_that_was_cut_short_has_the_rest(
 
 
 def test_what_was_written_twice_is_one_event(intact: bytes, tmp_path: Path) -> None:
-    """A write that was interrupted, and made anew."""
+    """A write that was interrupted, and done again."""
     lines = intact.splitlines(keepends=True)
     path = tmp_path / "twice.spool"
     path.write_bytes(b"".join([*lines[:4], *lines[2:]]))
@@ -118,12 +121,14 @@ def test_a_file_of_an_earlier_release_is_read_as_before(tmp_path: Path) -> None:
     path.write_bytes(b'{"log":"nightly","producer":"gone-1-abc","store":"redis://host/0"}\n' + lines)
     events = {1: b'{"a":1}', 2: b'{"a":2}', 4: b'{"a":4}'}
     assert read(path) == (
-        SegmentHeader("nightly", "gone-1-abc", "redis://host/0", resumable=True, complete=False, checked=False),
+        SegmentHeader(
+            "nightly", "gone-1-abc", "redis://host/0", resumable=True, of_first_release=True, has_checksums=False
+        ),
         events,
         2,
     )
     path.write_bytes(b'{"log":"a","producer":"b","store":"c","log_id":"d","token":"e","resumable":false}   \n' + lines)
-    assert read(path) == (SegmentHeader("a", "b", "c", "d", "e", checked=False), events, 2)
+    assert read(path) == (SegmentHeader("a", "b", "c", "d", "e", has_checksums=False), events, 2)
 
 
 def test_a_page_that_the_disk_cannot_read_costs_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

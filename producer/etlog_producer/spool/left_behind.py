@@ -23,7 +23,7 @@ _QUOTED = 10
 _TAIL = 256
 
 
-class LeftFile:
+class LeftBehind:
     """A file whose owner may be gone."""
 
     def __init__(self, file: SpoolFile, owner: int) -> None:
@@ -32,7 +32,7 @@ class LeftFile:
         self._owner = owner
         self._opened = self._open()
         self._reader = SegmentReader(file.path, self._opened)
-        self._damaged: dict[int, bytes] = {}  # by their places
+        self._damaged: dict[int, bytes] = {}  # by their offsets
         self._size = 0
 
     @property
@@ -49,8 +49,8 @@ class LeftFile:
             return open_trusted(self.file.path, self._owner)  # no note can be made then
 
     def lock(self) -> None:
-        """Lock it. Raises `BlockingIOError` where its owner lives, or another process sends it, and `FileNotFoundError`
-        where it was delivered meanwhile."""
+        """Lock it. Raises `BlockingIOError` where its owner still runs or another process sends it, and
+        `FileNotFoundError` where it was delivered meanwhile."""
         fcntl.flock(self._opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         found = os.fstat(self._opened.fileno())
         if not os.path.samestat(found, self.file.path.lstat()):
@@ -63,28 +63,28 @@ class LeftFile:
         self.rewind()
 
     def rewind(self) -> None:
-        """Read it anew, from its beginning."""
+        """Read it again from its beginning."""
         self._reader = SegmentReader(self.file.path, self._opened)
 
     def next(self) -> Line | None:
         """The next event, None at the end. Damaged lines are reported and left out."""
         while line := self._reader.next():
-            if line.number:
+            if not line.is_damaged:
                 return line
             self._note_damage(line)
         return None
 
     def _note_damage(self, line: Line) -> None:
-        if line.place in self._damaged:
+        if line.offset in self._damaged:
             return
-        self._damaged[line.place] = line.event[:80]
+        self._damaged[line.offset] = line.event[:80]
         if len(self._damaged) <= _QUOTED:
             logger.error(
                 "Skipped a broken line in spool file %s, at byte %d: %r",
                 self.file.path,
-                line.place,
+                line.offset,
                 line.event[:80],
-                extra={"action": "spool_line_broken", "path": str(self.file.path), "place": line.place},
+                extra={"action": "spool_line_broken", "path": str(self.file.path), "offset": line.offset},
             )
 
     @property
@@ -98,7 +98,7 @@ class LeftFile:
         return f"{lines}, the first at byte {min(self._damaged)}"
 
     def settles_in(self, seconds: float) -> float:
-        """How much of so many seconds is left since all its events were noted as delivered. When it was read."""
+        """How many of the `seconds` after all its events were noted as delivered are left, once it has been read."""
         if not self._reader.last:
             return 0.0
         if not self.is_noted:
@@ -107,11 +107,11 @@ class LeftFile:
 
     @property
     def is_noted(self) -> bool:
-        """Whether it says itself that all its events are delivered. When it was read."""
+        """Whether the file says that all its events are delivered, once it has been read."""
         return self._mark.number == self._reader.last and self._noted <= time()
 
     def note_delivered(self) -> None:
-        """Note that all its events are delivered, for whoever finds it. Raises `OSError`."""
+        """Note that all its events are delivered, for the process that finds it. Raises `OSError`."""
         if not self._reader.last:
             return
         file = self._opened.fileno()
@@ -124,9 +124,9 @@ class LeftFile:
         os.utime(file, (times.st_atime, self.written))
         self._size = os.fstat(file).st_size
 
-    def take(self) -> None:
+    def mark_taken(self) -> None:
         """Say by its name that another process publishes under its id. Raises `OSError`."""
-        self.file = self.file.take()
+        self.file = self.file.mark_taken()
 
     def remove(self) -> None:
         """Remove it: the store has all of it. Raises `OSError`."""
