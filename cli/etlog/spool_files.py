@@ -1,8 +1,9 @@
 """The spool files of this machine, as commands and metrics tell of them."""
 
 import fcntl
-import os
+import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -12,8 +13,9 @@ import redis
 from etlog_events import store
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
-from etlog_producer.spool.segment import SegmentHeader, SegmentReader
-from etlog_producer.spool.writer import SpoolFolder
+from etlog_producer.spool.folder import Descriptor, SpoolFolder, open_trusted
+from etlog_producer.spool.header import SegmentHeader
+from etlog_producer.spool.reader import SegmentReader
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -21,13 +23,19 @@ from prometheus_client.registry import Collector
 TIMEOUT = 1.0
 
 
+logger = logging.getLogger("etlog.cli")
+
+
 class State(Enum):
-    """What a spool file is about to do. It may be for another log than the one that the store holds, and it may be set
-    aside: with a broken line, or too old to be sent."""
+    """What a spool file is about to do. It may be for another log than the one that the store holds, or for one that
+    its damaged header does not tell; it may be unreadable, such as one that someone else has put there; and it may be
+    set aside: damaged, or too old to be sent."""
 
     IN_USE = "in use"
     WAITING = "waiting"
     OTHER_LOG = "other log"
+    UNKNOWN_LOG = "unknown log"
+    UNREADABLE = "unreadable"
     BROKEN = "broken"
     OLD = "old"
 
@@ -54,26 +62,40 @@ def folder_of(settings: Settings, log: str | None = None) -> SpoolFolder:
 
 def files(folder: SpoolFolder, log_id: str | None = None) -> list[File]:
     """Every file that is to be sent. `log_id` is the id of the log that the store holds, "" if it holds none, None if
-    that is not known."""
+    that is not known. Raises `OSError` where the folder is not to be read."""
+    owner = folder.owner()
     found = []
     for file in folder.files():
         try:
-            age = max(0.0, time() - file.path.stat().st_mtime)
-            reader = SegmentReader(file.path)
-            reader.close()
-            in_use = _is_locked(file.path)
+            age = max(0.0, time() - file.path.lstat().st_mtime)
         except OSError:  # delivered meanwhile
             continue
-        header = reader.header
-        is_for_other = log_id is not None and header is not None and header.log_id not in {"", log_id}
-        state = State.IN_USE if in_use else State.OTHER_LOG if is_for_other else State.WAITING
-        found.append(File(file.path, header, age, state))
+        try:
+            with open_trusted(file.path, owner) as opened:
+                header = SegmentReader(file.path, opened).header
+                in_use = _is_locked(opened)
+        except FileNotFoundError:  # delivered meanwhile
+            continue
+        except OSError:
+            found.append(File(file.path, None, age, State.UNREADABLE))
+            continue
+        found.append(File(file.path, header, age, _state(header, log_id, in_use=in_use)))
     return found
+
+
+def _state(header: SegmentHeader | None, log_id: str | None, *, in_use: bool) -> State:
+    if in_use:
+        return State.IN_USE
+    if header is None:
+        return State.UNKNOWN_LOG
+    return State.OTHER_LOG if log_id is not None and header.log_id not in {"", log_id} else State.WAITING
 
 
 def of_other_logs(folder: SpoolFolder, log_id: str) -> list[Path]:
     """The files that are kept because the store holds another log than theirs: that with this id, "" if none."""
-    return [file.path for file in files(folder, log_id) if file.state is State.OTHER_LOG]
+    with suppress(OSError):
+        return [file.path for file in files(folder, log_id) if file.state is State.OTHER_LOG]
+    return []
 
 
 def counted(path: Path) -> tuple[int, int]:
@@ -81,7 +103,7 @@ def counted(path: Path) -> tuple[int, int]:
     events = broken = 0
     try:
         reader = SegmentReader(path)
-    except OSError:  # delivered meanwhile
+    except OSError:  # delivered meanwhile, or not to be read
         return 0, 0
     while line := reader.next():
         events, broken = (events + 1, broken) if line.number else (events, broken + 1)
@@ -107,6 +129,7 @@ class SpoolMetrics(Collector):
     def __init__(self, settings: Settings, log_id: Callable[[Settings, str], str | None] = held_log_id) -> None:
         self._settings = settings
         self._log_id = log_id
+        self._refused: set[str] = set()  # logs whose folders are not to be read, as was said
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         """The metric without its values: nothing is looked at before a scrape."""
@@ -122,10 +145,16 @@ class SpoolMetrics(Collector):
 
     def _numbers(self, log: str) -> dict[State, int]:
         folder = folder_of(self._settings, log)
-        found = files(folder)
-        if any(file.state is State.WAITING and file.header and file.header.log_id for file in found):
-            found = files(folder, self._log_id(self._settings, log))
         numbers = dict.fromkeys(State, 0)
+        try:
+            found = files(folder)
+            if any(file.state is State.WAITING and file.header and file.header.log_id for file in found):
+                found = files(folder, self._log_id(self._settings, log))
+        except OSError as e:
+            if log not in self._refused:
+                self._refused.add(log)
+                logger.warning("Cannot look for spool files: %s", e.strerror or e, extra={"action": "spool_refused"})
+            return numbers
         for file in found:
             numbers[file.state] += 1
         for path in _set_aside(folder.path):
@@ -140,12 +169,9 @@ def _set_aside(folder: Path) -> list[Path]:
         return []
 
 
-def _is_locked(path: Path) -> bool:
-    lock = os.open(path, os.O_RDONLY)
+def _is_locked(file: Descriptor) -> bool:
     try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    finally:
-        os.close(lock)
     return False

@@ -14,7 +14,8 @@ from etlog_events.sequence import RENEWED_AFTER
 
 from etlog_producer.inbox import Inbox, WhenFull
 from etlog_producer.publish import Identity, Published
-from etlog_producer.spool.writer import SpoolFolder, SpoolWriter
+from etlog_producer.spool.folder import SpoolFolder
+from etlog_producer.spool.writer import SpoolWriter
 from etlog_producer.unacked import Unacked
 
 logger = logging.getLogger("etlog.producer")

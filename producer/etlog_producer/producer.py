@@ -24,8 +24,9 @@ from etlog_producer.errors import ProducerClosed
 from etlog_producer.inbox import WhenFull
 from etlog_producer.publish import Acks, Publisher
 from etlog_producer.sender import Sender
+from etlog_producer.spool.folder import SpoolFolder
 from etlog_producer.spool.recovery import Recovery
-from etlog_producer.spool.writer import MAX_BYTES, SpoolFolder
+from etlog_producer.spool.writer import MAX_BYTES
 from etlog_producer.stage import Stage
 
 logger = logging.getLogger("etlog.producer")

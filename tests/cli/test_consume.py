@@ -113,7 +113,7 @@ def test_its_metrics_tell_of_the_spool_files_of_the_machine(
 
         found = scraped()
 
-        assert 'etlog_spool_files{log="nightly",state="waiting"} 1.0' in found
+        assert 'etlog_spool_files{log="nightly",state="unknown log"} 1.0' in found
         assert 'etlog_spool_files{log="nightly",state="old"} 1.0' in found
         command.stop()
 

@@ -91,7 +91,7 @@ def test_files_that_are_too_old_are_set_aside(
     assert captured.err.count("\n") == 1
     assert "1 file(s) too old to send" in captured.err
     assert str(aside) in captured.err
-    assert aside.read_text().count(producer) == 1
+    assert producer in aside.read_text()
     assert client.xlen(keys.events) == 0
     assert run(["spool", "flush", "--any-store", "--redis-url", store_url, "--log", keys.name]) == 0
 

@@ -7,7 +7,8 @@ import orjson
 import redis
 from etlog_events.keys import Keys
 from etlog_producer.publish import Identity, Publisher
-from etlog_producer.spool.writer import SpoolFolder, SpoolWriter
+from etlog_producer.spool.folder import SpoolFolder
+from etlog_producer.spool.writer import SpoolWriter
 from support import commands
 from support.consumers import CaughtUp, Consuming
 from support.samples import saved

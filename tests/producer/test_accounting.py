@@ -11,7 +11,7 @@ import pytest
 import redis
 from etlog_events.keys import Keys
 from etlog_events.store import connect
-from etlog_producer.spool.segment import SegmentReader
+from etlog_producer.spool.reader import SegmentReader
 from support.emitters import Emitter
 from support.proxy import Proxy
 from support.servers import Server, wait_until

@@ -14,7 +14,7 @@ from etlog_events.store import connect
 from etlog_producer import Producer, inbox, unacked
 from etlog_producer.delivery import Batch, Delivery, ResumePoint
 from etlog_producer.publish import Identity, Published, Publisher
-from etlog_producer.spool.writer import SpoolFolder
+from etlog_producer.spool.folder import SpoolFolder
 from support.logged import Logged
 from support.producers import emit, numbered, spool_files, spooled
 from support.servers import Server, wait_until

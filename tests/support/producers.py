@@ -8,7 +8,7 @@ from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_producer import Producer
-from etlog_producer.spool.segment import SegmentReader
+from etlog_producer.spool.reader import SegmentReader
 from support.samples import WINDOW
 from support.stream import Client, entries
 

@@ -1,6 +1,7 @@
 """`etlog spool`: events that wait on this machine's disk, because their process ended too soon."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from time import sleep
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from etlog_producer.publish import Publisher
 from etlog_producer.spool.recovery import Recovery
 
 from etlog import logging_setup
-from etlog.errors import FAILED, CommandFailed
+from etlog.errors import FAILED, MISUSED, CommandFailed
 from etlog.options import LogName, RedisUrl, new_app, settings_of
 from etlog.spool_files import File, State, counted, files, folder_of, held_log_id
 
@@ -40,9 +41,11 @@ def spool_list(redis_url: RedisUrl = None, log: LogName = None) -> None:
     """
     settings = settings_of(redis_url=redis_url, name=log)
     folder = folder_of(settings)
-    found = files(folder)
-    if any(file.header and file.header.log_id for file in found):  # a store that is down must not hold up the others
-        found = files(folder, held_log_id(settings, settings.name))
+    with _refusing():
+        found = files(folder)
+        # A store that is down must not hold up the others.
+        if any(file.header and file.header.log_id for file in found):
+            found = files(folder, held_log_id(settings, settings.name))
     typer.echo("\n".join(lines(found)) if found else f"no spool files of log {settings.name} in {folder.path}")
 
 
@@ -62,35 +65,56 @@ def spool_flush(
     found = flush(settings, any_store=any_store)
     events = sum(orphan.sent for orphan in found.done)
     typer.echo(f"{events} event{'' if events == 1 else 's'} delivered from the spool to log {settings.name}")
+    if left := "; ".join(remaining(found)):
+        raise CommandFailed(left, FAILED)
+
+
+def remaining(found: Recovery) -> Iterator[str]:
+    """What is still on the disk, or was not sent, and why: a sentence for each kind."""
+    broken = {path: damage for orphan in found.done for path, damage in orphan.broken_as.items()}
+    if broken:
+        yield (
+            f"{len(broken)} file(s) damaged: what is whole was sent, and what is not counts as lost; set aside as "
+            + ", ".join(f"{path} ({damage})" for path, damage in broken.items())
+        )
     old = [path for orphan in found.done for path in orphan.set_aside_as]
     if old:
-        raise CommandFailed(
+        yield (
             f"{len(old)} file(s) too old to send: the log may already hold their events without knowing their numbers; "
-            f"set aside as {', '.join(map(str, old))}; emit the missing events with 'etlog emit --file'",
-            FAILED,
+            f"set aside as {', '.join(map(str, old))}; emit the missing events with 'etlog emit --file'"
         )
+    if found.unusable:
+        kept = ", ".join(f"{path} ({why})" for path, why in found.unusable.items())
+        yield f"{len(found.unusable)} file(s) not sent: {kept}"
     others = [path for paths in found.for_other_logs.values() for path in paths]
-    elsewhere = sum(file.state is not State.IN_USE and file.path not in others for file in files(folder_of(settings)))
     remain = [
         *([f"{len(others)} file(s) for another log ({', '.join(map(str, others))})"] if others else []),
-        *([f"{elsewhere} file(s) for another store"] if elsewhere else []),
+        *([f"{len(found.for_other_stores)} file(s) for another store"] if found.for_other_stores else []),
     ]
     if remain:
-        raise CommandFailed(
+        yield (
             f"{' and '.join(remain)} remain; 'etlog spool list' names the store of each: flush it there. "
-            "--any-store sends them here, although this is another log",
-            FAILED,
+            "--any-store sends them here, although this is another log"
         )
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """A folder that is not to be read is a mistake of whoever named it."""
+    try:
+        yield
+    except OSError as e:
+        raise CommandFailed(e.strerror or str(e), MISUSED) from e
 
 
 def lines(found: Sequence[File]) -> Iterator[str]:
     """A line per file, under a heading; the path comes last, because it is long and gets copied whole."""
-    yield f"{'EVENTS':>9}  {'AGE':>6}  {'STATE':<9}  STORE / FILE"
+    yield f"{'EVENTS':>9}  {'AGE':>6}  {'STATE':<11}  STORE / FILE"
     for file in found:
         events, broken = counted(file.path)
         state = f"{broken} broken" if broken and file.state is State.WAITING else file.state.value
         address = file.header.store if file.header else "?"
-        yield f"{events:>9}  {_age(file.age):>6}  {state:<9}  {address}  {file.path}"
+        yield f"{events:>9}  {_age(file.age):>6}  {state:<11}  {address}  {file.path}"
 
 
 def flush(settings: Settings, *, any_store: bool = False) -> Recovery:
@@ -98,9 +122,12 @@ def flush(settings: Settings, *, any_store: bool = False) -> Recovery:
 
     Raises `CommandFailed` when the store does not accept it; what remains stays where it is.
     """
+    folder = folder_of(settings)
+    with _refusing():
+        folder.owner()
     with store.connect(settings.redis_url, part="spool", log=settings.name) as client:
         publish = Publisher(client, settings.keys)
-        found = Recovery(folder_of(settings), publish, any_store=any_store)
+        found = Recovery(folder, publish, any_store=any_store)
         failures = 0
         try:
             found.look()

@@ -1,231 +1,237 @@
 """One spool file: a header, then one event per line. Anyone can read it with `less`.
 
-    {"log":"default","producer":"host-17-9f8e7d6c","store":"redis://127.0.0.1:6379/0","log_id":"c3ab…","token":"…",…}
-    701 {"kind":"AllocationSetSaved",…}
-    702 {"kind":"AllocationSetTotaled",…}
+    {"log":"default","producer":"host-17-9f8e7d6c","store":"redis://127.0.0.1:6379/0","log_id":"c3ab…",…,"sum":"52ab13f0"}
+    {"log":"default","producer":"host-17-9f8e7d6c","store":"redis://127.0.0.1:6379/0","log_id":"c3ab…",…,"sum":"52ab13f0"}
+    701 9f31c2d8 {"kind":"AllocationSetSaved",…}
+    702 0b7e55a1 {"kind":"AllocationSetTotaled",…}
     # delivered 701
 
-Its name is `<producer>.<first number>.<token>.spool`, so that two processes under one id never share a file. A name
+A line is a number, a checksum and an event; the checksum is the CRC-32 of `<number> <event>`, in eight hex digits. The
+header stands there twice, each with the checksum of what is before `,"sum"`: a reader takes the first one that is
+whole. So damage to a byte costs at most the event that it hits; where it hits the end of a line, the next event is
+found inside that line. A number that comes again is a write that was interrupted and made anew, and is skipped. Files
+of earlier releases have one header and no checksums.
+
+A line `# delivered 701` says that the store has everything up to that number. It is for people, and for those who find
+the file: what counts is what the store says. A process that sends what another left ends with
+
+    # delivered 702 at 2026-11-30T10:00:02.000Z, last written 2026-11-29T09:00:00.000Z
+
+Who finds that a while later, and learns from the store that it still has all of it, deletes the file at once. A file
+that its owner last wrote to long ago must not be sent, and such a note is no reason to: who makes it gives the file
+back the time of its last write. Should it be killed before that, the note has that time too; the earlier one counts.
+
+The name is `<producer>.<first number>.<token>.spool`, so that two processes under one id never share a file. A name
 that ends with `.taken.spool` says that another process publishes under the id. The owner of a file holds a lock on it
 (`flock`) as long as it lives, so that a process that gets the lock knows that the owner is gone.
 """
 
+import errno
 import fcntl
 import os
-import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from hashlib import blake2b
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
-import orjson
-
-_NAME = re.compile(r"(?P<producer>.+)\.(?P<first>[0-9]{20})(?:\.(?P<token>[0-9a-f]{1,32})(?P<taken>\.taken)?)?\.spool")
-_TOKEN = re.compile(r"[0-9a-f]{1,32}")
-_DELIVERED = b"# delivered "
-
-#: Bytes of a header that are kept free for the id of the log. Those that etlog makes take forty.
-LOG_ID_BYTES = 64
-
-#: Bytes of the id of a producer from which a longer one is made. The store takes 256.
-_MOST_OF_ID = 200
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolFile:
-    """A spool file by its name; `token` is "" in those of earlier releases."""
-
-    path: Path
-    producer: str
-    first: int
-    token: str = ""
-    taken: bool = False
-
-    @classmethod
-    def named(cls, path: Path) -> "SpoolFile | None":
-        """The file at `path`, None if its name is not that of a spool file."""
-        match = _NAME.fullmatch(path.name)
-        if not match:
-            return None
-        return cls(path, match["producer"], int(match["first"]), match["token"] or "", match["taken"] is not None)
-
-    @property
-    def owner(self) -> tuple[str, str, int]:
-        """The same for the files that are sent under one id: those of one process, and each alone that is `taken`."""
-        return self.producer, self.token, self.first if self.taken else 0
-
-    @property
-    def id_of_its_own(self) -> str:
-        """The id for a file that is `taken`: the same at each attempt, so that none doubles the events of another."""
-        producer = self.producer.encode()[:_MOST_OF_ID].decode(errors="ignore")
-        return f"{producer}~{self.token}-{self.first}"
-
-    def take(self) -> "SpoolFile":
-        """Rename it to what it is called once its id is known to be taken. Raises `OSError`."""
-        name = _name(self.producer, self.first, self.token, taken=True)
-        return replace(self, taken=True, path=self.path.rename(self.path.with_name(name)))
-
-
-def _name(producer: str, first: int, token: str, *, taken: bool = False) -> str:
-    if not token:
-        return f"{producer}.{first:020d}.spool"
-    if not _TOKEN.fullmatch(token):  # someone made it who makes others
-        token = blake2b(token.encode(), digest_size=8).hexdigest()
-    return f"{producer}.{first:020d}.{token}{'.taken' if taken else ''}.spool"
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentHeader:
-    """Where the events of a file belong, and whose they are; `store` is an address without secrets.
-
-    `log_id` is the id of the log, "" as long as the owner has not reached the store. `resumable` says that the id of
-    the producer is noted elsewhere, for another run to go on under it. A header of an earlier release has neither these
-    nor the token; `complete` tells.
-    """
-
-    log: str
-    producer: str
-    store: str
-    log_id: str = ""
-    token: str = ""
-    resumable: bool = False
-    complete: bool = True
-
-    def encode(self) -> bytes:
-        """The first line of a file. It is equally long for each `log_id`, so that one can be written over another."""
-        fields = asdict(self)
-        del fields["complete"]
-        longest = len(orjson.dumps(fields | {"log_id": ""})) + LOG_ID_BYTES
-        return orjson.dumps(fields).ljust(longest) + b"\n"
-
-    @classmethod
-    def read(cls, file: BinaryIO) -> "SegmentHeader | None":
-        """The header at the start of `file`, None if there is none."""
-        try:
-            fields = orjson.loads(file.readline(4096))
-            return cls(
-                str(fields["log"]),
-                str(fields["producer"]),
-                str(fields["store"]),
-                str(fields.get("log_id", "")),
-                str(fields.get("token", "")),
-                bool(fields.get("resumable", True)),
-                "token" in fields,
-            )
-        except (ValueError, KeyError, TypeError):
-            return None
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of a file: an event and its number, or a broken line, which has the number 0."""
-
-    number: int
-    event: bytes
+from etlog_producer.spool import line
+from etlog_producer.spool.folder import Descriptor
+from etlog_producer.spool.header import SegmentHeader
+from etlog_producer.spool.line import Line, Mark
+from etlog_producer.spool.names import SpoolFile, file_name
+from etlog_producer.spool.reader import SegmentReader
 
 
 class Segment:
-    """A file that its owner writes: consecutive numbers from `first` to `last`."""
+    """A file that its owner writes: consecutive numbers from `first` to `last`.
 
-    def __init__(self, folder: Path, header: SegmentHeader, first: int) -> None:
-        """Make the file, readable by this user alone. Raises `OSError`."""
-        self.path = folder / _name(header.producer, first, header.token)
+    It is used by its descriptor alone, so that it can be read even after someone has removed it. Every method may be
+    interrupted anywhere, and called again.
+    """
+
+    def __init__(self, folder: Path, header: SegmentHeader, first: int, events: Sequence[bytes] = ()) -> None:
+        """Make the file with `events`, readable by this user alone; no one finds it before it has `appeared`.
+
+        Raises `OSError`.
+        """
+        self.path = folder / file_name(header.producer, first, header.token)
         self.first = first
-        self.last = first - 1
-        # Under another name until it is locked: an unlocked file looks as if its owner were dead.
-        unlocked = folder / f".{self.path.name}.new"
-        self._fd = os.open(unlocked, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC, 0o600)
+        self._header = header
+        self._reading: tuple[SegmentReader, Line | None, int] | None = None  # the next line, the number that is next
+        #: Whether a part of it cannot be read as it was written.
+        self.damaged = False
+        #: Whether it is neither at its name nor can be written anew: it can only be read.
+        self.detached = False
+        #: Whether it was said that it cannot be deleted.
+        self.stays = False
+        # Under another name until it is locked and complete: an unlocked file looks as if its owner were dead.
+        self._unfinished = folder / f".{os.urandom(8).hex()}.new"
+        self._file = Descriptor(str(self._unfinished), "x+", opener=_private)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._header = header
-            start = header.encode()
-            self.bytes = os.write(self._fd, start)
-            if self.bytes < len(start):
-                raise OSError(28, "No space left on device")
-            unlocked.rename(self.path)
-        except OSError:
-            os.close(self._fd)
-            unlocked.unlink(missing_ok=True)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            text = b"".join([header.encode(), *(line.encode(first + i, event) for i, event in enumerate(events))])
+            self._write(text, 0)
+            self._end = len(text), first + len(events) - 1  # one attribute: no interrupt comes between the two
+            found = os.fstat(self._file.fileno())
+            self._inode = found.st_dev, found.st_ino
+            self._name = str(self.path)
+        except BaseException:
+            self._file.close()
+            self._unfinished.unlink(missing_ok=True)
             raise
+
+    def appear(self) -> None:
+        """Give the file its name. Raises `OSError`; then there is none."""
+        try:
+            self._unfinished.rename(self.path)
+        except OSError:
+            self._file.close()
+            self._unfinished.unlink(missing_ok=True)
+            raise
+
+    @property
+    def last(self) -> int:
+        """The number of the last event, `first - 1` if there is none."""
+        return self._end[1]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file, as far as it was written here."""
+        return self._end[0]
 
     def append(self, events: Sequence[bytes]) -> None:
         """Add events under the numbers after `last`: all of them, or none and an `OSError`."""
-        number = self.last + 1
+        at, last = self._end
         if len(events) == 1:
-            text = b"%d %b\n" % (number, events[0])
+            text = line.encode(last + 1, events[0])
         else:
-            text = b"".join([b"%d %b\n" % (number + i, event) for i, event in enumerate(events)])
-        self._write(text)
-        self.last += len(events)
+            text = b"".join([line.encode(number, event) for number, event in enumerate(events, last + 1)])
+        self._write(text, at)
+        self._end = at + len(text), last + len(events)
 
     def know_log(self, log_id: str) -> None:
         """Note in the header that the events are for the log with this id. Raises `OSError`."""
-        before, now = self._header, replace(self._header, log_id=log_id)
+        now = replace(self._header, log_id=log_id)
         text = now.encode()
-        if len(text) != len(before.encode()):  # an id that someone made who makes longer ones
-            return
-        header = os.open(self.path, os.O_WRONLY)  # the other descriptor only appends
-        try:
-            os.pwrite(header, text, 0)
-        finally:
-            os.close(header)
-        self._header = now
+        if len(text) == len(self._header.encode()):  # else someone made the id who makes longer ones
+            os.pwrite(self._file.fileno(), text, 0)
+            self._header = now
 
     def mark(self, delivered: int) -> None:
-        """Note for people that the store has everything up to `delivered`: what counts is what the store says."""
-        self._write(b"%b%d\n" % (_DELIVERED, delivered))
+        """Note that the store has everything up to `delivered`. Raises `OSError`."""
+        at, last = self._end
+        text = Mark(delivered).encode()
+        self._write(text, at)
+        self._end = at + len(text), last
 
-    def _write(self, text: bytes) -> None:
-        written = os.write(self._fd, text)
+    def _write(self, text: bytes, at: int) -> None:
+        """Write at a place of the file: what an interrupted attempt has left there is written over."""
+        written = os.pwrite(self._file.fileno(), text, at)
         if written < len(text):  # the disk is full: half a line must not stay
-            os.ftruncate(self._fd, self.bytes)
-            raise OSError(28, "No space left on device")
-        self.bytes += written
+            os.ftruncate(self._file.fileno(), at)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fault(self) -> str | None:
+        """What is wrong with the file: None if it is at its name and as long as it was written.
+
+        What is behind that is cut off: an attempt to write that was interrupted, or what another process has added.
+        """
+        try:
+            found = os.stat(self._name, follow_symlinks=False)  # noqa: PTH116 - this takes half the time
+        except (FileNotFoundError, NotADirectoryError):
+            return "was removed"
+        except OSError:  # no one can tell by the name
+            found = os.fstat(self._file.fileno())
+            if not found.st_nlink:
+                return "was removed"
+        if (found.st_dev, found.st_ino) != self._inode:
+            return "was replaced"
+        if found.st_size > self._end[0]:
+            with suppress(OSError):
+                os.ftruncate(self._file.fileno(), self._end[0])
+        elif found.st_size < self._end[0]:
+            return "was cut short"
+        return "is damaged" if self.damaged else None
+
+    def is_there(self) -> bool:
+        """Whether the file is at its name."""
+        try:
+            found = self.path.lstat()
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._inode
+
+    def read(self, number: int, last: int, limit: int) -> tuple[int, list[bytes]]:
+        """The next events from `number` to `last`, at most `limit`: the number of the first, and a run without a hole.
+
+        Without any left, the answer is `last + 1` and none.
+        """
+        last = min(last, self.last)
+        # While it is read there is no place to go on from: an interrupt must not leave a hole.
+        reading, self._reading = self._reading, None
+        if reading is None or reading[2] > number:
+            reading = SegmentReader(self.path, self._file, end=lambda: self._end[0]), None, self.first
+        reader, ahead, _ = reading
+        events: list[bytes] = []
+        first = number
+        while len(events) < limit and first + len(events) <= last:
+            ahead = ahead or reader.next()
+            if ahead is None:
+                self.damaged = True  # there should be more
+                break
+            if ahead.number > first + len(events):
+                self.damaged = True
+                if events or ahead.number > last:
+                    break
+                first = ahead.number
+            if ahead.number == 0:
+                self.damaged = True
+            elif ahead.number == first + len(events):
+                events.append(ahead.event)
+            ahead = None
+        if not events:
+            first = last + 1
+        self._reading = reader, ahead, first + len(events)
+        return first, events
+
+    def runs(self) -> list[tuple[int, list[bytes]]]:
+        """All events that can be read: runs without a hole, and their first numbers."""
+        found = []
+        number = self.first
+        while number <= self.last:
+            first, events = self.read(number, self.last, self.last)
+            if events:
+                found.append((first, events))
+            number = first + max(1, len(events))
+        return found
+
+    def cut(self, number: int) -> None:
+        """Forget the events from `number` on. Raises `OSError`."""
+        reader = SegmentReader(self.path, self._file, end=lambda: self._end[0])
+        while (found := reader.next()) and found.number < number:
+            pass
+        if found is None:
+            self.damaged = True
+        else:
+            self._reading = None
+            os.ftruncate(self._file.fileno(), found.place)
+            self._end = found.place, number - 1
 
     def take(self) -> None:
         """Say by the name of the file that another process publishes under its id. Raises `OSError`."""
         self.path = SpoolFile(self.path, self._header.producer, self.first, self._header.token).take().path
+        self._name = str(self.path)
 
     def release(self) -> None:
         """Let go of the file and its lock: anyone may send what is in it."""
-        os.close(self._fd)
+        self._file.close()
 
     def delete(self) -> None:
-        """Remove the file: the store has all of it."""
-        self.path.unlink(missing_ok=True)
-        os.close(self._fd)
-
-
-class SegmentReader:
-    """Reads a file from the line after its header, in the order of the numbers."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = path.open("rb")
-        self.header = SegmentHeader.read(self._file)
-        self._before = 0
-
-    def next(self) -> Line | None:
-        """The next line with an event, a broken one, or None at the end; the file may have grown at the next call."""
-        while text := self._file.readline():
-            if text.startswith(_DELIVERED):
-                continue
-            digits, _, event = text.rstrip(b"\n").partition(b" ")
-            number = int(digits) if digits.isdigit() and len(digits) < 17 else 0
-            if number <= self._before or not _is_object(event):
-                return Line(0, text)
-            self._before = number
-            return Line(number, event)
-        return None
-
-    def close(self) -> None:
-        """Close the file; a lock that another process holds on it stays."""
+        """Remove the file, unless another one has taken its place: the store has all of it. Raises `OSError`."""
+        if self.is_there():
+            self.path.unlink(missing_ok=True)
         self._file.close()
 
 
-def _is_object(text: bytes) -> bool:
-    try:
-        return isinstance(orjson.loads(text), dict)
-    except ValueError:
-        return False
+def _private(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NOFOLLOW, 0o600)

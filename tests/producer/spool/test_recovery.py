@@ -19,9 +19,14 @@ from etlog_events.store import connect, shown
 from etlog_producer import Producer, sender
 from etlog_producer.publish import Identity, Published, Publisher
 from etlog_producer.spool import recovery
+from etlog_producer.spool.folder import SpoolFolder
+from etlog_producer.spool.header import LOG_ID_BYTES, SegmentHeader
+from etlog_producer.spool.names import SpoolFile
+from etlog_producer.spool.orphan import Orphan
+from etlog_producer.spool.reader import SegmentReader
 from etlog_producer.spool.recovery import Recovery
-from etlog_producer.spool.segment import LOG_ID_BYTES, Segment, SegmentHeader, SegmentReader, SpoolFile
-from etlog_producer.spool.writer import SpoolFolder, SpoolWriter
+from etlog_producer.spool.segment import Segment
+from etlog_producer.spool.writer import SpoolWriter
 from support.logged import Logged
 from support.producers import emit, numbered, spool_files, spooled
 from support.proxy import Proxy
@@ -314,15 +319,15 @@ def test_an_error_is_over_once_the_last_file_is_gone(
     store_url: str, keys: Keys, left_behind: Leave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the sender does last for another producer tells as much as what it does first."""
-    failures = iter([OSError("the disk is busy")])
-    delete = recovery.Orphan._delete
+    failures = iter([OSError("the network is busy")])
+    remove = Orphan._remove
 
-    def fail_once(orphan: recovery.Orphan) -> None:
+    def fail_once(orphan: Orphan) -> None:
         for failure in failures:
             raise failure
-        delete(orphan)
+        remove(orphan)
 
-    monkeypatch.setattr(recovery.Orphan, "_delete", fail_once)
+    monkeypatch.setattr(Orphan, "_remove", fail_once)
     monkeypatch.setattr(sender, "PROBE", 3600.0)
     path = left_behind(1)
     with Producer(store_url, log=keys.name) as producer:
@@ -470,6 +475,7 @@ def test_a_header_can_tell_any_log(spool_dir: Path) -> None:
     spool_dir.mkdir()
     header = SegmentHeader("nightly", "gone-1-abc", "redis://host/0", token=TOKEN)
     segment = Segment(spool_dir, header, 7)
+    segment.appear()
     segment.append([b"{}"])
     for log_id in ("a" * 40, "b" * LOG_ID_BYTES, "c", "d" * (LOG_ID_BYTES + 1)):
         segment.know_log(log_id)
@@ -569,9 +575,9 @@ def test_two_processes_under_one_id_share_no_file(spool_dir: Path) -> None:
         writer.append(1, [b'{"writer":%d}' % number])
         writer.close()
 
-    assert [path.read_bytes().splitlines()[1] for path in spool_files(spool_dir)] == [
-        b'1 {"writer":0}',
-        b'1 {"writer":1}',
+    assert [path.read_bytes().splitlines()[2][11:] for path in spool_files(spool_dir)] == [
+        b'{"writer":0}',
+        b'{"writer":1}',
     ]
 
 
