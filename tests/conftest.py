@@ -12,7 +12,7 @@ import pytest
 import redis
 from etlog_consumer import consumer
 from etlog_events.keys import Keys
-from etlog_events.store import connect
+from etlog_events.store import connect, liveness
 from support.consumers import CaughtUp, Consuming, catch_up, consumer_thread
 from support.fakes import Clock, fake_store
 from support.logged import Logged
@@ -106,6 +106,12 @@ def keys(client: redis.Redis) -> Iterator[Keys]:
     yield keys
     for key in client.scan_iter(match=keys.events.replace("events", "*"), count=1000):
         client.delete(key)
+
+
+@pytest.fixture
+def rested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every connection to a store has rested whenever it is used."""
+    monkeypatch.setattr(liveness, "TRUSTED", 0.0)
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,9 @@ import pytest
 from etlog_api.live import hub
 from etlog_api.log import connection, reader
 from etlog_events.keys import Keys
-from etlog_events.store import connect
+from etlog_events.store import connect, liveness
 from support.apis import Api, Serving, apply, tail
+from support.fakes import Clock
 from support.proxy import Proxy
 from support.samples import saved
 from support.servers import Server, wait_until
@@ -247,6 +248,42 @@ def test_a_network_that_cuts(proxied_api: Api, proxy: Proxy, server: Server, key
     require_recovery(proxied_api, 23)
 
 
+@pytest.mark.usefixtures("rested")
+def test_a_network_that_forgets_a_connection_that_rests(
+    proxied_api: Api, proxy: Proxy, server: Server, keys: Keys
+) -> None:
+    """The answer after the rest is from the store, and in time; so is everything else."""
+    apply(server.url, keys, [saved(3)])
+    proxy.forget()
+
+    answer = proxied_api.get()
+
+    assert answer.elapsed.total_seconds() < PROMISE
+    assert answer.json()["data"]["counters"] == {"AllocationSetSaved": 4}
+    assert "warning" not in answer.json()
+    assert proxy.lost  # it was asked
+    assert [proxied_api.get(path).status_code for path in PATHS if "stream" not in path] == [200] * (len(PATHS) - 1)
+
+
+def test_a_connection_in_use_is_not_asked(
+    server_api: Api, server: Server, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers, which is enough."""
+    monkeypatch.setattr(liveness, "now", clock)
+    assert is_well(server_api)
+
+    def pings() -> int:
+        with connect(server.url, part="test") as client:
+            return int(client.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"])
+
+    before = pings()
+    for _ in range(20):
+        clock.now += 0.9
+        assert is_well(server_api)
+
+    assert pings() == before
+
+
 def test_another_store_takes_over_the_address(proxied_api: Api, proxy: Proxy, server: Server, keys: Keys) -> None:
     """The old one was demoted and says no more; its connections still stand."""
     with closing(Server()) as other:
@@ -259,6 +296,7 @@ def test_another_store_takes_over_the_address(proxied_api: Api, proxy: Proxy, se
         apply(other.url, keys, [saved(3)])
         with tail(proxied_api.url) as following:
             wait_until(lambda: following.last)
+            assert is_well(proxied_api)  # so its connection has not rested, and is trusted
             server.stop()
             proxy._target = ("127.0.0.1", other.port)
             require_promise([proxied_api.get()])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import etlog_consumer
@@ -13,12 +14,13 @@ import psutil
 import pytest
 import redis
 from etlog.verification import verify
-from etlog_consumer import Consumer
+from etlog_consumer import Consumer, Target
 from etlog_consumer.recovery import Recovery
 from etlog_events.keys import Keys
+from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from etlog_producer.publish import Identity, Publisher
-from support.consumers import consumer_process, consumer_thread
+from support.consumers import consumer_process, consumer_thread, in_threads
 from support.guarded import redis_server
 from support.logged import Logged
 from support.proxy import Proxy
@@ -206,6 +208,29 @@ def test_a_half_open_connection_is_given_up(server: Server, keys: Keys, logged: 
         Publisher(client, keys)(P, 1, EVENTS)
         proxy.swallow_replies(False)
         wait_until(lambda: stats(client, keys).get("applied") == 100, what="all to be applied")
+
+
+@pytest.mark.timed
+@pytest.mark.usefixtures("rested")
+def test_a_connection_that_was_forgotten_in_a_rest_is_no_outage(server: Server, keys: Keys, logged: Logged) -> None:
+    """A consumer that was stopped, such as with its machine, goes on at once."""
+    with (
+        closing(Proxy(server.port)) as proxy,
+        connect(server.url, part="test") as client,
+        connect(proxy.url, part="consumer") as own,
+    ):
+        consumer = Consumer(own, Target(keys, KUBECOST_KINDS, 100), retain=10)
+        with in_threads(consumer):
+            wait_until(lambda: logged("active"), what="the consumer to start")
+        Publisher(client, keys)(P, 1, EVENTS)
+        proxy.forget()
+
+        began = monotonic()
+        with in_threads(consumer):
+            wait_until(lambda: stats(client, keys).get("applied") == 100, what="all to be applied")
+
+        assert monotonic() - began < 2
+    assert logged("store_away") == []
 
 
 def test_reading_alone_does_not_end_an_outage(server: Server, keys: Keys, logged: Logged) -> None:

@@ -12,7 +12,8 @@ CHUNK = 64 * 1024
 class Proxy:
     """Forwards TCP connections to a port of this machine, and loses, delays or cuts as it is told.
 
-    Whatever it does to replies, requests always get through: the server has done what was asked of it.
+    Whatever it does to replies, requests get through: the server has done what was asked of it. Except on connections
+    that it has forgotten.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -24,6 +25,8 @@ class Proxy:
         self._threads: list[threading.Thread] = []
         self._swallowing = False
         self._swallowed = 0
+        self._forgotten: set[socket.socket] = set()
+        self.lost: list[bytes] = []  # requests on connections that were forgotten
         self._delay = 0.0
         self._closing = threading.Event()
         self._start(self._accept)
@@ -36,6 +39,11 @@ class Proxy:
     def swallowed(self) -> int:
         """Bytes of replies that have disappeared so far."""
         return self._swallowed
+
+    def forget(self) -> None:
+        """Take what comes on the connections that stand, and pass nothing on, in either direction. New ones work."""
+        with self._lock:
+            self._forgotten = self._forgotten | self._sockets
 
     def delay_replies(self, seconds: float) -> None:
         """From now on every reply is held up for so long."""
@@ -92,6 +100,7 @@ class Proxy:
         requests.join()
         with self._lock:
             self._sockets -= {client, server}
+            self._forgotten = self._forgotten - {client, server}
         client.close()
         server.close()
 
@@ -100,7 +109,10 @@ class Proxy:
             while data := source.recv(CHUNK):
                 if replies and self._delay:
                     self._closing.wait(self._delay)
-                if replies and self._swallowing:
+                if source in self._forgotten:
+                    if not replies:
+                        self.lost.append(data)
+                elif replies and self._swallowing:
                     self._swallowed += len(data)
                 else:
                     sink.sendall(data)

@@ -80,6 +80,7 @@ class Connection:
     async def ask(self, *commands: Command) -> list[Any]:
         """The answers to reading `commands`, sent together. Raises the driver's errors."""
         kept = self._connection.is_connected
+        await self._connection.connect()  # a kept one that has rested is asked whether it still leads to the store
         try:
             return await self._ask(commands)
         except redis.ConnectionError:
@@ -92,6 +93,7 @@ class Connection:
         try:
             await connection.send_packed_command(self._packed(commands), check_health=False)
             answers = [await connection.read_response() for _ in commands]
+            connection.rest()
         except BaseException:
             await connection.disconnect(nowait=True)  # an answer that no one took may still come
             raise

@@ -1,13 +1,24 @@
-"""Clients of the store for asyncio, and the connections that look for their node whenever they are made."""
+"""Clients of the store for asyncio. Their connections are not trusted after a rest; those to a store of several nodes
+look for their node whenever they are made."""
 
+from collections.abc import Coroutine
 from typing import Any
 
 import redis
 import redis.asyncio
-from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    ConnectionPool,
+    SSLConnection,
+    UnixDomainSocketConnection,
+    parse_url,
+)
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.utils import str_if_bytes
 
+from etlog_events.store import liveness
 from etlog_events.store.discovery import ELSEWHERE, Discovery, ReadFrom, Search
 from etlog_events.store.driver import ANSWER_TIMEOUT, client_options, explained
 from etlog_events.store.url import Node, is_multi_node
@@ -23,19 +34,90 @@ def connect_async(
     **options: Any,
 ) -> "redis.asyncio.Redis":
     """`connect` for asyncio. Without `answer_timeout`, the caller bounds each question."""
-    options = client_options(part, answer_timeout, Retry(NoBackoff(), 0)) | options
+    options = client_options(url, part, answer_timeout, Retry(NoBackoff(), 0)) | options
     with explained(url):
         if is_multi_node(url):
             discovery = Discovery.of(url, log, read_from)
-            pool = discovery.pool_options(options, DiscoveredConnection, DiscoveredSSLConnection)
-            client = redis.asyncio.Redis.from_pool(ConnectionPool(**pool))
+            options = discovery.pool_options(options, DiscoveredConnection, DiscoveredSSLConnection)
         else:
-            client = redis.asyncio.Redis.from_url(url, **options)
+            options |= parse_url(url)
+            options["connection_class"] = _CHECKED[options.get("connection_class", Connection)]
+        client = redis.asyncio.Redis.from_pool(CheckedPool(**options))
         client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
     return client
 
 
-class DiscoveredConnection(Connection):
+class CheckedConnection(AbstractConnection):
+    """`sync.CheckedConnection` for asyncio."""
+
+    _rests_since = 0.0
+
+    async def connect(self) -> None:
+        """Be connected, and after a rest only to a store that answers. Raises the driver's errors."""
+        if self.is_connected:
+            if liveness.is_trusted(self._rests_since):
+                return
+            if liveness.may_be_asked(self._rests_since):
+                if await self._answers():
+                    return
+                if not self.is_connected:  # another task has given up the call
+                    raise redis.ConnectionError("the connection was closed meanwhile")
+            await self._abandon()
+        await super().connect()  # type: ignore[no-untyped-call]
+        self.rest()
+
+    def rest(self) -> None:
+        """Rest from now on: the last answer has just come."""
+        self._rests_since = liveness.now()
+
+    async def _answers(self) -> bool:
+        """Whether the other end answers PING."""
+        writer: Any = self._writer
+        timeout = liveness.ping_timeout(self.socket_timeout)
+        try:
+            writer.writelines(self.pack_command("PING"))
+            answer = await super().read_response(timeout=timeout, disconnect_on_error=False)
+        except redis.ResponseError:  # as when this user may not send PING
+            return True
+        except (redis.RedisError, OSError):
+            return False
+        except BaseException:
+            await self._abandon()
+            raise
+        return str_if_bytes(answer) == "PONG"
+
+    async def _abandon(self) -> None:
+        """Close this end without a word: by TLS, asyncio would wait half a minute for a word that may never come."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+        await self.disconnect(nowait=True)
+
+
+class CheckedPool(ConnectionPool):
+    """`sync.CheckedPool` for asyncio."""
+
+    def release(self, connection: Any) -> Coroutine[Any, Any, None]:
+        """Take back a connection."""
+        connection.rest()
+        return super().release(connection)
+
+
+class PlainConnection(CheckedConnection, Connection):
+    """By TCP."""
+
+
+class TlsConnection(CheckedConnection, SSLConnection):
+    """By TLS."""
+
+
+class UnixConnection(CheckedConnection, UnixDomainSocketConnection):
+    """By a socket of this machine, behind which there may be a proxy."""
+
+
+_CHECKED = {Connection: PlainConnection, SSLConnection: TlsConnection, UnixDomainSocketConnection: UnixConnection}
+
+
+class DiscoveredConnection(CheckedConnection, Connection):
     """`sync.DiscoveredConnection` for asyncio; the caller bounds the time of the whole."""
 
     #: How a seed is connected to.

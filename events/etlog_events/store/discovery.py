@@ -13,6 +13,7 @@ from redis.connection import parse_url
 from redis.exceptions import AskError, ClusterDownError, NoPermissionError, ReadOnlyError, TryAgainError
 
 from etlog_events.store.cluster import Cluster
+from etlog_events.store.driver import network_options
 from etlog_events.store.sentinel import Sentinels
 from etlog_events.store.url import Node, parse_multi_node
 
@@ -112,6 +113,7 @@ class Discovery:
                 asking.pop(name, None)
             asking |= several.credentials
         asking |= {
+            **network_options(),
             "socket_timeout": ASK_TIMEOUT,
             "socket_connect_timeout": ASK_TIMEOUT,
             "protocol": 2,

@@ -8,6 +8,7 @@ import redis
 from redis.exceptions import MovedError
 
 from etlog_events.errors import SettingsError, StoreRefused, StoreUnavailable
+from etlog_events.store.liveness import tcp_options
 from etlog_events.store.url import check, shown
 
 #: Seconds to wait for a connection. A store on the same network answers in milliseconds.
@@ -25,9 +26,10 @@ _REFUSED = (redis.AuthenticationError, redis.exceptions.AuthorizationError)
 _UNAVAILABLE = (redis.ConnectionError, redis.TimeoutError, OSError)
 
 
-def client_options(part: str, answer_timeout: float | None, retry: Any) -> dict[str, Any]:
-    """The options of a client for `part`, which names its connections in `CLIENT LIST`."""
+def client_options(url: str, part: str, answer_timeout: float | None, retry: Any) -> dict[str, Any]:
+    """The options of a client at `url` for `part`, which names its connections in `CLIENT LIST`."""
     return {
+        **({} if url.startswith("unix:") else network_options()),
         "client_name": f"etlog-{part}",
         "socket_timeout": answer_timeout,
         "socket_connect_timeout": CONNECT_TIMEOUT,
@@ -35,6 +37,11 @@ def client_options(part: str, answer_timeout: float | None, retry: Any) -> dict[
         "protocol": 2,
         "legacy_responses": True,
     }
+
+
+def network_options() -> dict[str, Any]:
+    """The options of a connection over a network."""
+    return {"socket_keepalive": True, "socket_keepalive_options": tcp_options()}
 
 
 @contextmanager

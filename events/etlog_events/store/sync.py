@@ -1,12 +1,22 @@
-"""Clients of the store for blocking code, and the connections that look for their node whenever they are made."""
+"""Clients of the store for blocking code. Their connections are not trusted after a rest; those to a store of several
+nodes look for their node whenever they are made."""
 
 from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
-from redis.connection import Connection, ConnectionPool, SSLConnection
+from redis.connection import (
+    AbstractConnection,
+    Connection,
+    ConnectionPool,
+    SSLConnection,
+    UnixDomainSocketConnection,
+    parse_url,
+)
 from redis.retry import Retry
+from redis.utils import str_if_bytes
 
+from etlog_events.store import liveness
 from etlog_events.store.discovery import ELSEWHERE, Discovery, ReadFrom, Search
 from etlog_events.store.driver import ANSWER_TIMEOUT, CONNECT_TIMEOUT, client_options, explained
 from etlog_events.store.url import Node, is_multi_node
@@ -28,19 +38,87 @@ def connect(
     none; an address of one node is taken as it is. `answer_timeout` is in seconds. Raises `SettingsError` for an
     address that cannot be one.
     """
-    options = client_options(part, answer_timeout, Retry(NoBackoff(), 0)) | options
+    options = client_options(url, part, answer_timeout, Retry(NoBackoff(), 0)) | options
     with explained(url):
         if is_multi_node(url):
             discovery = Discovery.of(url, log, read_from)
-            pool = discovery.pool_options(options, DiscoveredConnection, DiscoveredSSLConnection)
-            client = redis.Redis.from_pool(ConnectionPool(**pool))
+            options = discovery.pool_options(options, DiscoveredConnection, DiscoveredSSLConnection)
         else:
-            client = redis.Redis.from_url(url, **options)
+            options |= parse_url(url)  # type: ignore[no-untyped-call]
+            options["connection_class"] = _CHECKED[options.get("connection_class", Connection)]
+        client = redis.Redis.from_pool(CheckedPool(**options))
         client.connection_pool.make_connection()
     return client
 
 
-class DiscoveredConnection(Connection):
+class CheckedConnection(AbstractConnection):
+    """A connection that is not trusted after a rest: see `liveness`. `connect` is called before each use, as pools do,
+    and `rest` after it."""
+
+    _rests_since = 0.0
+
+    def connect(self) -> None:
+        """Be connected, and after a rest only to a store that answers. Raises the driver's errors."""
+        sock = self._sock
+        if sock is not None:
+            if liveness.is_trusted(self._rests_since):
+                return
+            if liveness.may_be_asked(self._rests_since):
+                if self._answers(sock):
+                    return
+                if self._sock is not sock:  # another thread has given up the call
+                    raise redis.ConnectionError("the connection was closed meanwhile")
+            self.disconnect()
+        super().connect()  # type: ignore[no-untyped-call]
+        self.rest()
+
+    def rest(self) -> None:
+        """Rest from now on: the last answer has just come."""
+        self._rests_since = liveness.now()
+
+    def _answers(self, sock: Any) -> bool:
+        """Whether the other end answers PING."""
+        try:
+            sock.settimeout(liveness.ping_timeout(self.socket_timeout))
+            sock.sendall(b"".join(self.pack_command("PING")))  # type: ignore[no-untyped-call]
+            answer = super().read_response(disconnect_on_error=False)
+            sock.settimeout(self.socket_timeout)
+        except redis.ResponseError:  # as when this user may not send PING
+            sock.settimeout(self.socket_timeout)
+            return True
+        except (redis.RedisError, OSError):
+            return False
+        except BaseException:
+            self.disconnect()  # type: ignore[no-untyped-call]
+            raise
+        return str_if_bytes(answer) == "PONG"
+
+
+class CheckedPool(ConnectionPool):
+    """A pool of connections that are not trusted after a rest."""
+
+    def release(self, connection: Any) -> None:
+        """Take back a connection."""
+        connection.rest()
+        super().release(connection)
+
+
+class PlainConnection(CheckedConnection, Connection):
+    """By TCP."""
+
+
+class TlsConnection(CheckedConnection, SSLConnection):
+    """By TLS."""
+
+
+class UnixConnection(CheckedConnection, UnixDomainSocketConnection):
+    """By a socket of this machine, behind which there may be a proxy."""
+
+
+_CHECKED = {Connection: PlainConnection, SSLConnection: TlsConnection, UnixDomainSocketConnection: UnixConnection}
+
+
+class DiscoveredConnection(CheckedConnection, Connection):
     """A connection to the node that `discovery` leads to at the moment.
 
     A node that says that the log is elsewhere is left at once: the next use looks for it anew. The driver's own pools
