@@ -120,13 +120,6 @@ class SpoolWriter:
                 first = end + 1
         return count
 
-    def count(self, first: int, last: int) -> int:
-        """How many of these numbers are in files."""
-        return sum(max(0, min(s.last, last) - max(s.first, first) + 1) for s in self._segments)
-
-    def heal(self) -> None:
-        """Look at all files."""
-
     def read(self, number: int, last: int, limit: int) -> tuple[int, list[bytes]]:
         """The next events from `number` to `last`, at most `limit`: the number of the first, and a run without a hole.
 
