@@ -111,6 +111,85 @@ def test_files_for_another_store_are_flushed_only_if_wanted(
     assert numbers(client, keys) == [1, 2, 3]
 
 
+@pytest.mark.parametrize(("damage", "sent"), [("event", 2), ("header", 3)])
+def test_a_damaged_file_is_told(
+    store_url: str,
+    client: redis.Redis,
+    keys: Keys,
+    spool_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+    damage: str,
+    sent: int,
+) -> None:
+    """What is wrong with it, and where it lies; what is whole is sent, and the command fails."""
+    leave_new(store_url, keys.name, 3)
+    [path] = spool_dir.rglob("*.spool")
+    text = path.read_bytes()
+    place = text.index(b'"size":1' if damage == "event" else b'"log"')
+    path.write_bytes(text[: place + 2] + bytes([text[place + 2] ^ 1]) + text[place + 3 :])
+    options = ["--redis-url", store_url, "--log", keys.name]
+
+    assert run(["spool", "list", *options]) == 0
+    assert " 1 broken " in capsys.readouterr().out
+    assert run(["spool", "flush", *options]) == 1
+
+    captured = capsys.readouterr()
+    aside = path.with_suffix(".broken")
+    begin = 0 if damage == "header" else text.rfind(b"\n", 0, place) + 1
+    assert f"{sent} events delivered" in captured.out
+    said = captured.err.splitlines()[-1]
+    assert f"1 file(s) damaged: what is whole was sent, and what is not counts as lost; set aside as {aside} " in said
+    assert f"(1 broken line, the first at byte {begin})" in said
+    assert len(numbers(client, keys)) == sent
+    assert aside.exists()
+    assert run(["spool", "flush", *options]) == 0
+
+
+def test_files_that_cannot_be_used_are_told(
+    store_url: str, client: redis.Redis, keys: Keys, spool_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the reason for each; they are not taken for files of another store, and hold up no other."""
+    leave_new(store_url, keys.name, 3)
+    [path] = spool_dir.rglob("*.spool")
+    beheaded, planted = (path.with_name(path.name.replace("new-1", name)) for name in ("a-1", "b-1"))
+    beheaded.write_bytes(path.read_bytes().replace(b'"log"', b'"l0g"'))
+    os.mkfifo(planted)
+    options = ["--redis-url", store_url, "--log", keys.name]
+
+    assert run(["spool", "list", *options]) == 0
+    listed = {line.split()[-1]: line for line in capsys.readouterr().out.splitlines()[1:]}
+    assert " unknown log " in listed[str(beheaded)]
+    assert " unreadable " in listed[str(planted)]
+    assert run(["spool", "flush", *options]) == 1
+
+    captured = capsys.readouterr()
+    assert "3 events delivered" in captured.out
+    assert "2 file(s) not sent: " in captured.err
+    assert f"{beheaded} (its header is damaged" in captured.err
+    assert f"{planted} (it is ignored: it is no regular file)" in captured.err
+    assert "another store" not in captured.err
+    assert run(["spool", "flush", "--any-store", *options]) == 1
+    assert "3 events delivered" in capsys.readouterr().out
+    assert len(numbers(client, keys)) == 6
+
+
+def test_a_folder_of_another_user_is_refused(
+    store_url: str, keys: Keys, spool_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one sentence, with what to do; it is a mistake of the one who named it."""
+    leave_new(store_url, keys.name, 1)
+    me = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: me + 12345)
+    for command in ("list", "flush"):
+        assert run(["spool", command, "--redis-url", store_url, "--log", keys.name]) == 2
+
+        said = capsys.readouterr().err
+        assert f"the spool folder {spool_dir / keys.name} belongs to user" in said
+        assert "ETLOG_SPOOL_DIR" in said
+        assert said.count("\n") == 1
+    assert of_other_logs(folder_of(Settings(redis_url=store_url, name=keys.name, spool_dir=spool_dir)), "x") == []
+
+
 def leave_new(url: str, log: str, count: int) -> None:
     """Leave events in the spool whose producer had not reached the store before, though that is there."""
     folder = folder_of(Settings(redis_url=url, name=log, spool_dir=Path(os.environ["ETLOG_SPOOL_DIR"])))

@@ -66,10 +66,10 @@ class SpoolFolder:
     def files(self) -> list[SpoolFile]:
         """All files, those that are sent under one id together and in the order of their numbers. Raises `OSError`."""
         try:
-            with os.scandir(self.path) as entries:
-                found = [SpoolFile.named(Path(entry.path)) for entry in entries]
+            names = os.listdir(self.path)  # noqa: PTH208 - an interrupt leaves nothing open
         except (FileNotFoundError, NotADirectoryError):
             return []
+        found = [SpoolFile.named(self.path / name) for name in names]
         return sorted((file for file in found if file), key=lambda file: (file.owner, file.first))
 
     def bytes(self) -> int:
@@ -78,9 +78,7 @@ class SpoolFolder:
 
     def sweep(self, owner: int) -> None:
         """Remove the files that a process of the user `owner` began and did not live to finish. Raises `OSError`."""
-        with os.scandir(self.path) as entries:
-            unfinished = [Path(entry.path) for entry in entries if entry.name[0] == "." and entry.name.endswith(".new")]
-        for path in unfinished:
+        for path in self.path.glob(".*.new"):
             with suppress(OSError), open_trusted(path, owner) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if time() - os.fstat(file.fileno()).st_mtime > UNFINISHED:

@@ -97,10 +97,18 @@ class LeftFile:
         lines = "1 broken line" if len(self._damaged) == 1 else f"{len(self._damaged)} broken lines"
         return f"{lines}, the first at byte {min(self._damaged)}"
 
-    def is_noted(self, seconds: float) -> bool:
-        """Whether it says itself that all its events were delivered, for so many seconds. When it was read."""
-        is_noted = self._mark.number == self._reader.last and time() - self._noted >= seconds
-        return is_noted or not self._reader.last
+    def settles_in(self, seconds: float) -> float:
+        """How much of so many seconds is left since all its events were noted as delivered. When it was read."""
+        if not self._reader.last:
+            return 0.0
+        if not self.is_noted:
+            return seconds
+        return max(0.0, self._noted + seconds - time())
+
+    @property
+    def is_noted(self) -> bool:
+        """Whether it says itself that all its events are delivered. When it was read."""
+        return self._mark.number == self._reader.last and self._noted <= time()
 
     def note_delivered(self) -> None:
         """Note that all its events are delivered, for whoever finds it. Raises `OSError`."""

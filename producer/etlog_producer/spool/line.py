@@ -61,7 +61,7 @@ class Mark(NamedTuple):
 
 def encode(number: int, event: bytes) -> bytes:
     """The line of an event."""
-    return b"%d %08x %b\n" % (number, crc32(event, crc32(b"%d " % number)), event)
+    return b"%d %08x %b\n" % (number, crc32(b"%d %b" % (number, event)), event)
 
 
 def decode(text: bytes, place: int) -> Line | None:

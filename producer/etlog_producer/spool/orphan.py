@@ -55,6 +55,7 @@ class Orphan:
         self._first = 0
         self._last = 0  # the last number sent, or found to be in the store
         self._skip = False
+        self._has_sent = False  # something, since it was read from its beginning
         self._unanswered = False
 
     @property
@@ -84,9 +85,10 @@ class Orphan:
             if self._batch:
                 self._send(publish)
                 return False
-            if not all(file.is_noted(settle) for file in self._files):
+            wait = settle if self._has_sent else max(file.settles_in(settle) for file in self._files)
+            if wait:
                 self._note_delivered()
-                self.due = monotonic() + settle
+                self.due = monotonic() + wait
                 return False
         if not is_fresh:  # else it has just said so
             answer = publish(self._who, self._last + 1, [], log_id=self._log_id)
@@ -105,12 +107,18 @@ class Orphan:
         self._last = self._first + len(self._batch) - 1
         self._held = max(answer.held, self._last)
         self.sent += len(self._batch)
+        self._has_sent = True
         self._batch, self._skip = [], False
+
+    @property
+    def may_end(self) -> bool:
+        """Whether no one may go on under its id, and no call of its owner can still be under way."""
+        return bool(self._held) and not self._may_return and not self._unanswered and self.age > STRAY
 
     def end(self, publish: Publisher) -> None:
         """Tell the store that the producer has ended, when its last file is gone: what the store has forgotten would be
-        sent anew. For the same reason no one may go on under its id, nor a call of its owner still be under way."""
-        if self._held and not self._may_return and not self._unanswered and self.age > STRAY:
+        sent anew. For the same reason only one that `may_end` can be ended."""
+        if self._held:
             with suppress(RedisError, StoreError, OSError):  # then it is remembered for a while
                 publish.close(self._who, self._held, log_id=self._log_id)
 
@@ -121,7 +129,7 @@ class Orphan:
         self._reading = 0
         self._unread, self._batch, self._skip = None, [], False
         self._held = self._last = held
-        self.due = None
+        self.due, self._has_sent = None, False
 
     def _fill_gap(self, held: int) -> None:
         """The store requires an earlier number: it forgot some, or that one is in no file."""
@@ -172,8 +180,9 @@ class Orphan:
 
     def _note_delivered(self) -> None:
         for file in self._files:
-            with suppress(OSError):  # then whoever finds it asks the store a little later
-                file.note_delivered()
+            if self._has_sent or not file.is_noted:
+                with suppress(OSError):  # then whoever finds it waits once more
+                    file.note_delivered()
 
     def _remove(self) -> None:
         """The store has all of it. A file that is damaged is set aside, so that someone can look at it."""
@@ -193,7 +202,7 @@ class Orphan:
             except OSError as e:
                 self.stuck[path] = f"it is delivered, but cannot be removed ({e.strerror})"
         for path, damage in self.broken_as.items():
-            logger.error(
+            logger.warning(
                 "Spool file %s is damaged: %s; what is whole was sent, and the file is kept",
                 path,
                 damage,

@@ -212,7 +212,7 @@ class Recovery:
             if orphan.step(self._publish, SETTLE):
                 self._sending = None
                 self._is_done(orphan)
-                if not any(file.owner == orphan.owner for file in self._folder.files()):
+                if orphan.may_end and not any(file.owner == orphan.owner for file in self._folder.files()):
                     orphan.end(self._publish)
             elif orphan.due is not None:
                 self._sending = None

@@ -34,10 +34,9 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from etlog_producer.spool import line
 from etlog_producer.spool.folder import Descriptor
 from etlog_producer.spool.header import SegmentHeader
-from etlog_producer.spool.line import Line, Mark
+from etlog_producer.spool.line import Line, Mark, encode
 from etlog_producer.spool.names import SpoolFile, file_name
 from etlog_producer.spool.reader import SegmentReader
 
@@ -69,7 +68,7 @@ class Segment:
         self._file = Descriptor(str(self._unfinished), "x+", opener=_private)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            text = b"".join([header.encode(), *(line.encode(first + i, event) for i, event in enumerate(events))])
+            text = b"".join([header.encode(), *(encode(first + i, event) for i, event in enumerate(events))])
             self._write(text, 0)
             self._end = len(text), first + len(events) - 1  # one attribute: no interrupt comes between the two
             found = os.fstat(self._file.fileno())
@@ -103,10 +102,11 @@ class Segment:
         """Add events under the numbers after `last`: all of them, or none and an `OSError`."""
         at, last = self._end
         if len(events) == 1:
-            text = line.encode(last + 1, events[0])
+            text = encode(last + 1, events[0])
         else:
-            text = b"".join([line.encode(number, event) for number, event in enumerate(events, last + 1)])
-        self._write(text, at)
+            text = b"".join([encode(number, event) for number, event in enumerate(events, last + 1)])
+        if os.pwrite(self._file.fileno(), text, at) < len(text):
+            self._take_back(at)
         self._end = at + len(text), last + len(events)
 
     def know_log(self, log_id: str) -> None:
@@ -126,10 +126,24 @@ class Segment:
 
     def _write(self, text: bytes, at: int) -> None:
         """Write at a place of the file: what an interrupted attempt has left there is written over."""
-        written = os.pwrite(self._file.fileno(), text, at)
-        if written < len(text):  # the disk is full: half a line must not stay
-            os.ftruncate(self._file.fileno(), at)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if os.pwrite(self._file.fileno(), text, at) < len(text):
+            self._take_back(at)
+
+    def _take_back(self, at: int) -> None:
+        """The disk is full: half a line must not stay."""
+        os.ftruncate(self._file.fileno(), at)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def follows(self, number: int) -> bool:
+        """Whether the event `number` is the next one, and the file is at its name and as long as it was written."""
+        size, last = self._end
+        if last + 1 != number or self.damaged or self.detached:
+            return False
+        try:
+            found = os.lstat(self._name)
+        except OSError:
+            return False
+        return found.st_size == size and (found.st_dev, found.st_ino) == self._inode
 
     def fault(self) -> str | None:
         """What is wrong with the file: None if it is at its name and as long as it was written.
@@ -137,7 +151,7 @@ class Segment:
         What is behind that is cut off: an attempt to write that was interrupted, or what another process has added.
         """
         try:
-            found = os.stat(self._name, follow_symlinks=False)  # noqa: PTH116 - this takes half the time
+            found = os.lstat(self._name)
         except (FileNotFoundError, NotADirectoryError):
             return "was removed"
         except OSError:  # no one can tell by the name
@@ -166,7 +180,7 @@ class Segment:
 
         Without any left, the answer is `last + 1` and none.
         """
-        last = min(last, self.last)
+        number, last = max(number, self.first), min(last, self.last)
         # While it is read there is no place to go on from: an interrupt must not leave a hole.
         reading, self._reading = self._reading, None
         if reading is None or reading[2] > number:

@@ -47,6 +47,7 @@ class SpoolWriter:
         self._max_bytes = max_bytes
         self._segments: list[Segment] = []  # by their first numbers; what is in two of them is the same
         self._others = 0  # bytes of other producers' files, when last looked at
+        self._room = 0  # at least so many bytes may be written
 
     @property
     def paths(self) -> list[Path]:
@@ -58,24 +59,26 @@ class SpoolWriter:
 
         Raises `OSError`, of the kind `ENOSPC` when the limit is reached. Then `holds` tells which were written.
         """
-        newest = self._segments[-1] if self._segments else None
-        if newest is not None and newest.last + 1 == first and not newest.detached and newest.fault() is None:
-            self._write(first, events, newest, bounded=bounded)
+        if self._segments and self._segments[-1].follows(first):
+            self._write(first, events, self._segments[-1], bounded)
             return
         self.heal()
         if self._segments:
             self._forget_others(first, events)
         for start, run in self._missing(first, events):
-            self._write(start, run, next((s for s in self._whole if s.last + 1 == start), None), bounded=bounded)
+            self._write(start, run, next((s for s in self._whole if s.last + 1 == start), None), bounded)
 
-    def _write(self, first: int, events: Sequence[bytes], segment: Segment | None, *, bounded: bool) -> None:
+    def _write(self, first: int, events: Sequence[bytes], segment: Segment | None, bounded: bool) -> None:
         if segment is None or segment.size >= SEGMENT_BYTES:
             segment = self._open(first, bounded)
         size = sum(map(len, events)) + 20 * len(events)
         try:
-            if bounded and self._others + self._bytes + size > self._max_bytes:
-                raise self._full
+            if bounded and size > self._room:
+                self._room = self._max_bytes - self._others - self._bytes
+                if size > self._room:
+                    raise self._full
             segment.append(events)
+            self._room -= size
         except OSError:
             if segment.last < segment.first:  # an empty file says nothing
                 self._delete(segment)

@@ -1,20 +1,23 @@
 """Spool files whose producer is gone: they are sent once, under their own numbers, by whichever process finds them."""
 
+import errno
+import fcntl
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import Any, Protocol
 
 import pytest
 import redis
 from etlog_events.keys import Keys
 from etlog_events.publishing import CALL_EVENTS
-from etlog_events.sequence import MAX_PRODUCER_BYTES
+from etlog_events.sequence import MAX_PRODUCER_BYTES, SENT_WITHIN
 from etlog_events.store import connect, shown
 from etlog_producer import Producer, sender
 from etlog_producer.publish import Identity, Published, Publisher
@@ -692,15 +695,309 @@ def test_an_end_that_fails_is_no_failure_of_the_delivery(
     assert numbers(client, keys) == [1, 2]
 
 
-def test_more_producers_than_can_be_open_at_once_are_all_sent(
-    leave: Leave, folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys
+def test_more_files_than_can_be_open_at_once_are_all_sent(
+    leave: Leave,
+    folder: SpoolFolder,
+    publish: Publisher,
+    client: redis.Redis,
+    keys: Keys,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """After one look."""
-    for number in range(recovery.AT_ONCE * 2 + 3):
-        leave(number, producer=f"gone-{number}-abc", token=TOKEN)
+    """After one look, in the order of their numbers."""
+    monkeypatch.setattr(recovery, "AT_ONCE", 2)
+    for first in range(1, 20, 3):
+        leave(*range(first, first + 3), first=first, token=TOKEN)
     found = Recovery(folder, publish)
     found.look()
 
     flush_all(found)
 
-    assert sorted(sizes(client, keys)) == list(range(recovery.AT_ONCE * 2 + 3))
+    assert sizes(client, keys) == list(range(1, 22))
+    assert spool_files(folder.path) == []
+
+
+def leave_many(folder: SpoolFolder, count: int, events: int = 1) -> None:
+    """Files of so many producers that are gone."""
+    for number in range(count):
+        writer = SpoolWriter(folder, Identity(f"many-{number}-abc", TOKEN))
+        writer.append(1, [saved(size) for size in range(events)])
+        writer.close()
+
+
+def test_files_of_many_producers_settle_together(
+    folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are sent before the first is waited for, and then all are deleted."""
+    monkeypatch.setattr(recovery, "SETTLE", 0.3)
+    leave_many(folder, 100)
+    found = Recovery(folder, publish)
+    found.look()
+
+    while found.step() == 0:
+        pass
+
+    assert client.xlen(keys.events) == 100
+    assert len(spool_files(folder.path)) == 100
+    begun = monotonic()
+    flush_all(found)
+    assert monotonic() - begun < 3
+    assert (len(found.done), spool_files(folder.path)) == (100, [])
+
+
+def test_a_living_producer_takes_all_that_is_there(
+    store_url: str, keys: Keys, folder: SpoolFolder, spool_dir: Path
+) -> None:
+    """Not so many a minute."""
+    leave_many(folder, 100)
+    with Producer(store_url, log=keys.name, spool_dir=spool_dir) as producer:
+        emit(producer, 1)
+        wait_until(lambda: not spool_files(folder.path), what="all files to be sent")
+
+
+def test_the_next_process_deletes_what_one_has_sent(
+    folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without waiting, once that is long enough ago; not before; not if the store has lost it since."""
+    monkeypatch.setattr(recovery, "SETTLE", 3600.0)
+    leave_many(folder, 1, events=700)
+    [path] = spool_files(folder.path)
+
+    def sent() -> float | None:
+        found = Recovery(folder, publish)
+        found.look()
+        wait = found.step()
+        while wait == 0:
+            wait = found.step()
+        found.release()
+        return wait
+
+    assert sent() == pytest.approx(3600, rel=0.01)
+    assert sent() == pytest.approx(3600, rel=0.01)
+    assert len(numbers(client, keys)) == 700
+    monkeypatch.setattr(recovery, "SETTLE", 0.3)
+    client.delete(keys.events, keys.producers)
+    assert sent() is not None
+    assert path.exists()
+    wait_until(lambda: sent() is None, what="the file to be deleted")
+    assert len(numbers(client, keys)) == 700
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_note_makes_no_file_younger(
+    leave: Leave, folder: SpoolFolder, publish: Publisher, killed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What counts is when its owner wrote to it; also if the one who made the note was killed right behind it."""
+    monkeypatch.setattr(recovery, "SETTLE", 3600.0)
+    path = leave(1, 2, token=TOKEN, age=SENT_WITHIN - 3600)
+    if killed:
+        monkeypatch.setattr(os, "utime", lambda *_: None)
+    found = Recovery(folder, publish)
+    found.look()
+    while found.step() == 0:
+        pass
+    found.release()
+    assert b"# delivered 2 at " in path.read_bytes()
+    assert (time() - path.stat().st_mtime < 60) is killed
+    monkeypatch.undo()
+
+    monkeypatch.setattr(recovery, "SENT_WITHIN", SENT_WITHIN - 7200)
+    found.look()
+
+    assert path.with_suffix(".old").exists()
+
+
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Makes a file one that this user may not open: root may open each."""
+    refused: list[str] = []
+    really = os.open
+
+    def refuse(path: Any, *args: Any, **options: Any) -> int:
+        if str(path) in refused:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return really(path, *args, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    return lambda path: refused.append(str(path))
+
+
+def test_a_file_that_cannot_be_opened_stops_no_one(
+    leave: Leave,
+    folder: SpoolFolder,
+    publish: Publisher,
+    client: redis.Redis,
+    keys: Keys,
+    unreadable: Callable[[Path], None],
+    logged: Logged,
+) -> None:
+    """It is reported once. What the same producer wrote behind it is sent, too; then its own events are counted as
+    lost, so no one may take it for delivered later."""
+    alone = leave(1, producer="a-1-abc", token=TOKEN)
+    front = leave(10, 11, first=1, producer="b-1-abc", token=TOKEN)
+    leave(12, first=3, producer="b-1-abc", token=TOKEN)
+    leave(20, producer="c-1-abc", token=TOKEN)
+    unreadable(alone)
+    unreadable(front)
+    found = Recovery(folder, publish)
+    for _ in range(2):
+        found.look()
+        flush_all(found)
+
+    assert sorted(sizes(client, keys)) == [12, 20]
+    assert alone.exists()
+    assert not front.exists()
+    aside = front.with_suffix(".broken")
+    assert aside.exists()
+    assert [*found.unusable] == [alone]
+    assert len([line for line in logged("spool_file_kept") if str(alone) in line]) == 1
+    assert len([line for line in logged("spool_file_kept") if str(aside) in line]) == 1
+
+
+def test_a_file_that_goes_between_listing_and_opening_is_none(
+    leave: Leave, folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys
+) -> None:
+    """The others of its producer are sent."""
+    path = leave(1, 2, token=TOKEN)
+    leave(3, first=3, token=TOKEN)
+    files = folder.files()
+    path.unlink()
+    publish(Identity("gone-1-abc", TOKEN), 1, [saved(1), saved(2)])
+    found = Recovery(folder, publish)
+    found._find = lambda: found._found.extend([files]) if len(found.done) == 0 else None  # type: ignore[method-assign]
+    found.look()
+
+    flush_all(found)
+
+    assert sizes(client, keys) == [1, 2, 3]
+    assert found.unusable == {}
+
+
+def test_what_the_store_refuses_stops_no_one(
+    leave: Leave, folder: SpoolFolder, publish: Publisher, client: redis.Redis, keys: Keys
+) -> None:
+    """A number that no store takes, in a file that someone made."""
+    path = leave(1, first=9_007_199_254_740_995, producer="a-1-abc", token=TOKEN)
+    leave(2, producer="b-1-abc", token=TOKEN)
+    found = Recovery(folder, publish)
+    found.look()
+
+    flush_all(found)
+
+    assert sizes(client, keys) == [2]
+    assert [*found.unusable] == [path]
+
+
+def plant_fifo(path: Path, _: Path) -> None:
+    """A FIFO, at which whoever opens it would wait for ever."""
+    os.mkfifo(path)
+
+
+def plant_link(path: Path, secret: Path) -> None:
+    """A link to a file that is none of the spool's."""
+    path.symlink_to(secret)
+
+
+def plant_hard_link(path: Path, secret: Path) -> None:
+    """Another name of such a file."""
+    path.hardlink_to(secret)
+
+
+def plant_folder(path: Path, _: Path) -> None:
+    """A folder."""
+    path.mkdir()
+
+
+def plant_file_of_another(path: Path, secret: Path) -> None:
+    """A file of another user."""
+    path.write_bytes(secret.read_bytes())
+    os.chown(path, 12345, 12345)
+
+
+@pytest.mark.parametrize("plant", [plant_fifo, plant_link, plant_hard_link, plant_folder, plant_file_of_another])
+def test_what_is_planted_is_not_read(
+    leave: Leave,
+    folder: SpoolFolder,
+    publish: Publisher,
+    client: redis.Redis,
+    keys: Keys,
+    tmp_path: Path,
+    plant: Callable[[Path, Path], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is reported once, without a word of what is in it, and holds up nothing."""
+    if plant is plant_file_of_another and os.geteuid():
+        pytest.skip("only root can give files away")
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2\n" * 3)
+    leave(1, token=TOKEN)
+    path = folder.path / f"gone-0-abc.{1:020d}.{TOKEN}.spool"
+    plant(path, secret)
+    found = Recovery(folder, publish, any_store=True)
+    for _ in range(2):
+        found.look()
+        flush_all(found)
+
+    assert sizes(client, keys) == [1]
+    assert [*found.unusable] == [path]
+    assert "it is ignored" in found.unusable[path]
+    assert caplog.text.count(f"{path}: it is ignored") == 1
+    assert "hunter2" not in caplog.text
+    assert os.path.lexists(path)
+
+
+def test_a_folder_of_another_user_is_not_used(
+    folder: SpoolFolder, publish: Publisher, tmp_path: Path, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for writing nor for reading; the text says what to do. Root may send what is in it."""
+    leave_many(folder, 1)
+    me = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: me + 12345)
+    writer = SpoolWriter(folder, Identity("gone-1-abc", TOKEN))
+    said = rf"the spool folder {folder.path} belongs to user .*\({me}\), not to {me + 12345}; .*ETLOG_SPOOL_DIR"
+    with pytest.raises(PermissionError, match=said):
+        writer.append(1, [saved(1)])
+    found = Recovery(folder, publish)
+    for _ in range(2):
+        found.look()
+        assert not found.has_work
+    assert len(logged("spool_file_kept")) == 1
+
+    os.chown(folder.path, 12345, 12345)
+    os.chown(spool_files(folder.path)[0], 12345, 12345)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(PermissionError, match="belongs to user 12345, not to"):
+        writer.append(1, [saved(1)])
+    found.look()
+    flush_all(found)
+    assert [orphan.sent for orphan in found.done] == [1]
+
+
+def test_a_link_is_no_folder_for_a_log(folder: SpoolFolder, tmp_path: Path) -> None:
+    """It may lead anywhere."""
+    (tmp_path / "elsewhere").mkdir()
+    folder.path.parent.mkdir()
+    folder.path.symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(PermissionError, match=r"is a link of user .* and no folder"):
+        SpoolWriter(folder, Identity("gone-1-abc", TOKEN)).append(1, [saved(1)])
+    with pytest.raises(PermissionError, match=r"is a link of user .* and no folder"):
+        folder.owner()
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_what_a_killed_process_did_not_finish_goes(folder: SpoolFolder, publish: Publisher) -> None:
+    """After a minute; not if it is locked, or no file of ours."""
+    folder.make()
+    old, young, locked, link = (folder.path / f".{name}.new" for name in ("old", "young", "locked", "link"))
+    for path in (old, young, locked):
+        path.write_text("{")
+    link.symlink_to(old)
+    for path in (old, locked):
+        os.utime(path, (1, time() - 61))
+    with locked.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        Recovery(folder, publish).look()
+
+    assert [os.path.lexists(path) for path in (old, young, locked, link)] == [False, True, True, True]
