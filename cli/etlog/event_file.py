@@ -1,10 +1,11 @@
 """A file of events, one per line: delivered in order, in bounded memory, and resumed where it was interrupted."""
 
 import os
+import stat
 import sys
 from collections import deque
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -15,6 +16,8 @@ from etlog_events.errors import InvalidEvent
 from etlog_events.event import Event
 from etlog_events.settings import Settings
 from etlog_producer import Producer
+from etlog_producer.errors import IdTaken
+from etlog_producer.publish import Identity, Publisher
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -39,42 +42,65 @@ OnError = Literal["stop", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """What became of a file: events that this run delivered, and invalid lines that it skipped."""
+    """What became of a file: events that this run delivered, those that earlier runs had delivered, if it continues
+    them, and invalid lines that it skipped."""
 
     events: int
+    before: int = 0
     skipped: int = 0
 
 
 def emit_file(path: str, settings: Settings, *, on_error: OnError = "stop", resume: bool = False) -> Emitted:
     """Deliver one event per line, from the file at `path` or from standard input for `-`; a terminal shows progress.
 
-    With `resume` the run continues where the last one over the file was interrupted. `on_error` says whether an
-    invalid line ends the run or is reported and skipped. Raises `StoreError` when the store cannot be used, and
-    `CommandFailed` when the file cannot be read, a line is invalid, or the store goes away for good.
+    With `resume` the run continues where the last one over the file was interrupted; after one that was not, with what
+    was appended since. `on_error` says whether an invalid line ends the run or is reported and skipped. Raises
+    `StoreError` when the store cannot be used, and `CommandFailed` when the file cannot be read or its run cannot be
+    continued, a line is invalid, or the store goes away for good.
     """
-    with _open(path) as lines, _progress() as progress:
-        if resume and (path == "-" or not lines.seekable()):
+    with _open(path) as lines, _progress() as progress, ExitStack() as stack:
+        is_file = path != "-" and stat.S_ISREG(os.fstat(lines.fileno()).st_mode)
+        if resume and not is_file:
             raise CommandFailed("--resume requires a file: standard input and pipes cannot be read again")
         with connected(settings, "emit") as client:  # a store that cannot be used is an error now
             log_id = (client.get(settings.keys.id) or b"").decode(errors="replace")
-        with ExitStack() as stack:
-            bookmark = Bookmark(path, settings, lines) if path != "-" and lines.seekable() else None
-            if bookmark:
-                stack.callback(bookmark.release)
-            place = bookmark.load(log_id) if bookmark and resume else None
-            resumed = (place.producer, place.number, place.token) if place else None
-            producer = Producer(settings=settings, resume=resumed, resumable=bookmark is not None)
-            stack.enter_context(producer)
-            if place:
-                lines.seek(place.offset)
-            run = _Run(producer, settings, on_error, bookmark, progress)
-            emitted = run.emit(lines, place or Place(*producer.resume_point, log_id))
-            # Only now may the store forget the producer. With a bookmark, the next run would go on under its id, and
-            # everything that the store already has would count anew.
-            if bookmark:
-                bookmark.remove()
-            producer.close(final=True)
-        return emitted
+        bookmark = Bookmark(path, settings, lines) if is_file else None
+        if bookmark:
+            stack.callback(bookmark.release)
+        place = bookmark.load(log_id) if bookmark and resume else None
+        if bookmark and place and place.finished and place.offset == os.fstat(lines.fileno()).st_size:
+            bookmark.finish(place)  # it is kept for as long again
+            return Emitted(0, place.events)
+        resumed = place if place and not place.finished else None
+        there = _delivered_after(resumed, settings) if resumed else 0
+        producer = Producer(
+            settings=settings,
+            resume=(resumed.producer, resumed.number, resumed.token) if resumed else None,
+            resumable=bookmark is not None,
+        )
+        stack.enter_context(producer)
+        start = Place(*producer.resume_point, log_id)
+        if place:
+            start = replace(start, line=place.line, offset=place.offset, events=place.events)
+            lines.seek(place.offset)
+        run = _Run(producer, settings, on_error, bookmark, progress)
+        end, skipped = run.emit(lines, start)
+        # Only now may the store forget the producer. A run that went on under its id would count anew.
+        if bookmark:
+            bookmark.finish(end)
+        producer.close(final=True)
+        before = min(start.events + there, end.events)
+        return Emitted(end.events - before, before, skipped)
+
+
+def _delivered_after(place: Place, settings: Settings) -> int:
+    """How many events after `place` the interrupted run had delivered. They are sent again, and recognized."""
+    with connected(settings, "emit") as client:
+        try:
+            held = Publisher(client, settings.keys)(Identity(place.producer, place.token), place.number + 1, []).held
+        except IdTaken:  # the store has lost them, and this run goes on under another id
+            return 0
+    return max(0, held - place.number)
 
 
 class _Run:
@@ -89,15 +115,18 @@ class _Run:
         self._bookmark = bookmark
         self._progress = progress
         self._id = producer.id
+        self._log_id = ""
         self._passed: deque[tuple[float, Place]] = deque()  # delivered places, and since when
 
-    def emit(self, lines: BinaryIO, start: Place) -> Emitted:
-        """Deliver everything after `start`, to which `lines` is positioned."""
+    def emit(self, lines: BinaryIO, start: Place) -> tuple[Place, int]:
+        """Deliver everything after `start`, to which `lines` is positioned. Returns the end, and how many lines were
+        skipped as invalid."""
         size = os.fstat(lines.fileno()).st_size or None  # a pipe does not know
         task = self._progress.add_task("emitting", total=size, completed=start.offset)
         kinds = self._settings.kinds
-        count = held = skipped = 0
-        read = start.offset
+        self._log_id = start.log_id
+        count = held = start.events
+        skipped, number, read, line = 0, start.line, start.offset, b"\n"
         if self._bookmark:
             self._bookmark.save(start)
         for number, line in enumerate(iter(partial(lines.readline, MAX_LINE), b""), start=start.line + 1):
@@ -123,9 +152,13 @@ class _Run:
                 self._deliver(held)
                 held = count
                 self._progress.update(task, completed=read)
-                self._remember(Place(*self._producer.resume_point, self._producer.log_id, number, read))
+                self._remember(self._place(number, read, count))
         self._deliver(held)
-        return Emitted(count, skipped)
+        # A last line without an end has it in what is appended.
+        return self._place(number if line.endswith(b"\n") else number - 1, read, count), skipped
+
+    def _place(self, line: int, offset: int, events: int) -> Place:
+        return Place(*self._producer.resume_point, self._producer.log_id or self._log_id, line, offset, events)
 
     def _remember(self, place: Place) -> None:
         """Save the last place that the store is sure to have on disk."""

@@ -9,7 +9,7 @@ stage's own keys in the stage's order), `time`. Fields and kinds are those of Ku
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from functools import lru_cache
 from typing import Any
@@ -95,12 +95,27 @@ class Event:
         return error
 
 
-@lru_cache(maxsize=1024)
 def canonical_window(start: datetime | str, end: datetime | str) -> tuple[str, str]:
-    """Start and end of a set's window in canonical spelling. Raises `TypeError` or `ValueError`.
+    """Start and end of a set's window in canonical spelling. Raises `TypeError` or `ValueError`."""
+    if type(start) is str and type(end) is str:
+        return _window(start, None, end, None)
+    return _window(*_key(start), *_key(end))
 
-    Cached, because many events tell of few windows.
+
+def _key(time: datetime | str) -> tuple[datetime | str, timedelta | None]:
+    """What tells `time` from every other in a cache.
+
+    Datetimes may be equal and yet an hour apart, as are both passes of an hour that comes twice. With their offset from
+    UTC they are one instant, whatever their `tzinfo` says another time. Subclasses may tell more than they compare.
     """
+    return (time, time.utcoffset()) if type(time) is datetime else (timestamps.spell(time), None)
+
+
+@lru_cache(maxsize=1024)
+def _window(
+    start: datetime | str, _start_offset: timedelta | None, end: datetime | str, _end_offset: timedelta | None
+) -> tuple[str, str]:
+    """Cached, because many events tell of few windows."""
     first, last = timestamps.spell(start), timestamps.spell(end)
     if timestamps.to_nanoseconds(first) >= timestamps.to_nanoseconds(last):
         raise ValueError(f"it must start before it ends, {first} is not before {last}")
@@ -150,7 +165,7 @@ def _values(
         for name in _OWN_ARGUMENTS & metadata.keys():
             raise InvalidEvent(f"metadata must not contain {name!r}; pass it as an argument")
         fields.update(metadata)
-    return kind, fields, timestamps.now() if time is None else _time_argument(time)
+    return known.name, fields, timestamps.now() if time is None else _time_argument(time)
 
 
 def _spell(kind: str, metadata: dict[str, Any], time: str) -> bytes:

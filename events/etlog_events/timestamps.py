@@ -56,21 +56,29 @@ def canonical(text: str) -> str:
 def spell(time: datetime | str) -> str:
     """An aware datetime or an RFC 3339 text in canonical spelling. Raises `TypeError` or `ValueError`."""
     if isinstance(time, str):
-        return canonical(time)
+        return canonical(time if type(time) is str else str.__str__(time))  # never the member of an enum
     if isinstance(time, datetime):
         return from_datetime(time)
     raise TypeError(f"must be an aware datetime or an RFC 3339 text, not {time!r}")
 
 
 def from_datetime(moment: datetime) -> str:
-    """`moment`, an aware datetime, in canonical spelling. Raises `ValueError` for a naive one."""
+    """`moment`, an aware datetime, in canonical spelling, to the nanosecond if it is a `pandas.Timestamp` or alike.
+
+    Raises `ValueError` for a naive one, and for one that UTC's calendar has not.
+    """
     if moment.utcoffset() is None:
         raise ValueError(f"{moment.isoformat()} has no time zone; make it aware, for instance with tzinfo=UTC")
     try:
         utc = moment.astimezone(UTC)
     except OverflowError as e:
         raise ValueError(f"{moment.isoformat()} is out of range in UTC") from e
-    return _spell(utc, f"{utc.microsecond:06d}000")
+    if type(moment) is datetime:
+        return _spell(utc, f"{utc.microsecond:06d}000")
+    text = _spell(utc, f"{utc.microsecond:06d}{_below_microseconds(moment):03d}")
+    if not is_canonical(text):  # there are subclasses with a year -100
+        raise ValueError(f"{moment} is out of range in UTC")
+    return text
 
 
 def to_nanoseconds(text: str) -> int:
@@ -95,6 +103,13 @@ def now() -> str:
 def _second_text(seconds: int) -> str:
     """Cached, because a busy stage asks for the same second thousands of times."""
     return (_UNIX_EPOCH + seconds * _SECOND).isoformat()[:19]
+
+
+def _below_microseconds(moment: datetime) -> int:
+    """The nanoseconds that a subclass has and a datetime cannot hold. `nanosecond` counts them from the microsecond in
+    pandas, from the second in Google's libraries."""
+    nanosecond = getattr(moment, "nanosecond", 0)
+    return nanosecond % 1000 if isinstance(nanosecond, int) else 0
 
 
 def _spell(moment: datetime, nine_digits: str) -> str:

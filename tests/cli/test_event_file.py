@@ -1,5 +1,6 @@
 """A file of events: delivered line by line, each event once, whatever interrupts it."""
 
+import fcntl
 import gzip
 import json
 import os
@@ -22,7 +23,7 @@ from etlog import event_file
 from etlog.__main__ import run
 from etlog.bookmark import Bookmark
 from etlog.errors import CommandFailed
-from etlog.event_file import emit_file
+from etlog.event_file import Emitted, emit_file
 from etlog_events.entry import contents
 from etlog_events.keys import Keys
 from etlog_events.sequence import SENT_WITHIN
@@ -72,6 +73,19 @@ def settings(store_url: str, keys: Keys, tmp_path: Path) -> Settings:
     return Settings(redis_url=store_url, name=keys.name, spool_dir=tmp_path / "spool")
 
 
+def bookmark(settings: Settings) -> Path:
+    """The only bookmark."""
+    [path] = settings.spool_dir.rglob("*.place")
+    return path
+
+
+def assert_finished(settings: Settings, events: int) -> None:
+    """Nothing is left but a bookmark that says that the file is finished, after so many events."""
+    [path] = (path for path in settings.spool_dir.rglob("*") if not path.is_dir())
+    saved = json.loads(path.read_bytes())
+    assert (path.suffix, saved["finished"], saved["events"]) == (".place", True, events)
+
+
 def test_every_line_is_an_event(client: redis.Redis, keys: Keys, settings: Settings, file: Path) -> None:
     """Blank lines are not events, the last line need not end, and both kinds of line ends are understood."""
     file.write_bytes(f"\n{line(1)[:-1]}\r\n   \n{line(2)}\n{line(3)[:-1]}".encode())
@@ -80,16 +94,16 @@ def test_every_line_is_an_event(client: redis.Redis, keys: Keys, settings: Setti
     assert list(stored(client, keys)) == [line(1), line(2), line(3)]
 
 
-def test_nothing_is_left_of_a_run_that_was_not_interrupted(
+def test_a_run_that_was_not_interrupted_leaves_a_bookmark_that_says_so(
     client: redis.Redis, keys: Keys, settings: Settings, file: Path
 ) -> None:
-    """The place in the file is forgotten."""
+    """And nothing else."""
     file.write_text("".join(map(line, range(12_000))))
 
-    assert emit_file(str(file), settings).events == 12_000
+    assert emit_file(str(file), settings) == Emitted(12_000)
 
     assert list(stored(client, keys)) == list(map(line, range(12_000)))
-    assert not list(settings.spool_dir.rglob("*.place"))
+    assert_finished(settings, 12_000)
 
 
 def test_a_dash_is_standard_input(client: redis.Redis, keys: Keys) -> None:
@@ -260,7 +274,7 @@ def test_a_run_that_was_interrupted_goes_on_without_doubling(
     assert run(["emit", "--file", str(file), "--resume"]) == 0
 
     assert list(stored(client, keys)) == list(map(line, range(60_000)))
-    assert not list(settings.spool_dir.rglob("*.*"))
+    assert_finished(settings, 60_000)
 
 
 def test_a_file_that_changed_is_not_resumed(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -342,12 +356,6 @@ def interrupt(file: Path) -> None:
     file.write_text("".join(lines))
 
 
-def bookmark(settings: Settings) -> Path:
-    """The only bookmark."""
-    [path] = settings.spool_dir.rglob("*.place")
-    return path
-
-
 def test_the_producer_of_an_interrupted_run_has_not_ended(
     client: redis.Redis,
     keys: Keys,
@@ -374,26 +382,34 @@ def test_the_producer_of_an_interrupted_run_has_not_ended(
     assert records(client, keys)[producer].closed
 
 
-def test_a_bookmark_goes_before_its_producer_ends(
+def test_a_bookmark_is_finished_before_its_producer_ends(
     settings: Settings, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the bookmark of a producer that the store has forgotten, everything would be emitted anew."""
+    """And on the disk: with one that goes on under a producer that the store has forgotten, everything would be emitted
+    anew."""
     kept: list[bool] = []
-    close = Publisher.close
+    synced: list[int] = []
+    close, sync = Publisher.close, os.fsync
 
     def looking(publish: Publisher, *arguments: Any) -> Published:
-        kept.append(bool(list(settings.spool_dir.rglob("*.place"))))
+        kept.append(json.loads(bookmark(settings).read_bytes())["finished"])
+        assert bookmark(settings).stat().st_ino in synced
         return close(publish, *arguments)
 
+    def syncing(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
     monkeypatch.setattr(Publisher, "close", looking)
+    monkeypatch.setattr(os, "fsync", syncing)
     file.write_text("".join(map(line, range(10))))
 
     assert emit_file(str(file), settings).events == 10
 
-    assert kept == [False]
+    assert kept == [True]
 
 
-def test_a_run_that_ends_before_its_bookmark_is_gone_can_be_resumed(
+def test_a_run_that_ends_before_its_bookmark_is_finished_can_be_resumed(
     client: redis.Redis,
     keys: Keys,
     settings: Settings,
@@ -401,23 +417,341 @@ def test_a_run_that_ends_before_its_bookmark_is_gone_can_be_resumed(
     monkeypatch: pytest.MonkeyPatch,
     consuming: Consuming,
 ) -> None:
-    """All is delivered and applied by then, and nothing is doubled."""
+    """All is delivered and applied by then: nothing is doubled, and nothing said to be delivered now."""
 
-    def die(_: Bookmark) -> None:
+    def die(*_: Any) -> None:
         raise KeyboardInterrupt
 
     file.write_text("".join(map(line, range(7_000))))
     with consuming():
         with monkeypatch.context() as dying:
-            dying.setattr(Bookmark, "remove", die)
+            dying.setattr(Bookmark, "finish", die)
             with pytest.raises(KeyboardInterrupt):
                 emit_file(str(file), settings)
         wait_until(lambda: client.hget(keys.stats, "applied") == b"7000", what="all to be applied")
 
-    assert emit_file(str(file), settings, resume=True).events > 0
+    assert emit_file(str(file), settings, resume=True) == Emitted(0, 7_000)
 
     assert list(stored(client, keys)) == list(map(line, range(7_000)))
-    assert not list(settings.spool_dir.rglob("*.*"))
+    assert_finished(settings, 7_000)
+
+
+def test_a_resumed_run_tells_how_many_events_it_has_delivered(settings: Settings, file: Path) -> None:
+    """Not how many lines it read: those behind the bookmark that the store had are not counted twice."""
+    interrupt(file)
+    assert json.loads(bookmark(settings).read_bytes())["events"] < 6_000
+
+    assert emit_file(str(file), settings, resume=True) == Emitted(100, 6_000)
+
+
+def test_a_finished_file_is_not_emitted_again_by_resume(
+    client: redis.Redis, keys: Keys, settings: Settings, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However often; without the option it is, as was said."""
+    file.write_text("".join(map(line, range(100))))
+    assert run(["emit", "--file", str(file)]) == 0
+    capsys.readouterr()
+
+    for _ in range(2):
+        assert run(["emit", "--file", str(file), "--resume"]) == 0
+        assert capsys.readouterr() == (f"already emitted: 100 events of {file}, to log {keys.name}\n", "")
+    assert published(client, keys) == 100
+    assert_finished(settings, 100)
+
+    assert run(["emit", "--file", str(file)]) == 0
+    assert capsys.readouterr().out == f"100 events delivered to log {keys.name}\n"
+    assert published(client, keys) == 200
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_what_was_appended_to_a_finished_file_is_emitted_alone(
+    client: redis.Redis,
+    keys: Keys,
+    settings: Settings,
+    file: Path,
+    consuming: Consuming,
+    caught_up: CaughtUp,
+    capsys: pytest.CaptureFixture[str],
+    end: str,
+) -> None:
+    """Under another id: the store may have forgotten the first one, whose numbers would count anew."""
+    lines = list(map(line, range(100)))
+    file.write_text("".join(lines).removesuffix("\n") + end)
+    with consuming():
+        assert run(["emit", "--file", str(file)]) == 0
+        caught_up()
+        first = json.loads(bookmark(settings).read_bytes())["producer"]
+        wait_until(lambda: first.encode() not in client.hkeys(keys.producers), what="the producer to be forgotten")
+        with file.open("a") as appended:
+            appended.writelines(("\n" * (not end), *map(line, range(100, 110)), "{}\n"))
+        capsys.readouterr()
+
+        assert run(["emit", "--file", str(file), "--resume"]) == 2
+        assert "line 111: " in capsys.readouterr().err
+        file.write_text(file.read_text().removesuffix("{}\n") + line(110))
+        assert run(["emit", "--file", str(file), "--resume"]) == 0
+        said = capsys.readouterr().out
+        caught_up()
+
+    assert said == f"1 event delivered to log {keys.name}, after 110 events of earlier runs\n"
+    assert list(stored(client, keys)) == list(map(line, range(111)))
+    stats = {name: int(count) for name, count in client.hgetall(keys.stats).items()}
+    assert (stats[b"applied"], stats.get(b"lost", 0)) == (111, 0)
+    assert json.loads(bookmark(settings).read_bytes())["producer"] != first
+    assert_finished(settings, 111)
+
+
+@pytest.mark.parametrize("how", ["changed", "shortened", "goes on"])
+def test_a_finished_file_that_changed_is_not_resumed(
+    client: redis.Redis, keys: Keys, file: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    """Also when its last line, which had no end, goes on: it is another event now."""
+    text = line(0) + line(1)[:-1]
+    file.write_text(text)
+    assert run(["emit", "--file", str(file)]) == 0
+    file.write_text({"changed": text.replace("0,", "2,"), "shortened": line(0), "goes on": text + line(2)}[how])
+
+    assert run(["emit", "--file", str(file), "--resume"]) == 2
+
+    assert "has changed in a part that was already emitted; put the missing events into" in capsys.readouterr().err
+    assert published(client, keys) == 2
+
+
+@pytest.mark.parametrize("how", ["never there", "lost"])
+def test_without_a_bookmark_nothing_is_resumed(
+    client: redis.Redis, keys: Keys, settings: Settings, file: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    """To begin again would double what is there."""
+    file.write_text(line(0))
+    if how == "lost":
+        assert run(["emit", "--file", str(file)]) == 0
+        bookmark(settings).unlink()
+    before = published(client, keys)
+    capsys.readouterr()
+
+    assert run(["emit", "--file", str(file), "--resume"]) == 2
+
+    folder = settings.spool_dir / settings.name
+    assert capsys.readouterr().err == (
+        f"etlog: --resume: there is no bookmark of a run over {file} in {folder}, so there is nothing to continue; "
+        "leave out --resume to emit it from its start\n"
+    )
+    assert published(client, keys) == before
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"file":"x"}', '{"offset":-1', "\udcff", "[" * 100_000])
+def test_a_damaged_bookmark_is_not_taken_for_none(
+    client: redis.Redis, keys: Keys, settings: Settings, file: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    """It is said to be damaged."""
+    file.write_text(line(0))
+    assert run(["emit", "--file", str(file)]) == 0
+    bookmark(settings).write_text(text, errors="surrogateescape")
+
+    assert run(["emit", "--file", str(file), "--resume"]) == 1
+
+    said = capsys.readouterr().err
+    assert f"the bookmark {bookmark(settings)} is damaged" in said
+    assert len(said.splitlines()) == 1
+    assert published(client, keys) == 1
+
+
+def plant(how: str, path: Path, elsewhere: Path) -> None:
+    """Put something else at `path` than a file of this user."""
+    if how == "link":
+        path.symlink_to(elsewhere)
+    else:
+        os.mkfifo(path)
+
+
+@pytest.mark.parametrize("how", ["link", "pipe"])
+@pytest.mark.parametrize("suffix", [".place", ".lock", ".new"])
+def test_what_is_planted_in_the_place_of_a_bookmark_is_not_used(
+    settings: Settings, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str, how: str
+) -> None:
+    """It is neither read nor written nor waited for. What a run writes anew takes its place."""
+    file.write_text(line(0))
+    assert run(["emit", "--file", str(file)]) == 0
+    path = bookmark(settings).with_suffix(suffix)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(bookmark(settings).read_bytes())
+    if suffix == ".place":
+        path.unlink()
+    before = elsewhere.read_bytes()
+    plant(how, path, elsewhere)
+    capsys.readouterr()
+
+    code = run(["emit", "--file", str(file), "--resume"])
+
+    said = capsys.readouterr().err
+    if suffix == ".new":
+        assert (code, said) == (0, "")
+        assert_finished(settings, 1)
+    else:
+        assert code == {".place": 1, ".lock": 2}[suffix]
+        assert str(path) in said
+        assert len(said.splitlines()) == 1
+    assert elsewhere.read_bytes() == before
+
+
+def test_the_folder_of_another_user_is_refused(
+    client: redis.Redis,
+    keys: Keys,
+    settings: Settings,
+    file: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: Any,
+) -> None:
+    """What is in it may be made up."""
+    file.write_text(line(0))
+    assert run(["emit", "--file", str(file)]) == 0
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    capsys.readouterr()
+
+    for resume in ([], ["--resume"]):
+        assert run(["emit", "--file", str(file), *resume]) == 2
+
+        said = capsys.readouterr().err
+        assert "ETLOG_SPOOL_DIR" in said
+        assert len(said.splitlines()) == 1
+    assert published(client, keys) == 1
+
+
+def test_bookmarks_do_not_pile_up(settings: Settings, tmp_path: Path) -> None:
+    """Those of finished runs go after 60 days with the next run over any file. That of an interrupted one is kept: it
+    says why not to begin again."""
+    places: list[Path] = []
+    for number, text in enumerate((line(0), line(1), line(2) + "{}\n")):
+        other = tmp_path / f"{number}.ndjson"
+        other.write_text(text)
+        before = set(settings.spool_dir.rglob("*.place"))
+        run(["emit", "--file", str(other)])
+        places += set(settings.spool_dir.rglob("*.place")) - before
+    old_finished, finished, old_interrupted = places
+    old = time() - SENT_WITHIN - 60
+    for path in (old_finished, old_interrupted):
+        os.utime(path, (old, old))
+    unknown = old_finished.with_name("something.place")
+    unknown.write_bytes(old_finished.read_bytes())
+    os.utime(unknown, (old, old))
+
+    assert run(["emit", "--file", str(tmp_path / "1.ndjson"), "--resume"]) == 0
+
+    assert set(old_finished.parent.iterdir()) == {finished, old_interrupted, unknown}
+
+
+def test_a_bookmark_that_is_used_stays(settings: Settings, file: Path) -> None:
+    """Its 60 days begin anew."""
+    file.write_text(line(0))
+    assert run(["emit", "--file", str(file)]) == 0
+    old = time() - SENT_WITHIN + 60
+    os.utime(bookmark(settings), (old, old))
+
+    assert run(["emit", "--file", str(file), "--resume"]) == 0
+
+    assert bookmark(settings).stat().st_mtime > time() - 60
+
+
+def test_what_is_left_of_killed_runs_goes(settings: Settings, tmp_path: Path, file: Path) -> None:
+    """With the next run over any file; what a living one has is left alone."""
+    other = tmp_path / "other.ndjson"
+    other.write_text(line(0))
+    assert run(["emit", "--file", str(other)]) == 0
+    place = bookmark(settings)
+    dead, living = place.with_name("0123456789abcdef.new"), place.with_suffix(".new")
+    for path in (dead, living):
+        path.write_text("{")
+        path.with_suffix(".lock").touch()
+    file.write_text(line(1))
+    with living.with_suffix(".lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+
+        assert run(["emit", "--file", str(file)]) == 0
+
+        assert not dead.exists()
+        assert not dead.with_suffix(".lock").exists()
+        assert living.exists()
+        assert living.with_suffix(".lock").exists()
+
+    assert run(["emit", "--file", str(file)]) == 0
+
+    assert {path.suffix for path in place.parent.iterdir()} == {".place"}
+
+
+#: Runs `etlog emit --file` again and again in children that are killed by SIGKILL before their first, second, third …
+#: step on the disk, until one comes to its end; after each, the run is resumed. Prints a line of JSON for each: the
+#: step, whether it was killed there, the exit code of `--resume`, and that of a run without it where there was nothing
+#: to resume. With `appended`, it is the run over what was appended to a finished file, and every third step.
+KILLED_AT_EACH_STEP = r"""
+import json, os, signal, sys, threading
+import etlog_events.validation, redis.connection  # else each child would
+from pathlib import Path
+from etlog import event_file
+from etlog.errors import CommandFailed
+from etlog_events.settings import Settings
+
+folder, appended = Path(sys.argv[1]), sys.argv[2] == "appended"
+event_file.ROUND, event_file.LAG = 3, 0.0
+settings = Settings.from_environment()
+STEPS = {"open", "os.mkdir", "os.rename", "os.remove", "fcntl.flock"}
+spool = os.environ["ETLOG_SPOOL_DIR"]
+
+def child(resume=False, step=0):
+    pid = os.fork()
+    if pid == 0:
+        left = step
+        def look(event, arguments):
+            nonlocal left
+            if event in STEPS and threading.current_thread() is threading.main_thread():
+                if isinstance(arguments[0], int) or os.fspath(arguments[0]).startswith(spool):
+                    left -= 1
+                    if left == 0:
+                        os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(look)
+        try:
+            event_file.emit_file(str(file), settings, resume=resume)
+        except CommandFailed as e:
+            os._exit(e.code)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+for step in range(1, 200, 3 if appended else 1):
+    file = folder / f"{step}.ndjson"
+    lines = [f'{{"kind":"AssetSetSaved","metadata":{{"size":{step * 100 + i},"window":{{"start":"2022-06-03T10:00:00Z",'
+             f'"end":"2022-06-03T11:00:00Z"}}}},"time":"2022-06-03T17:07:54Z"}}\n' for i in range(5)]
+    if appended:
+        file.write_text("".join(lines[:1]))
+        assert child() == 0
+    file.write_text("".join(lines))
+    killed = child(resume=appended, step=step) == -signal.SIGKILL
+    resumed = child(resume=True)
+    print(json.dumps([step, killed, resumed, child() if resumed == 2 else None]), flush=True)
+    if not killed:
+        break
+"""
+
+
+@pytest.mark.parametrize("which", ["first", "appended"])
+def test_a_run_that_is_killed_at_any_step_can_be_resumed(
+    client: redis.Redis, keys: Keys, settings: Settings, tmp_path: Path, which: str
+) -> None:
+    """Each event is there once. Where a killed run has left no bookmark, it has emitted nothing: it is run anew."""
+    command = [sys.executable, "-c", KILLED_AT_EACH_STEP, str(tmp_path), which]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    runs = [json.loads(text) for text in ended.stdout.splitlines()]
+
+    steps, killed, resumed, anew = zip(*runs, strict=True)
+    assert len(runs) > 8
+    assert killed == (*[True] * (len(runs) - 1), False)
+    refused = resumed.count(2)
+    assert 0 < refused < 10 if which == "first" else refused == 0
+    assert resumed == (*[2] * refused, *[0] * (len(runs) - refused))
+    assert anew == (*[0] * refused, *[None] * (len(runs) - refused))
+    sizes = [json.loads(text)["metadata"]["size"] for text in stored(client, keys)]
+    assert sizes == [step * 100 + number for step in steps for number in range(5)]
+    assert {path.suffix for path in (settings.spool_dir / settings.name).iterdir()} == {".place"}
 
 
 @pytest.mark.parametrize("how", ["another", "none"])
@@ -488,7 +822,7 @@ def test_the_bookmark_of_an_earlier_release_is_found(
     assert run(["emit", "--file", str(file), "--resume"]) == 0
 
     assert list(stored(client, keys)) == list(map(line, range(6_100)))
-    assert not list(settings.spool_dir.rglob("*.*"))
+    assert_finished(settings, 6_100)
 
 
 def test_a_new_run_does_away_with_the_bookmark_of_an_earlier_release(settings: Settings, file: Path) -> None:
@@ -522,7 +856,7 @@ def test_a_second_run_over_the_same_file_is_refused(
         assert first.wait() == 0
 
     assert list(stored(client, keys)) == list(map(line, range(60_000)))
-    assert not list(settings.spool_dir.rglob("*.*"))
+    assert_finished(settings, 60_000)
     file.write_text(line(1))
     assert run(["emit", "--file", str(file)]) == 0
 

@@ -1,11 +1,13 @@
 """A stage at work on a set: its steps and failures become events, and its errors stay its own."""
 
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import redis
 from etlog_events.errors import InvalidEvent
-from etlog_events.event import MAX_BYTES
+from etlog_events.event import MAX_BYTES, Event
 from etlog_events.keys import Keys
 from etlog_producer import Producer
 from etlog_producer.stage import MAX_ERROR, describe
@@ -31,6 +33,25 @@ def test_every_step_becomes_an_event(producer: Producer, client: redis.Redis, ke
         ("AllocationSetTotaled", {"window": window, "cost": 1.5}),
         ("AllocationSetSaved", {"size": 3, "window": window, "path": "/tmp/set"}),
         ("AllocationSetReconciled", {"window": window, "adjusted": 7}),
+    ]
+
+
+def test_both_passes_of_a_repeated_hour_are_sets_of_their_own(
+    producer: Producer, client: redis.Redis, keys: Keys
+) -> None:
+    """Their windows are equal as datetimes, and an hour apart; so are the times of their events."""
+    half_past_two = datetime(2022, 10, 30, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    half_past_three = datetime(2022, 10, 30, 3, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    for fold in (0, 1, 0):
+        moment = half_past_two.replace(fold=fold)
+        with producer.stage("AllocationSet", window=(moment, half_past_three)) as stage:
+            stage.saved(size=fold, time=moment)
+
+    assert producer.flush(10)
+    events = [Event.decode(entry.event) for entry in entries(client, keys)]
+    starts = ("2022-10-30T00:30:00Z", "2022-10-30T01:30:00Z", "2022-10-30T00:30:00Z")
+    assert [(event.window, event.time) for event in events] == [
+        ((start, "2022-10-30T02:30:00Z"), start) for start in starts
     ]
 
 

@@ -41,7 +41,7 @@ def emit(
     ] = None,
     on_error: Annotated[OnError, typer.Option(metavar="stop|skip", help="How to handle invalid lines.")] = "stop",
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue where the last run over this file was interrupted.")
+        bool, typer.Option("--resume", help="Continue where the last run over this file ended: emit nothing twice.")
     ] = False,
     redis_url: RedisUrl = None,
     log: LogName = None,
@@ -85,7 +85,12 @@ def emit(
         )
         emit_one(event, settings)
         emitted = Emitted(1)
-    typer.echo(f"{_counted(emitted.events, 'event')} delivered to log {settings.name}")
+    before = _counted(emitted.before, "event")
+    if resume and not emitted.events:
+        typer.echo(f"already emitted: {before} of {file}, to log {settings.name}")
+    else:
+        after = f", after {before} of earlier runs" if emitted.before else ""
+        typer.echo(f"{_counted(emitted.events, 'event')} delivered to log {settings.name}{after}")
     if emitted.skipped:
         raise CommandFailed(f"{_counted(emitted.skipped, 'invalid line')} skipped", FAILED)
 
