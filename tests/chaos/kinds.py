@@ -34,7 +34,7 @@ class Kind:
 
 def _hurt_while_owner_lives(trial: Trial, how: Damage) -> None:
     """Once or a few times, while the store is away or comes back."""
-    work = _work_with_files(trial, how, holds=True)
+    work = _work_with_files(trial, holds=True)
     trial.store_goes("away", "silent")
     stage = trial.start(work)
     for moment in sorted(trial.some_of(stage) for _ in range(trial.chance.choice([1, 1, 2, 3]))):
@@ -58,7 +58,7 @@ def _hurt_after_owner(trial: Trial, how: Damage) -> None:
     """Its owner was killed, or has ended while the store was away."""
     is_killed = trial.chance.random() < 0.5
     options = {"ending": "wait", "durable": True} if is_killed else {}
-    work = _work_with_files(trial, how, closing=0.05, **options)
+    work = _work_with_files(trial, closing=0.05, **options)
     stage = trial.start(work)
     if trial.chance.random() < 0.5:
         trial.reach(stage, trial.some_of(stage))
@@ -78,11 +78,10 @@ def _hurt_after_owner(trial: Trial, how: Damage) -> None:
     trial.recover()
 
 
-def _work_with_files(trial: Trial, how: Damage, **options: Any) -> Work:
+def _work_with_files(trial: Trial, **options: Any) -> Work:
     """Work that leaves spool files while the store is away: the process is durable, or its memory is small."""
     durable = options.pop("durable", trial.chance.random() < 0.5)
     spills = not durable or trial.chance.random() < 0.5
-    trial.planted = how is damage.replace
     return trial.work(durable=durable, spills=spills, **options)
 
 
@@ -246,7 +245,7 @@ def _one_id(trial: Trial) -> None:
 
 def _flushed_while_owner_lives(trial: Trial) -> None:
     """`etlog spool flush` runs beside the owner of the files, again and again."""
-    work = _work_with_files(trial, damage.append)
+    work = _work_with_files(trial)
     trial.store_goes("away", "silent")
     stage = trial.start(work)
     trial.reach(stage, trial.some_of(stage))
@@ -260,7 +259,7 @@ def _flushed_while_owner_lives(trial: Trial) -> None:
 def _killed_recovery(trial: Trial) -> None:
     """Who sends what another left is killed, a few times."""
     trial.store_goes("away", "silent")
-    stage = trial.start(_work_with_files(trial, damage.append, closing=0.05))
+    stage = trial.start(_work_with_files(trial, closing=0.05))
     trial.finish(stage)
     trial.store_is_back()
     for _ in range(trial.chance.randint(1, 3)):
@@ -275,7 +274,7 @@ def _killed_recovery(trial: Trial) -> None:
 def _two_recoveries(trial: Trial) -> None:
     """Two find the same files."""
     trial.store_goes("away", "silent")
-    stage = trial.start(_work_with_files(trial, damage.append, closing=0.05))
+    stage = trial.start(_work_with_files(trial, closing=0.05))
     trial.finish(stage)
     trial.store_is_back()
     finders = [trial.start_later() for _ in range(2)]

@@ -118,7 +118,6 @@ class Trial:
     destroyed: set[int] = field(default_factory=set)
     broken: list[str] = field(default_factory=list)
     said: list[dict[str, Any]] = field(default_factory=list)
-    planted: bool = False
 
     def __post_init__(self) -> None:
         self.keys = Keys(f"trial-{self.chance.getrandbits(64):x}")
@@ -305,8 +304,8 @@ class Trial:
             self.broken.append("nothing was published")
         if found.total.in_flight or found.duplicates:
             self.broken.append(f"{found.total.in_flight} events are in flight, {found.duplicates} came twice")
-        if self.files and not self.planted:
-            self.broken.append(f"{len(self.files)} spool files stay")
+        told = " ".join(told["message"] for told in self.said if "message" in told)
+        self.broken += [f"{path} stays, and no one says so" for path in self.files if str(path) not in told]
         self.broken += [told["message"] for told in self.said if told.get("action") == "unexpected_error"]
         return Evidence(
             sure=self.books.of(Fate.RETURNED),
