@@ -10,7 +10,7 @@ from typing import Any
 
 from chaos import damage
 from chaos.books import Phase
-from chaos.stage import Work
+from chaos.stage import Lack, Work
 from chaos.trial import Stage, Trial
 
 Damage = Callable[[Path, random.Random], set[int]]
@@ -121,18 +121,25 @@ def _full_spool(trial: Trial, *, is_away: bool) -> None:
 
 def _killed(trial: Trial, *, durable: bool) -> None:
     stage = trial.start(trial.work(durable=durable, ending="wait", flushing=0.1))
-    _kill_when_store_comes_and_goes(trial, stage, signal.SIGKILL, 1)
+    _kill_when_store_comes_and_goes(trial, stage, [signal.SIGKILL])
     trial.recover()
 
 
 def _interrupted(trial: Trial, number: signal.Signals, times: int) -> None:
     stage = trial.start(trial.work(flushing=trial.chance.choice([0.0, 0.2]), holds=trial.chance.random() < 0.5))
-    _kill_when_store_comes_and_goes(trial, stage, number, times)
+    _kill_when_store_comes_and_goes(trial, stage, [number] * times)
     trial.recover()
 
 
-def _kill_when_store_comes_and_goes(trial: Trial, stage: Stage, number: signal.Signals, times: int) -> None:
-    """Send a signal at a random moment: while it emits, flushes, or closes."""
+def _interrupted_by_all(trial: Trial) -> None:
+    stage = trial.start(trial.work(holds=trial.chance.random() < 0.5))
+    numbers = trial.chance.sample([signal.SIGTERM, signal.SIGHUP, signal.SIGINT], 3)
+    _kill_when_store_comes_and_goes(trial, stage, numbers)
+    trial.recover()
+
+
+def _kill_when_store_comes_and_goes(trial: Trial, stage: Stage, numbers: list[signal.Signals]) -> None:
+    """Send signals at a random moment: while it emits, flushes, or closes."""
     moment = trial.chance.choice(["emit", "emit", "flush", "close"])
     if trial.chance.random() < 0.5:
         trial.store_goes()
@@ -145,7 +152,7 @@ def _kill_when_store_comes_and_goes(trial: Trial, stage: Stage, number: signal.S
     elif moment == "close":
         trial.books.release()
         trial.reach_phase(stage, Phase.CLOSING)
-    for _ in range(times):
+    for number in numbers:
         trial.a_moment()
         stage.signal(number)
     trial.finish(stage)
@@ -154,6 +161,11 @@ def _kill_when_store_comes_and_goes(trial: Trial, stage: Stage, number: signal.S
 def _alarmed(trial: Trial) -> None:
     """A handler raises an exception, every few milliseconds."""
     _with_store_that_comes_and_goes(trial, trial.work(way="interrupted", ending="close"))
+
+
+def _in_coroutine(trial: Trial) -> None:
+    """The tasks that wait for a flush are cancelled."""
+    _with_store_that_comes_and_goes(trial, trial.work(way="in a coroutine", flushing=0.0))
 
 
 def _in_a_handler(trial: Trial) -> None:
@@ -181,6 +193,7 @@ def _forked(trial: Trial, *, with_hooks: bool, end_of_children: str) -> None:
     work = trial.work(
         trial.chance.randint(50, 400),
         way="forking",
+        threads=1 if not with_hooks else trial.chance.choice([1, 3]),
         with_hooks=with_hooks,
         children=trial.chance.randint(1, 4),
         end_of_children=end_of_children,
@@ -200,7 +213,7 @@ def _forked(trial: Trial, *, with_hooks: bool, end_of_children: str) -> None:
 
 def _forgotten(trial: Trial) -> None:
     """A balancer forgets the connection while the stage rests. What comes then is delivered, and not left in files."""
-    work = trial.work(durable=False, spills=False, flushing=0.0, rest=1.5, ending="close", closing=5.0, holds=False)
+    work = trial.work(threads=1, durable=False, spills=False, rest=1.5, ending="close", closing=3.0, holds=False)
     work = replace(work, rest_after=trial.chance.randint(1, work.last - 1))
     stage = trial.start(work)
     trial.reach_phase(stage, Phase.RESTING)
@@ -284,6 +297,30 @@ def _two_recoveries(trial: Trial) -> None:
     trial.recover()
 
 
+def _starved(trial: Trial, lack: Lack) -> None:
+    """From a random moment on, or from the beginning, the process gets none of something."""
+    work = trial.work(lack=lack, spills=False, threads=1)
+    work = replace(work, starves_after=trial.chance.choice([1, trial.chance.randint(1, work.last)]))
+    _with_store_that_comes_and_goes(trial, work)
+
+
+def _hurt_while_sent(trial: Trial, how: Damage) -> None:
+    """A file is damaged while another process sends it."""
+    trial.store_goes("away", "silent")
+    stage = trial.start(_work_with_files(trial, closing=0.05))
+    trial.finish(stage)
+    trial.store_is_back()
+    trial.proxy.delay_replies(0.02)
+    finder = trial.start_later()
+    trial.reach(finder, 1)
+    trial.a_moment(0.1)
+    trial.stop_until(finder, lambda: trial.damage(how))
+    trial.proxy.delay_replies(0.0)
+    trial.finish(finder)
+    trial.allow()
+    trial.recover()
+
+
 def _kinds() -> dict[str, Kind]:
     kinds = {}
     for what, how in damage.OF_FILES.items():
@@ -295,6 +332,9 @@ def _kinds() -> dict[str, Kind]:
     for what, how in damage.OF_FILES.items():
         is_gone = how in {damage.remove, damage.replace, damage.truncate, damage.zero}
         kinds[f"spool file {what}, its owner is gone"] = Kind(partial(_hurt_after_owner, how=how), unkeepable=is_gone)
+    for what, how in damage.OF_FILES.items():
+        is_gone = how in {damage.remove, damage.replace, damage.truncate, damage.zero}
+        kinds[f"spool file {what} while it is sent"] = Kind(partial(_hurt_while_sent, how=how), unkeepable=is_gone)
     for is_away, where in ((False, "there"), (True, "away")):
         kinds[f"disk full, store {where}"] = Kind(partial(_full_disk, is_away=is_away), may_lose=is_away)
         kinds[f"spool at its limit, store {where}"] = Kind(partial(_full_spool, is_away=is_away), may_lose=True)
@@ -303,8 +343,12 @@ def _kinds() -> dict[str, Kind]:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         kinds[number.name] = Kind(partial(_interrupted, number=number, times=1))
         kinds[f"{number.name} three times"] = Kind(partial(_interrupted, number=number, times=3))
+    kinds["SIGTERM, SIGHUP and SIGINT in turns"] = Kind(_interrupted_by_all)
     kinds["exceptions from a signal handler"] = Kind(_alarmed)
     kinds["emit in a signal handler"] = Kind(_in_a_handler)
+    kinds["flushes of coroutines given up"] = Kind(_in_coroutine)
+    kinds["no descriptors"] = Kind(partial(_starved, lack="descriptors"))
+    kinds["no threads"] = Kind(partial(_starved, lack="threads"))
     for with_hooks, how_forked in ((False, "without hooks"), (True, "with hooks")):
         for end in ("sys.exit", "os._exit", "SIGTERM"):
             run = partial(_forked, with_hooks=with_hooks, end_of_children=end)

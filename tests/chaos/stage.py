@@ -4,6 +4,8 @@ It emits events whose sizes are their numbers, and notes in the books of the tri
 producers log and count goes to its standard output, a line of JSON each: a pipe, which takes it even when no file does.
 """
 
+import _thread
+import asyncio
 import ctypes
 import itertools
 import json
@@ -13,6 +15,7 @@ import random
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -30,21 +33,28 @@ from support.samples import WINDOW
 #: What a log line tells beside its text.
 _TOLD = ("action", "dropped", "lost", "undelivered", "first", "last", "path", "producer")
 
-#: The way in which a process emits: one call after another; from a signal handler as well; while a signal handler
-#: raises again and again; in children that are forked off, too.
-Way = Literal["plain", "in a handler", "interrupted", "forking"]
+#: Events of which one is long.
+LONG_EVERY = 50
+
+#: The way in which a process emits: one call after another; in a coroutine, which gives up flushing; from a signal
+#: handler as well; while a signal handler raises again and again; in children that are forked off, too.
+Way = Literal["plain", "in a coroutine", "in a handler", "interrupted", "forking"]
+
+#: What a process may not get any more of.
+Lack = Literal["descriptors", "threads"]
 
 Ending = Literal["close", "exit", "os._exit", "wait"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What a process does: it emits the events from `first` to `last`, `burst` at a time and then pausing for `pause`
-    seconds, waits until it is released if it `holds`, and ends in the way of `ending`.
+    """What a process does: it emits the events from `first` to `last` in as many `threads`, `burst` at a time and then
+    pausing for `pause` seconds, waits until it is released if it `holds`, and ends in the way of `ending`.
 
-    After a burst it flushes with the probability `flushing`, and after the event `rest_after` it rests for `rest`
-    seconds. `options` are those of its producer, `id` the id that this begins with, and `constants` replace those of
-    the producer's modules. No file may be larger than `file_bytes`.
+    One event in `LONG_EVERY` has `long` bytes more. After a burst it flushes with the probability `flushing`, and after
+    the event `rest_after` it rests for `rest` seconds. From the event `starves_after` on it gets none of what it shall
+    `lack`, until it is released. `options` are those of its producer, `id` the id that this begins with, and
+    `constants` replace those of the producer's modules. No file may be larger than `file_bytes`.
     """
 
     url: str
@@ -54,11 +64,15 @@ class Work:
     seed: int
     first: int
     last: int
+    threads: int = 1
+    long: int = 0
     burst: int = 10
     pause: float = 0.0
     flushing: float = 0.0
     rest_after: int = 0
     rest: float = 0.0
+    lack: Lack | None = None
+    starves_after: int = 0
     holds: bool = True
     way: Way = "plain"
     ending: Ending = "close"
@@ -101,7 +115,11 @@ class Stage:
 
     def run(self) -> None:
         """Emit all, and end."""
+        for _ in range(self._work.threads - 1):
+            threading.Thread(target=self._emit_all, daemon=True).start()
         match self._work.way:
+            case "in a coroutine":
+                asyncio.run(self._emit_in_coroutine())
             case "in a handler":
                 signal.signal(signal.SIGALRM, lambda *_: self._emit_one())
                 signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
@@ -114,6 +132,11 @@ class Stage:
         self._emit_all()
         self._hold()
         self._end()
+
+    async def _emit_in_coroutine(self) -> None:
+        while self._burst():
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._producer.aflush(), self._chance.choice([0.0, 0.001, 0.01, 0.05]))
 
     def _emit_all(self) -> None:
         going_on = True
@@ -139,8 +162,9 @@ class Stage:
         if number > self._last:
             return False
         self._books.note(number, Fate.BEGUN)
+        more = {"note": "x" * self._work.long} if number % LONG_EVERY == 0 else {}
         try:
-            self._producer.emit("AssetSetSaved", size=number, window=WINDOW)
+            self._producer.emit("AssetSetSaved", size=number, window=WINDOW, **more)
         except (SpoolFull, ProducerClosed):
             self._books.note(number, Fate.REFUSED)
         else:
@@ -148,6 +172,8 @@ class Stage:
         if number == self._work.rest_after:
             self._books.phase = Phase.RESTING
             sleep(self._work.rest)
+        if number == self._work.starves_after:
+            _starve(self._work.lack)
         return True
 
     def _hold(self) -> None:
@@ -155,6 +181,7 @@ class Stage:
             with suppress(_Alarm):
                 self._books.phase = Phase.HOLDING
                 sleep(0.005)
+        _feed()
 
     def _end(self) -> None:
         self._books.phase = Phase.CLOSING
@@ -203,6 +230,33 @@ class Stage:
             case "SIGTERM":
                 while True:
                     signal.pause()
+
+
+_limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+_start_new_thread = _thread.start_new_thread
+
+
+def _starve(lack: Lack | None) -> None:
+    """From now on no further descriptor, or no thread of etlog's, is to be had."""
+    if lack == "descriptors":
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_next_descriptor(), _limits[1]))
+    elif lack == "threads":
+        vars(_thread)["start_new_thread"] = _refuse
+
+
+def _next_descriptor() -> int:
+    with Path(os.devnull).open("rb") as file:
+        return file.fileno()
+
+
+def _feed() -> None:
+    """Let everything be had again."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, _limits)
+    vars(_thread)["start_new_thread"] = _start_new_thread
+
+
+def _refuse(*_: object) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 def _raise(*_: object) -> None:
