@@ -119,41 +119,46 @@ class Inbox:
     def _write_inbox(self) -> None:
         """Write what is in memory and in no file. While the disk takes nothing, memory has to do."""
         self._written = max(self._written, self._left)
-        while self._written < self.accepted and monotonic() >= self._write_again_at:
+        while self._written < self.accepted and (not self._write_again_at or monotonic() >= self._write_again_at):
             events = self._events(self._written + 1, min(self._written + SPILL_EVENTS, self.accepted))
             failed = self._write(self._written + 1, events)
-            if failed is not None:
-                self._write_again_at = monotonic() + DISK_RETRY
-                return
-            self._written += len(events)
+            self._write_again_at = 0.0 if failed is None else monotonic() + DISK_RETRY
+            if failed is None:
+                self._written += len(events)
 
     def _make_room(self) -> OSError | None:
         """Move the oldest events of a full inbox to the spool. Returns why that failed."""
         while self._is_full:
             oldest = self._events(self._left + 1, min(self._left + SPILL_EVENTS, self.accepted))
-            failed = self._write(self._left + 1, oldest)
-            if failed is not None:
-                return failed
+            if self._written < self._left + len(oldest):
+                failed = self._write(self._left + 1, oldest)
+                if failed is not None:
+                    return failed
             self._leave(len(oldest))
         return None
 
     def _write(self, first: int, events: Sequence[bytes], *, bounded: bool = True) -> OSError | None:
-        """Write what is in no file of these events, numbered from `first`. Returns why that failed."""
+        """Write events numbered from `first`. Returns why that failed."""
         try:
-            begin = 0
-            while begin < len(events):
-                held = self._spool.holds(first + begin)
-                end = begin + 1
-                while end < len(events) and end - begin < SPILL_EVENTS and self._spool.holds(first + end) == held:
-                    end += 1
-                if not held:
-                    self._spool.append(first + begin, events[begin:end], bounded=bounded)
-                begin = end
+            self._spool.append(first, events, bounded=bounded)
         except OSError as e:
             self._warn_of_disk(e)
             return e
         self._warned_of_disk = False
         return None
+
+    def _write_missing(self, first: int, events: Sequence[bytes], *, bounded: bool) -> None:
+        """Write those of the events, numbered from `first`, that are in no file."""
+        missing = [number for number in range(first, first + len(events)) if not self._spool.holds(number)]
+        begin = 0
+        while begin < len(missing):
+            end = begin + 1
+            while end < len(missing) and end - begin < SPILL_EVENTS and missing[end] == missing[begin] + end - begin:
+                end += 1
+            run = events[missing[begin] - first : missing[end - 1] + 1 - first]
+            if self._write(missing[begin], run, bounded=bounded) is not None:
+                return
+            begin = end
 
     def _warn_of_disk(self, error: OSError) -> None:
         if self._warned_of_disk or (error.errno == errno.ENOSPC and not self._durable):
@@ -311,8 +316,8 @@ class Inbox:
         too. May be interrupted and called again."""
         with suppress(OSError):  # the writing that follows says so
             self._spool.heal()
-        self._write(delivered + 1, waiting, bounded=bounded)
-        self._write(self._left + 1, self._events(self._left + 1, self.accepted), bounded=bounded)
+        self._write_missing(delivered + 1, waiting, bounded=bounded)
+        self._write_missing(self._left + 1, self._events(self._left + 1, self.accepted), bounded=bounded)
 
     def drain(self, delivered: int, waiting: Sequence[bytes]) -> tuple[list[Path], int]:
         """Take no more; leave what is undelivered in the spool, past its limit if need be: disk space matters less than

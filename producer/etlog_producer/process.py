@@ -56,6 +56,9 @@ _tracked: "dict[int, weakref.ref[Tracked]]" = {}
 #: The process whose end is seen to.
 _seen_to = 0
 
+#: The process that a signal has told to end.
+_signalled = 0
+
 _exit_at_once = os._exit
 
 
@@ -129,21 +132,32 @@ def _meet_signals() -> None:
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
+    """End the producers, then the process by the same signal. A second signal hurries the first one's end.
+
+    The main thread may be interrupted in what the end has to wait for: then the signal comes again when that is over.
+    """
+    global _signalled  # noqa: PLW0603 - a fact about the process
+    timeout = 0.0 if _signalled == os.getpid() else SUDDEN_TIMEOUT
+    _signalled = os.getpid()
+    is_interrupted = any(thing.is_interrupted for thing in _all())
+
     def end() -> None:
-        try:
-            with suppress(Exception):
-                _end_all(SUDDEN_TIMEOUT, patient=False)
-        finally:
+        with suppress(Exception):
+            _end_all(timeout, patient=False)
+        if is_interrupted:
             os.kill(os.getpid(), number)
 
-    signal.signal(number, signal.SIG_DFL)
     ending = Thread(end)
     try:
         ending.start()
     except RuntimeError:  # no thread is to be had
         end()
-    if not any(thing.is_interrupted for thing in _all()):
-        ending.join(2 * SUDDEN_TIMEOUT)
+    else:
+        if not is_interrupted:
+            ending.join(2 * SUDDEN_TIMEOUT)
+    if not is_interrupted:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
 
 def _is_caught_outside_of_python(number: int) -> bool:
@@ -157,6 +171,8 @@ def _is_caught_outside_of_python(number: int) -> bool:
 
 
 def _restart_all_after_fork() -> None:
+    global _seen_to  # noqa: PLW0603 - a fact about the process
+    _seen_to = 0
     for thing in _all():
         thing.restart_after_fork()
 

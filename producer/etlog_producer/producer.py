@@ -111,12 +111,12 @@ class Producer:
     def restart_after_fork(self) -> None:
         """Start over in a process that was forked off: under another id, without the parent's events.
 
-        Python calls this in a child that it knows of. Programs that Python is a part of may fork without telling it, so
-        every method looks at the process as well.
+        Python calls this in a child that it knows of, whose number may be that of its parent: each can be the first one
+        of a container. Programs that Python is a part of may fork without telling it, so every method looks at the
+        number as well.
         """
-        if self._pid != getpid():
-            self._sender.abandon()
-            self._begin(hasty=True)  # no one knows how this process ends, so its events do not wait for company
+        self._sender.abandon()
+        self._begin(hasty=True)  # no one knows how this process ends, so its events do not wait for company
 
     def _begin(self, resume: ResumePoint | None = None, hasty: bool = False) -> None:
         self._pid = getpid()
@@ -263,6 +263,8 @@ class Producer:
         sender = self._here
         self._closed = True
         deadline = monotonic() + timeout
+        if timeout <= 0:
+            sender.hurry()  # an end that has begun already
         self._closing.run(lambda: self._finish(sender, deadline, final=final, patient=patient))
 
     def _finish(self, sender: Sender, deadline: float, *, final: bool, patient: bool) -> None:

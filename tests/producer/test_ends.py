@@ -1,6 +1,7 @@
 """The ends of a process that `atexit` does not hear of, and forks that Python does not: every event arrives, once, or
 is in the spool when the store is away."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -211,6 +212,30 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
     assert ended(store_url, script) == 0
 
     assert numbers(client, keys) == {"child": list(range(5))}
+
+
+@pytest.mark.parametrize("numbers", [("SIGTERM", "SIGTERM", "SIGTERM"), ("SIGHUP", "SIGTERM", "SIGHUP")])
+def test_a_signal_that_comes_again_hurries_the_end(ended: Ended, spool_dir: Path, numbers: tuple[str, ...]) -> None:
+    """It does not cut it off, whatever the moment. The store is silent."""
+    script = f"""
+import socket, threading
+silent = socket.create_server(("127.0.0.1", 0))
+producer = Producer(f"redis://127.0.0.1:{{silent.getsockname()[1]}}/0", log=log)
+emit('script', 2000)
+
+def tell():
+    for number in {numbers}:
+        os.kill(os.getpid(), getattr(signal, number))
+        time.sleep(0.01)
+
+threading.Thread(target=tell, daemon=True).start()
+began = time.monotonic()
+while True:
+    time.sleep(1)
+"""
+    assert ended("redis://127.0.0.1:1/0", script) in {-signal.SIGTERM, -signal.SIGHUP}
+
+    assert [number for path in spool_files(spool_dir) for number in spooled(path)] == list(range(1, 2001))
 
 
 def test_all_producers_share_the_time_at_the_end(ended: Ended, keys: Keys, spool_dir: Path) -> None:

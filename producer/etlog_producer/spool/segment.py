@@ -33,6 +33,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 from etlog_producer.spool.folder import Descriptor
 from etlog_producer.spool.header import SegmentHeader
@@ -101,13 +102,29 @@ class Segment:
     def append(self, events: Sequence[bytes]) -> None:
         """Add events under the numbers after `last`: all of them, or none and an `OSError`."""
         at, last = self._end
-        if len(events) == 1:
-            text = encode(last + 1, events[0])
-        else:
-            text = b"".join([encode(number, event) for number, event in enumerate(events, last + 1)])
+        text = b"".join([encode(number, event) for number, event in enumerate(events, last + 1)])
+        self._write(text, at)
+        self._end = at + len(text), last + len(events)
+
+    def append_next(self, number: int, event: bytes) -> bool:
+        """`append` for the one event that an `emit` waits for, if it follows on and nothing is wrong with the file.
+
+        Tells whether it was added. Raises `OSError`.
+        """
+        at, last = self._end
+        if last + 1 != number or self.damaged or self.detached:
+            return False
+        try:
+            found = os.lstat(self._name)
+        except OSError:
+            return False
+        if found.st_size != at or (found.st_dev, found.st_ino) != self._inode:
+            return False
+        text = b"%d %08x %b\n" % (number, crc32(b"%d %b" % (number, event)), event)  # `encode`, without the call
         if os.pwrite(self._file.fileno(), text, at) < len(text):
             self._take_back(at)
-        self._end = at + len(text), last + len(events)
+        self._end = at + len(text), number
+        return True
 
     def know_log(self, log_id: str) -> None:
         """Note in the header that the events are for the log with this id. Raises `OSError`."""
@@ -133,17 +150,6 @@ class Segment:
         """The disk is full: half a line must not stay."""
         os.ftruncate(self._file.fileno(), at)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def follows(self, number: int) -> bool:
-        """Whether the event `number` is the next one, and the file is at its name and as long as it was written."""
-        size, last = self._end
-        if last + 1 != number or self.damaged or self.detached:
-            return False
-        try:
-            found = os.lstat(self._name)
-        except OSError:
-            return False
-        return found.st_size == size and (found.st_dev, found.st_ino) == self._inode
 
     def fault(self) -> str | None:
         """What is wrong with the file: None if it is at its name and as long as it was written.

@@ -59,11 +59,13 @@ class SpoolWriter:
 
         Raises `OSError`, of the kind `ENOSPC` when the limit is reached. Then `holds` tells which were written.
         """
-        if self._segments and self._segments[-1].follows(first):
-            self._write(first, events, self._segments[-1], bounded)
-            return
+        if len(events) == 1 and self._segments:  # what an `emit` waits for
+            newest, size = self._segments[-1], len(events[0]) + 20
+            if size <= self._room and newest.size < SEGMENT_BYTES and newest.append_next(first, events[0]):
+                self._room -= size
+                return
         self.heal()
-        if self._segments:
+        if self.count(first, first + len(events) - 1):
             self._forget_others(first, events)
         for start, run in self._missing(first, events):
             self._write(start, run, next((s for s in self._whole if s.last + 1 == start), None), bounded)

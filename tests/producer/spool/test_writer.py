@@ -260,6 +260,7 @@ class Interrupt:
 
 
 ACTIONS: dict[str, tuple[Callable[[SpoolWriter], Any], list[int]]] = {
+    "append one": (lambda spool: spool.append(11, events(11, 11)), [2, 3, 4, 5, 7, 8, 9, 10, 11]),
     "append to a file": (lambda spool: spool.append(11, events(11, 12)), [2, 3, 4, 5, 7, 8, 9, 10, 11, 12]),
     "append to a new file": (lambda spool: spool.append(1, events(1, 2)), [1, 2, 3, 4, 5, 7, 8, 9, 10]),
     "append in between": (lambda spool: spool.append(5, events(5, 8)), [2, 3, 4, 5, 6, 7, 8, 9, 10]),
