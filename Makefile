@@ -7,11 +7,12 @@ BIN := .venv/bin
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test chaos trials compose-test bench bench-quick lint types lock install clean
+.PHONY: help dev test hosts chaos trials compose-test bench bench-quick lint types lock install clean
 
 help:
 	@echo "make dev     install into .venv and run etlog: store, consumer, API, page and sample ETL"
 	@echo "make test    install into .venv and run every test"
+	@echo "make hosts   run the hosts of stages, such as uWSGI, Celery and RQ, and count every event"
 	@echo "make chaos   kill, stop and disconnect everything at random: SECONDS=600 SEED=7"
 	@echo "make trials  one fault at a time, of every kind, each beside its books: SECONDS=600 SEED=7 ONLY='disk full'"
 	@echo "make compose-test  build and run docker-compose.yml, kill its parts under load; needs Docker and Compose 2.21"
@@ -27,6 +28,18 @@ dev: install
 
 test: install
 	$(BIN)/pytest --numprocesses logical --dist loadfile --no-loadscope-reorder $(ARGS)
+
+hosts: install tests/hosts/.venv/installed
+	$(BIN)/pytest --numprocesses 8 --dist worksteal tests/hosts $(ARGS)
+
+# The hosts have an environment of their own, with the two parts that a stage needs.
+tests/hosts/.venv/installed: tests/hosts/requirements.lock events/pyproject.toml producer/pyproject.toml
+	@echo "Installing into $(@D) ..."
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index \
+		--editable ./events --editable ./producer
+	@touch $@
 
 chaos: install
 	@PYTHONPATH=tests $(BIN)/python -m chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
@@ -83,7 +96,8 @@ lock: install
 	$(UV_COMPILE) requirements-tools.in --output-file requirements-tools.lock
 	$(UV_COMPILE) benchmarks/requirements.in --output-file benchmarks/requirements.lock
 	$(UV_COMPILE) benchmarks/requirements-arq.in --output-file benchmarks/requirements-arq.lock
+	$(UV_COMPILE) tests/hosts/requirements.in --output-file tests/hosts/requirements.lock
 
 clean:
-	rm -rf .venv benchmarks/.venv benchmarks/.venv-arq .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv benchmarks/.venv benchmarks/.venv-arq tests/hosts/.venv .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

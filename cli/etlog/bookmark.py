@@ -16,7 +16,7 @@ import msgspec
 from etlog_events import store
 from etlog_events.sequence import SENT_WITHIN
 from etlog_events.settings import Settings
-from etlog_producer.spool.folder import SpoolFolder
+from etlog_producer.spool.folder import FolderRefused, SpoolFolder
 
 from etlog.errors import FAILED, CommandFailed
 
@@ -348,6 +348,5 @@ def _hash(*texts: str) -> str:
 
 
 def _unwritable(path: Path | str, error: OSError) -> CommandFailed:
-    reason = str(error.strerror)
-    advice = "" if "ETLOG_SPOOL_DIR" in reason else "; set ETLOG_SPOOL_DIR"
-    return CommandFailed(f"cannot save the position in {path}: {reason}{advice}")
+    advice = "" if isinstance(error, FolderRefused) else "; set ETLOG_SPOOL_DIR"
+    return CommandFailed(f"cannot save the position in {path}: {error.strerror}{advice}")

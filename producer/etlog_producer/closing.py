@@ -39,10 +39,12 @@ class Closing:
         while not self._is_over and attempts < MOST_ATTEMPTS:
             try:
                 if interrupt is not None:
-                    self._sender.hurry()
+                    self._sender.end_by(0.0)
                 while not self._is_over:
+                    if self._worker == _thread.get_ident():
+                        return
                     self._go_on()
-                    if self._sender.is_interrupted or self._worker == _thread.get_ident():
+                    if self._sender.is_interrupted:
                         return
             except BaseException as e:
                 interrupt = interrupt or e
@@ -57,18 +59,17 @@ class Closing:
         if self._thread is not None:
             if not self._sender.is_interrupted:
                 self._thread.join(LOOK)
-        elif self._at_work.acquire(timeout=0 if self._worker == _thread.get_ident() else LOOK):
-            self._at_work.release()  # no other caller is at it
-            if self._sender.is_unused:
+            return
+        if self._sender.is_unused:
+            self._work()
+            return
+        try:
+            thread = Thread(self._work_in_thread)
+            thread.start()
+            self._thread = thread
+        except RuntimeError:  # none is to be had
+            if not self._sender.is_interrupted:
                 self._work()
-                return
-            try:
-                thread = Thread(self._work_in_thread)
-                thread.start()
-                self._thread = thread
-            except RuntimeError:
-                if not self._sender.is_interrupted:
-                    self._work()
 
     def _work_in_thread(self) -> None:
         try:
@@ -78,13 +79,13 @@ class Closing:
             self._is_over = True
 
     def _work(self) -> None:
-        if self._is_over or not self._at_work.acquire(blocking=False):
-            return
-        self._worker = _thread.get_ident()
-        try:
+        with self._at_work:
+            if self._is_over:
+                return
             assert self._finish is not None
-            self._finish()
-            self._is_over = True
-        finally:
-            self._worker = 0
-            self._at_work.release()
+            try:
+                self._worker = _thread.get_ident()
+                self._finish()
+                self._is_over = True
+            finally:
+                self._worker = 0

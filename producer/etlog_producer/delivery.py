@@ -28,7 +28,8 @@ MARK_EVERY = 1.0
 class Stats:
     """A producer's accounts: `emitted == delivered + waiting + spooled + lost`, at every moment.
 
-    `emitted` counts what `emit` accepted. `waiting` is undelivered in memory, `spooled` undelivered in the spool.
+    `emitted` counts what `emit` accepted. `waiting` is undelivered in memory, even if a `flush` has put it into a file
+    as well; `spooled` is undelivered in the spool alone.
     `dropped` was never accepted, because there was no room. `lost` was accepted and is gone: the store forgot more
     than is kept for it, a spool file was removed or damaged, or the disk failed at `close`. `retries` counts failed
     attempts. `last_error` is None while the store takes what it is given.
@@ -113,7 +114,8 @@ class Delivery:
         self._skip = False
         self._hole = 0  # events that are gone with a spool file, until the store says which of them it holds
         self._lost = 0
-        self._left: tuple[list[Path], int] | None = None  # what `end` left
+        self._left: list[Path] | None = None  # the files that `end` left
+        self._unwritten = 0  # events that are in none of them
         self.ended = False  # the thread may still be caught in a connection, but changes nothing from then on
         self._last_event_at = time()  # by the calendar, which goes on while a machine sleeps
         self._marked = 0.0
@@ -270,15 +272,15 @@ class Delivery:
         if not self.ended:
             self.inbox.keep(self._unacked.delivered, self._unacked.waiting)
 
-    def end(self) -> tuple[list[Path], int]:
+    def end(self) -> list[Path]:
         """Take no more, and leave what is undelivered in the spool. May be interrupted and called again.
 
-        Returns the files, and the number of events that are in none of them.
+        Returns the files.
         """
         self.ended = True
         if self._left is None:
-            paths, unwritten = self.inbox.drain(self._unacked.delivered, self._unacked.waiting)
-            self._left = [*(path for handed in self._handed_over for path in handed.files), *paths], unwritten
+            paths, self._unwritten = self.inbox.drain(self._unacked.delivered, self._unacked.waiting)
+            self._left = [*(path for handed in self._handed_over for path in handed.files), *paths]
         self.inbox.let_go()
         return self._left
 
@@ -286,15 +288,14 @@ class Delivery:
         """The accounts; the arguments are what only the sender knows."""
         undelivered = self.accepted - self.delivered
         in_spool = self.inbox.spooled + self._in_others_hands
-        unwritten = 0 if self._left is None else self._left[1]
-        spooled = in_spool if self._left is None else undelivered - unwritten
+        spooled = in_spool if self._left is None else undelivered - self._unwritten
         return Stats(
             emitted=self.accepted,
             delivered=self.delivered - self._lost - self._hole,
-            waiting=undelivered - spooled - unwritten,
+            waiting=undelivered - spooled - self._unwritten,
             spooled=spooled,
             dropped=self.inbox.dropped,
-            lost=self._lost + self._hole + unwritten,
+            lost=self._lost + self._hole + self._unwritten,
             retries=retries,
             last_error=last_error,
         )

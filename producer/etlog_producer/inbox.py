@@ -121,10 +121,11 @@ class Inbox:
         self._written = max(self._written, self._left)
         while self._written < self.accepted and (not self._write_again_at or monotonic() >= self._write_again_at):
             events = self._events(self._written + 1, min(self._written + SPILL_EVENTS, self.accepted))
-            failed = self._write(self._written + 1, events)
-            self._write_again_at = 0.0 if failed is None else monotonic() + DISK_RETRY
-            if failed is None:
-                self._written += len(events)
+            if self._write(self._written + 1, events) is not None:
+                self._write_again_at = monotonic() + DISK_RETRY
+                return
+            self._write_again_at = 0.0
+            self._written += len(events)
 
     def _make_room(self) -> OSError | None:
         """Move the oldest events of a full inbox to the spool. Returns why that failed."""
@@ -137,18 +138,20 @@ class Inbox:
             self._leave(len(oldest))
         return None
 
-    def _write(self, first: int, events: Sequence[bytes], *, bounded: bool = True) -> OSError | None:
+    def _write(self, first: int, events: Sequence[bytes]) -> OSError | None:
         """Write events numbered from `first`. Returns why that failed."""
         try:
-            self._spool.append(first, events, bounded=bounded)
+            self._spool.append(first, events)
         except OSError as e:
-            self._warn_of_disk(e)
+            if self._durable or e.errno != errno.ENOSPC:  # else it is said when the first event is dropped
+                self._warn_of_disk(e)
             return e
         self._warned_of_disk = False
         return None
 
-    def _write_missing(self, first: int, events: Sequence[bytes], *, bounded: bool) -> None:
-        """Write those of the events, numbered from `first`, that are in no file."""
+    def _write_missing(self, first: int, events: Sequence[bytes]) -> None:
+        """Write those of the events, numbered from `first`, that are in no file. The limit of the spool is for floods;
+        these are no more than memory holds."""
         missing = [number for number in range(first, first + len(events)) if not self._spool.holds(number)]
         begin = 0
         while begin < len(missing):
@@ -156,18 +159,21 @@ class Inbox:
             while end < len(missing) and end - begin < SPILL_EVENTS and missing[end] == missing[begin] + end - begin:
                 end += 1
             run = events[missing[begin] - first : missing[end - 1] + 1 - first]
-            if self._write(missing[begin], run, bounded=bounded) is not None:
+            try:
+                self._spool.append(missing[begin], run, bounded=False)
+            except OSError as e:
+                self._warn_of_disk(e)
                 return
             begin = end
 
     def _warn_of_disk(self, error: OSError) -> None:
-        if self._warned_of_disk or (error.errno == errno.ENOSPC and not self._durable):
-            return
-        self._warned_of_disk = True
-        alone = "; until it can, events are in memory alone, and the end of this process by SIGKILL loses them"
-        logger.error(
-            "Cannot write to the spool: %s%s", error, alone if self._durable else "", extra={"action": "spool_failed"}
-        )
+        if not self._warned_of_disk:
+            self._warned_of_disk = True
+            logger.error(
+                "Cannot write to the spool: %s; what is not delivered is in memory alone",
+                error.strerror or error,
+                extra={"action": "spool_failed"},
+            )
 
     def _events(self, first: int, last: int) -> list[bytes]:
         """The events in memory with these numbers. Others may be added meanwhile, which an iterator would not bear."""
@@ -311,22 +317,21 @@ class Inbox:
         self._spool.release(self._given)
         return not self._spool.paths
 
-    def keep(self, delivered: int, waiting: Sequence[bytes], *, bounded: bool = True) -> None:
+    def keep(self, delivered: int, waiting: Sequence[bytes]) -> None:
         """Put into files what is in memory alone, `waiting` (after `delivered`) before all else. It stays in memory,
         too. May be interrupted and called again."""
         with suppress(OSError):  # the writing that follows says so
             self._spool.heal()
-        self._write_missing(delivered + 1, waiting, bounded=bounded)
-        self._write_missing(self._left + 1, self._events(self._left + 1, self.accepted), bounded=bounded)
+        self._write_missing(delivered + 1, waiting)
+        self._write_missing(self._left + 1, self._events(self._left + 1, self.accepted))
 
     def drain(self, delivered: int, waiting: Sequence[bytes]) -> tuple[list[Path], int]:
-        """Take no more; leave what is undelivered in the spool, past its limit if need be: disk space matters less than
-        events. May be interrupted and called again.
+        """Take no more; leave what is undelivered in the spool. May be interrupted and called again.
 
         Returns the files, and how many events are in none of them.
         """
         self.seal()
-        self.keep(delivered, waiting, bounded=False)
+        self.keep(delivered, waiting)
         missing = max(0, self.accepted - delivered - self._spool.count(delivered + 1, self.accepted))
         self._spool.release(delivered)
         self.mark(delivered)

@@ -15,11 +15,12 @@ import signal
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from time import monotonic
 from types import FrameType
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from etlog_producer.threads import Thread
 
@@ -29,8 +30,8 @@ END_TIMEOUT = 5.0
 #: The same where whoever ends the process expects it to be gone at once.
 SUDDEN_TIMEOUT = 2.0
 
-#: Signals by which people and programs end a process that has no handler for them.
-_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+#: Signals by which people and programs, such as batch schedulers, end a process that has no handler for them.
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 #: Packages whose children run finalizers before they leave by `os._exit`.
 _WITH_FINALIZERS = ("multiprocessing", "billiard")
@@ -41,6 +42,9 @@ class Tracked(Protocol):
 
     def end(self, timeout: float, *, patient: bool) -> None:
         """The process ends in `timeout` seconds. One that is not `patient` waits for no store that is away."""
+
+    def keep(self) -> None:
+        """The process ends right after this, wherever it was interrupted: put what there is into files."""
 
     @property
     def is_interrupted(self) -> bool:
@@ -53,8 +57,12 @@ class Tracked(Protocol):
 # By address, because a set of weak references cannot be read while another thread adds to it.
 _tracked: "dict[int, weakref.ref[Tracked]]" = {}
 
-#: The process whose end is seen to.
+#: The process in which this was imported, and the one whose end is seen to.
+_imported_in = os.getpid()
 _seen_to = 0
+
+#: Whether signals are not met yet: only the main thread can see to that, and it has not come by.
+is_deaf = False
 
 #: The process that a signal has told to end.
 _signalled = 0
@@ -66,7 +74,7 @@ def track(thing: Tracked) -> None:
     """Tell `thing` of forks and of the end, as long as anything else refers to it."""
     address = id(thing)
     _tracked[address] = weakref.ref(thing, lambda _: _tracked.pop(address, None))
-    _meet_signals()
+    meet_signals()
 
 
 def see_to_the_end() -> None:
@@ -76,12 +84,13 @@ def see_to_the_end() -> None:
     if _seen_to == os.getpid():
         return
     _seen_to = os.getpid()
-    atexit.unregister(_end_all)
-    atexit.register(_end_all)
+    if _seen_to != _imported_in:  # else it is registered, and what was registered later may still emit
+        atexit.unregister(_end_all)
+        atexit.register(_end_all)
     for package in _WITH_FINALIZERS:
         if _is_child_of(package):
             sys.modules[f"{package}.util"].Finalize(None, _end_all, exitpriority=10)
-    _meet_signals()
+    meet_signals()
     if os._exit is _exit_at_once:
         os._exit = _exit_in_order
 
@@ -112,41 +121,19 @@ def _end_all(timeout: float = END_TIMEOUT, *, patient: bool = True) -> None:
         raise interrupted
 
 
-@wraps(os._exit)
-def _exit_in_order(status: int) -> NoReturn:
-    try:
-        with suppress(Exception):
-            _end_all(SUDDEN_TIMEOUT, patient=False)
-    finally:
-        _exit_at_once(status)
+def _end_all_soon(timeout: float = SUDDEN_TIMEOUT, then: Callable[[], None] | None = None) -> None:
+    """`_end_all` where a process is expected to be gone: it waits for no store that is away, nor for ever for a disk.
 
-
-def _meet_signals() -> None:
-    """Let the signals that end a process end the producers before, where they were left at their default."""
-    if threading.current_thread() is not threading.main_thread():
-        return
-    for number in _ENDING:
-        if signal.getsignal(number) is signal.SIG_DFL and not _is_caught_outside_of_python(number):
-            with suppress(ValueError):  # an interpreter that may not
-                signal.signal(number, _on_signal)
-
-
-def _on_signal(number: int, frame: FrameType | None) -> None:
-    """End the producers, then the process by the same signal. A second signal hurries the first one's end.
-
-    The main thread may be interrupted in what the end has to wait for: then the signal comes again when that is over.
+    `then` follows. This does not wait for either if it has interrupted its own thread in what they have to wait for.
     """
-    global _signalled  # noqa: PLW0603 - a fact about the process
-    timeout = 0.0 if _signalled == os.getpid() else SUDDEN_TIMEOUT
-    _signalled = os.getpid()
-    is_interrupted = any(thing.is_interrupted for thing in _all())
 
     def end() -> None:
         with suppress(Exception):
             _end_all(timeout, patient=False)
-        if is_interrupted:
-            os.kill(os.getpid(), number)
+        if then is not None:
+            then()
 
+    is_interrupted = _is_interrupted()
     ending = Thread(end)
     try:
         ending.start()
@@ -155,9 +142,74 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     else:
         if not is_interrupted:
             ending.join(2 * SUDDEN_TIMEOUT)
-    if not is_interrupted:
-        signal.signal(number, signal.SIG_DFL)
+
+
+def _is_interrupted() -> bool:
+    return any(thing.is_interrupted for thing in _all())
+
+
+@wraps(os._exit)
+def _exit_in_order(status: int) -> NoReturn:
+    try:
+        with suppress(Exception):
+            _end_all_soon()
+            for thing in _all():
+                if thing.is_interrupted:  # its end would come when this returns, which it does not
+                    thing.keep()
+    finally:
+        _exit_at_once(status)
+
+
+def meet_signals() -> None:
+    """Let the signals that end a process end the producers before, where they were left at their default."""
+    global is_deaf  # noqa: PLW0603 - a fact about the process
+    is_deaf = threading.current_thread() is not threading.main_thread()
+    if is_deaf:
+        return
+    for number in _ENDING:
+        if signal.getsignal(number) is signal.SIG_DFL and not _is_caught_outside_of_python(number):
+            with suppress(ValueError):  # an interpreter that may not
+                signal.signal(number, _on_signal)
+    of_billiard = _handler_of_billiard()
+    if of_billiard is not None and signal.getsignal(signal.SIGTERM) is of_billiard:
+        signal.signal(signal.SIGTERM, _on_sigterm_of_billiard)
+
+
+def _handler_of_billiard() -> Any:
+    """What SIGTERM calls in the children of billiard, which it makes exit."""
+    return getattr(sys.modules.get("billiard.common"), "_shutdown_cleanup", None)
+
+
+def _on_sigterm_of_billiard(number: int, frame: FrameType | None) -> None:
+    """End the producers first: a cold shutdown of Celery sends SIGTERM twice within milliseconds, and the second one
+    would kill a child that is exiting."""
+    signal.signal(number, signal.SIG_IGN)
+    try:
+        _end_all_soon()
+    finally:
+        signal.signal(number, _handler_of_billiard())
         os.kill(os.getpid(), number)
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    """End the producers, then the process by the same signal. A second signal hurries the first one's end.
+
+    The main thread may be interrupted in what the end has to wait for: then the signal comes again when that is over.
+    """
+    global _signalled  # noqa: PLW0603 - a fact about the process
+    gevent = sys.modules.get("gevent")
+    if gevent is not None and isinstance(gevent.getcurrent(), gevent.hub.Hub):  # its loop cannot wait for anything
+        gevent.spawn(_on_signal, number, None)
+        return
+    timeout = 0.0 if _signalled == os.getpid() else SUDDEN_TIMEOUT
+    _signalled = os.getpid()
+    if _is_interrupted():
+        _end_all_soon(timeout, then=lambda: os.kill(os.getpid(), number))
+        return
+    _end_all_soon(timeout)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    _exit_at_once(128 + number)  # the first process of a container outlives a signal that has no handler
 
 
 def _is_caught_outside_of_python(number: int) -> bool:
@@ -172,7 +224,7 @@ def _is_caught_outside_of_python(number: int) -> bool:
 
 def _restart_all_after_fork() -> None:
     global _seen_to  # noqa: PLW0603 - a fact about the process
-    _seen_to = 0
+    _seen_to = 0  # its number may be that of its parent
     for thing in _all():
         thing.restart_after_fork()
 

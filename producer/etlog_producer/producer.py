@@ -7,7 +7,7 @@ from os import getpid
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from etlog_events import store
 from etlog_events.errors import InvalidEvent, SettingsError
@@ -24,7 +24,7 @@ from etlog_producer.errors import ProducerClosed
 from etlog_producer.inbox import WhenFull
 from etlog_producer.publish import Acks, Publisher
 from etlog_producer.sender import Sender
-from etlog_producer.spool.folder import SpoolFolder
+from etlog_producer.spool.folder import FolderRefused, SpoolFolder
 from etlog_producer.spool.recovery import Recovery
 from etlog_producer.spool.writer import MAX_BYTES
 from etlog_producer.stage import Stage
@@ -43,6 +43,13 @@ POLL_FIRST, POLL_LAST = 0.001, 0.02
 #: Batches that are sent together. A busy stage lets the sender's thread work only every 5 ms, so it must carry much at
 #: a time to keep up; and a disk confirms once a second, however much that is.
 BATCHES, CONFIRMED_BATCHES = 8, 20
+
+
+class _Life(NamedTuple):
+    """What a producer is in one process."""
+
+    sender: Sender
+    closing: Closing
 
 
 class Producer:
@@ -98,6 +105,8 @@ class Producer:
         if durable:
             try:
                 self._folder.make()
+            except FolderRefused as e:
+                raise SettingsError(f"durable=True requires a folder for its files, but {e.strerror}") from e
             except OSError as e:
                 raise SettingsError(
                     f"durable=True requires a folder for its files, but {self._folder.path} cannot be created "
@@ -105,21 +114,24 @@ class Producer:
                 ) from e
         self._resumable = resumable
         self._closed = False
-        self._begin(None if resume is None else _resume_point(*resume))
+        life = self._life(None if resume is None else _resume_point(*resume))
+        #: By process. Whatever forked it, a child has one of its own, under another id and without the parent's events.
+        self._lives = {getpid(): life}
         process.track(self)
 
     def restart_after_fork(self) -> None:
-        """Start over in a process that was forked off: under another id, without the parent's events.
+        """Start over in a process that was forked off.
 
         Python calls this in a child that it knows of, whose number may be that of its parent: each can be the first one
         of a container. Programs that Python is a part of may fork without telling it, so every method looks at the
         number as well.
         """
-        self._sender.abandon()
-        self._begin(hasty=True)  # no one knows how this process ends, so its events do not wait for company
+        former, self._lives = self._lives, {getpid(): self._life(hasty=True)}
+        for life in former.values():
+            life.sender.abandon()
 
-    def _begin(self, resume: ResumePoint | None = None, hasty: bool = False) -> None:
-        self._pid = getpid()
+    def _life(self, resume: ResumePoint | None = None, *, hasty: bool = False) -> "_Life":
+        """One that begins now. A `hasty` one lets no event wait for company: no one knows how its process ends."""
         client = store.connect(self._url, part="producer", log=self._keys.name)
         publish = Publisher(client, self._keys, self._acks)
         delivery = Delivery(
@@ -131,15 +143,25 @@ class Producer:
             resume=resume,
             resumable=self._resumable,
         )
-        self._sender = Sender(publish, delivery, Recovery(self._folder, publish), owner=self, hasty=hasty)
-        self._closing = Closing(self._sender)
+        sender = Sender(publish, delivery, Recovery(self._folder, publish), owner=self, hasty=hasty)
+        return _Life(sender, Closing(sender))
 
     @property
-    def _here(self) -> Sender:
+    def _here(self) -> "_Life":
+        """The life in this process. Where several threads ask for it first, they get the same."""
+        life = self._lives.get(getpid())
+        if life is None:
+            former = list(self._lives.items())
+            life = self._lives.setdefault(getpid(), self._life(hasty=True))
+            for pid, other in former:
+                if self._lives.pop(pid, None) is not None:
+                    other.sender.abandon()
+        return life
+
+    @property
+    def _sender(self) -> Sender:
         """The sender of this process."""
-        if self._pid != getpid():
-            self.restart_after_fork()
-        return self._sender
+        return self._here.sender
 
     @property
     def id(self) -> str:
@@ -147,17 +169,17 @@ class Producer:
 
         After a week without events it takes another, and when another process publishes under the same.
         """
-        return self._here.id
+        return self._sender.id
 
     @property
     def log_id(self) -> str:
         """The id of the log, by which it is known wherever it moves; "" until the store has answered."""
-        return self._here.log_id
+        return self._sender.log_id
 
     @property
     def resume_point(self) -> ResumePoint:
         """What `resume` takes to go on after all that was emitted so far: id, number of the last event, token."""
-        return self._here.resume_point
+        return self._sender.resume_point
 
     def emit(
         self,
@@ -179,7 +201,7 @@ class Producer:
         text = new_text(kind, size, window, error, time, metadata, self._kinds)
         if self._closed:
             raise ProducerClosed
-        self._here.put(text)
+        self._sender.put(text)
 
     def publish(self, event: Event) -> None:
         """Accept an event that was made or decoded before, as `emit` does.
@@ -189,16 +211,16 @@ class Producer:
         """
         if self._closed:
             raise ProducerClosed
-        self._here.put(event.encode())
+        self._sender.put(event.encode())
 
     def stats(self) -> Stats:
         """The producer's accounts: what it accepted, and where each of those events is now."""
-        return self._here.stats
+        return self._sender.stats
 
     @property
     def last_error(self) -> str | None:
         """Why the last attempt to publish failed; None if it succeeded."""
-        return self._here.last_error
+        return self._sender.last_error
 
     def stage(self, prefix: str, *, window: WindowPair | None = None) -> Stage:
         """A stage at work on the set of `window`; `prefix` is that of its category, such as `AllocationSet`.
@@ -219,13 +241,14 @@ class Producer:
         a contract that this version does not know. After either of them the producer keeps the events and goes on
         trying.
         """
-        return self._here.flush(timeout)
+        return self._sender.flush(timeout)
 
     async def aflush(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - `flush`, for a coroutine
-        """`flush` without blocking the event loop. Its task may be cancelled at any time."""
+        """`flush` without blocking the event loop, but for the writing of what is undelivered at its end. Its task may
+        be cancelled at any time."""
         from asyncio import sleep  # noqa: PLC0415 - a plain stage need not pay for it
 
-        sender = self._here
+        sender = self._sender
         waiting = sender.waiting()
         deadline = None if timeout is None else monotonic() + timeout
         pause = POLL_FIRST
@@ -254,30 +277,35 @@ class Producer:
         """`close`, at the end of the process. One that is not `patient` waits for no store that is away."""
         self._close(timeout, final=False, patient=patient)
 
+    def keep(self) -> None:
+        """Put into the spool what is undelivered and in memory alone; it is still sent from there."""
+        self._sender.keep()
+
     @property
     def is_interrupted(self) -> bool:
         """Whether the caller, a signal handler, has interrupted the producer in the middle of its work."""
-        return self._here.is_interrupted
+        return self._sender.is_interrupted
 
     def _close(self, timeout: float, *, final: bool, patient: bool) -> None:
-        sender = self._here
+        sender, closing = self._here
         self._closed = True
-        deadline = monotonic() + timeout
-        if timeout <= 0:
-            sender.hurry()  # an end that has begun already
-        self._closing.run(lambda: self._finish(sender, deadline, final=final, patient=patient))
+        sender.end_by(monotonic() + timeout, patient=patient)
+        closing.run(lambda: self._finish(sender, final=final))
 
-    def _finish(self, sender: Sender, deadline: float, *, final: bool, patient: bool) -> None:
-        paths, unwritten = sender.finish(deadline, final=final, patient=patient)
+    def _finish(self, sender: Sender, *, final: bool) -> None:
+        paths = sender.finish(final=final)
         stats = sender.stats
-        if stats.spooled or unwritten or stats.dropped or stats.lost:
-            kept = f", kept in {', '.join(map(str, paths))}" if paths else ""
+        left = []
+        if stats.spooled:
+            left.append(f"{_events(stats.spooled)} undelivered, kept in {', '.join(map(str, paths))}")
+        if stats.lost:
+            left.append(f"{_events(stats.lost)} lost")
+        if stats.dropped:
+            left.append(f"{_events(stats.dropped)} dropped")
+        if left:
             logger.warning(
-                "Closed with %d events undelivered%s; %d dropped, %d lost; the store is %s",
-                stats.spooled,
-                kept,
-                stats.dropped,
-                stats.lost,
+                "Closed with %s; the store is %s",
+                "; ".join(left),
                 store.shown(self._url),
                 extra={
                     "action": "closed_undelivered",
@@ -295,6 +323,10 @@ class Producer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _events(number: int) -> str:
+    return f"{number} event{'' if number == 1 else 's'}"
 
 
 def _argument(name: str, check: Any, value: str) -> str:

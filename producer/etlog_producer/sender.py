@@ -5,7 +5,9 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
+from threading import TIMEOUT_MAX
 from time import monotonic, sleep
 
 from etlog_events.backoff import Backoff
@@ -17,7 +19,7 @@ from etlog_producer.delivery import Batch, Delivery, ResumePoint, Stats
 from etlog_producer.errors import AcksUnavailable, IdTaken
 from etlog_producer.publish import STRAY, UNANSWERED, Publisher
 from etlog_producer.spool.recovery import Recovery
-from etlog_producer.threads import Thread
+from etlog_producer.threads import Thread, held_signals
 
 logger = logging.getLogger("etlog.producer")
 
@@ -35,6 +37,9 @@ HELP_AT_END = 0.5
 
 #: Seconds between two attempts to start a thread where none is to be had.
 START_AGAIN = 1.0
+
+#: Seconds between two looks at a deadline that may have come nearer.
+LOOK_AT_DEADLINE = 0.05
 
 #: Seconds that `finish` waits for the thread once its connections are cut.
 JOIN = 1.5
@@ -63,8 +68,9 @@ class Sender:
         self._at_work = _thread.allocate_lock()  # held by who does the work of the thread that is not to be had
         self._worker = 0  # the thread that holds it
         self._stopping = False
-        self._hurried = False
-        self._finish_by = 0.0
+        self._deadline = inf
+        self._patient = True
+        self._takes_leave = False
         self._final = False
         # When an attempt last ended without an answer. The run that this one goes on from may have ended in one.
         self._unanswered = monotonic() if delivery.resumed else -STRAY
@@ -103,6 +109,8 @@ class Sender:
         self._inbox.put(event)
         if self._thread is None:
             self._start()
+        elif process.is_deaf:
+            process.meet_signals()
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until all that was put before the call is delivered, at most `timeout` seconds; tell whether it is.
@@ -144,28 +152,30 @@ class Sender:
         with self._lock:
             self._inbox.seal()
 
-    def finish(self, deadline: float, *, final: bool, patient: bool) -> tuple[list[Path], int]:
-        """Take no more, deliver what waits until `deadline`, end the thread, and leave the rest in the spool.
-
-        One that is not `patient` does not wait for a store that is away. If nothing is left to be delivered, the
-        remaining time is there to tell the store that the producer has ended, which one that may be resumed has only if
-        this is `final`, and to deliver what others left behind. May be interrupted and called again: it goes on, and
-        waits no longer. Returns the files, and the number of events that are in none of them.
-        """
-        self.seal()
-        self._wait(lambda: self._is_over or not (patient or self._backoff.error is None), deadline)
-        self._end_thread(deadline, final=final)
-        with self._lock:
-            self._publish.disconnect()
-            left = self._delivery.end()
-            self._recovery.release()
-            return left
-
-    def hurry(self) -> None:
-        """Whoever called `finish` waits no longer: keep what there is."""
-        self._hurried = True
+    def end_by(self, deadline: float, *, patient: bool = True) -> None:
+        """Let `finish` wait until `deadline` at most, and not for a store that is away unless it is to be `patient`. Of
+        what several callers say, the strictest counts."""
+        self._deadline = min(self._deadline, deadline)
+        self._patient = self._patient and patient
         with self._lock:
             self._changed.notify_all()
+
+    def finish(self, *, final: bool) -> list[Path]:
+        """Take no more, deliver what waits as far as `end_by` allows, end the thread, and leave the rest in the spool.
+
+        If nothing is left to be delivered, the remaining time is there to tell the store that the producer has ended,
+        which one that may be resumed has only if this is `final`, and to deliver what others left behind. May be
+        interrupted and called again. Returns the files of the rest.
+        """
+        self.seal()
+        while not self._is_over:  # until a deadline that may come nearer meanwhile
+            self._wait(lambda: self._is_over, min(self._deadline, monotonic() + LOOK_AT_DEADLINE))
+        self._end_thread(final=final)
+        with self._lock:
+            self._publish.disconnect()
+            paths = self._delivery.end()
+            self._recovery.release()
+            return paths
 
     @property
     def is_unused(self) -> bool:
@@ -181,22 +191,32 @@ class Sender:
     @property
     def _is_over(self) -> bool:
         """Whether there is nothing more to wait for at the end."""
-        return self._hurried or self._is_done or self.hopeless is not None
+        if self._is_done or self.hopeless is not None or monotonic() >= self._deadline:
+            return True
+        return not self._patient and self._backoff.error is not None
 
-    def _end_thread(self, deadline: float, *, final: bool) -> None:
+    def _end_thread(self, *, final: bool) -> None:
         with self._lock:
             self._final = final
-            self._finish_by = deadline if self._is_done and not self._hurried else 0.0
+            self._takes_leave = self._is_done
             self._stopping = True
             self._inbox.wake.set()
             self._changed.notify_all()
             thread = self._thread
         if thread is None:
-            if self._finish_by and not self.is_unused:
+            if not self.is_unused:
                 self._take_leave()
-        elif not thread.join(self._finish_by - monotonic()) and not thread.join(0.05):
+            return
+        while (rest := self._finish_by - monotonic()) > 0 and not thread.join(min(rest, LOOK_AT_DEADLINE)):
+            pass
+        if not thread.join(LOOK_AT_DEADLINE):
             self._publish.disconnect()
             thread.join(JOIN)
+
+    @property
+    def _finish_by(self) -> float:
+        """Until when the thread may go on after it was told to stop."""
+        return self._deadline if self._takes_leave else 0.0
 
     def abandon(self) -> None:
         """This process was forked off: all of it belongs to the parent."""
@@ -219,7 +239,8 @@ class Sender:
         if not self._has_thread():
             self._deliver_here(is_over, deadline)
         with self._lock:
-            self._changed.wait_for(is_over, None if deadline is None else max(0.0, deadline - monotonic()))
+            rest = None if deadline is None else min(max(0.0, deadline - monotonic()), TIMEOUT_MAX)
+            self._changed.wait_for(is_over, rest)
 
     def _has_thread(self) -> bool:
         """Whether there is a thread, or one can be started now, or none is needed."""
@@ -266,23 +287,24 @@ class Sender:
 
     def _deliver_here(self, is_over: Callable[[], bool], deadline: float | None) -> None:
         """Do the thread's work in this one, until something is so, a thread does it, or until `deadline`."""
-        if not self._at_work.acquire(blocking=False):
+        if self._at_work.locked():
             return  # another caller does
-        self._worker = _thread.get_ident()
-        try:
-            while not is_over() and not self._stopping and (deadline is None or monotonic() < deadline):
-                try:
-                    wait = self._turn()
-                except (RedisError, StoreError, OSError) as e:
-                    wait = self._failed(e)
-                if wait:
-                    most = START_AGAIN if deadline is None else min(START_AGAIN, deadline - monotonic())
-                    self._inbox.wake.wait(max(0.0, min(wait, most)))
-                if self._has_thread():
-                    return
-        finally:
-            self._worker = 0
-            self._at_work.release()
+        with self._at_work:
+            try:
+                self._worker = _thread.get_ident()
+                while not is_over() and not self._stopping and (deadline is None or monotonic() < deadline):
+                    try:
+                        with held_signals():
+                            wait = self._turn()
+                    except (RedisError, StoreError, OSError) as e:
+                        wait = self._failed(e)
+                    if wait:
+                        most = START_AGAIN if deadline is None else min(START_AGAIN, deadline - monotonic())
+                        self._inbox.wake.wait(max(0.0, min(wait, most)))
+                    if self._has_thread():
+                        return
+            finally:
+                self._worker = 0
 
     def _take_leave(self) -> None:
         """The last that is done for a producer that closes, as far as time allows."""

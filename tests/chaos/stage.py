@@ -7,6 +7,7 @@ producers log and count goes to its standard output, a line of JSON each: a pipe
 import _thread
 import asyncio
 import ctypes
+import faulthandler
 import itertools
 import json
 import logging
@@ -287,6 +288,7 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (work.file_bytes, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     rights.give_up()
+    faulthandler.register(signal.SIGUSR1)  # so that one that hangs can say where
     logging.basicConfig(level="INFO", handlers=[_ToStandardOutput()])
     producer = Producer(work.url, log=work.log, spool_dir=work.spool, **work.options)
     Stage(work, books, producer).run()

@@ -6,7 +6,7 @@ from chaos.driver import run
 from chaos.faults import POSSIBLE, schedule
 
 #: Seconds of a run; longer ones by `make chaos`.
-SECONDS = 60.0
+SECONDS = 15.0
 SEED = 20220603
 
 
@@ -17,7 +17,7 @@ def test_nothing_accepted_is_lost_and_nothing_is_counted_twice(tmp_path: Path) -
     assert outcome.broken == []
     assert outcome.lost == 0
     assert outcome.faults.total() > SECONDS
-    assert outcome.applied >= outcome.accepted > 1000
+    assert outcome.applied >= outcome.accepted > 100
 
 
 def test_a_seed_gives_the_same_faults_again() -> None:

@@ -97,6 +97,10 @@ class Stage:
                 return True
         except subprocess.TimeoutExpired:
             pass
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGUSR1)
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(1)
         self.close()
         return False
 

@@ -238,6 +238,113 @@ while True:
     assert [number for path in spool_files(spool_dir) for number in spooled(path)] == list(range(1, 2001))
 
 
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGTERM)", "os._exit(-signal.SIGTERM)"])
+def test_an_end_that_comes_while_a_producer_closes_is_waited_for(ended: Ended, spool_dir: Path, end: str) -> None:
+    """No longer than for one that is open: nobody knows how long `close` would still wait for a silent store."""
+    script = f"""
+import socket, threading
+silent = socket.create_server(("127.0.0.1", 0))
+producer = Producer(f"redis://127.0.0.1:{{silent.getsockname()[1]}}/0", log=log)
+emit('script', 10)
+
+def leave():
+    time.sleep(0.2)
+    {end}
+
+threading.Thread(target=leave, daemon=True).start()
+producer.close(60)
+"""
+    assert ended("redis://127.0.0.1:1/0", script) in {-signal.SIGTERM, 256 - signal.SIGTERM, 0}
+
+    [path] = spool_files(spool_dir)
+    assert spooled(path) == list(range(1, 11))
+
+
+def test_a_producer_that_began_in_another_thread_hears_of_signals_too(
+    ended: Ended, store_url: str, client: redis.Redis, keys: Keys
+) -> None:
+    """Once the main thread has used it: no other may set a handler."""
+    script = """
+import threading
+from etlog_producer import sender
+def work():
+    global producer
+    producer = Producer(url, log=log)
+    emit('thread', 5)
+producer.close()
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+emit('main', 5)
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(20)
+"""
+    assert ended(store_url, script) == -signal.SIGTERM
+
+    assert numbers(client, keys) == {"thread": list(range(5)), "main": list(range(5))}
+
+
+def test_the_first_process_of_a_container_ends_by_sigterm_too(
+    ended: Ended, store_url: str, client: redis.Redis, keys: Keys
+) -> None:
+    """The kernel spares it a signal without a handler, and its producer is closed by then."""
+    script = """
+kill = os.kill
+os.kill = lambda pid, number: signal.getsignal(number) == signal.SIG_DFL or kill(pid, number)
+emit('script', 10)
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(20)
+"""
+    assert ended(store_url, script) == 128 + signal.SIGTERM
+
+    assert numbers(client, keys) == {"script": list(range(10))}
+
+
+def test_threads_of_a_child_that_python_does_not_know_of_share_its_producer(
+    ended: Ended, store_url: str, client: redis.Redis, keys: Keys
+) -> None:
+    """Whichever of them comes first, and whatever the others do meanwhile."""
+    script = """
+import threading
+from etlog_events import store
+connect = store.connect
+def slow(*arguments, **options):
+    time.sleep(0.05)
+    return connect(*arguments, **options)
+store.connect = slow
+if ctypes.PyDLL(None).fork() == 0:
+    threads = [threading.Thread(target=emit, args=(f'thread {number}', 5)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert producer.stats().emitted == 40, producer.stats()
+    producer.close()
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+"""
+    assert ended(store_url, script) == 0
+
+    assert numbers(client, keys) == {f"thread {number}": list(range(5)) for number in range(8)}
+    assert len({entry.producer for entry in entries(client, keys)}) == 1
+
+
+def test_what_is_registered_for_the_end_later_may_still_emit(
+    ended: Ended, store_url: str, client: redis.Redis, keys: Keys
+) -> None:
+    """It runs before the producer closes, whenever that has met its first event."""
+    script = """
+import atexit
+atexit.register(emit, 'the end', 1)
+emit('script', 1)
+"""
+    assert ended(store_url, script) == 0
+
+    assert numbers(client, keys) == {"script": [0], "the end": [0]}
+
+
 def test_all_producers_share_the_time_at_the_end(ended: Ended, keys: Keys, spool_dir: Path) -> None:
     """Each keeps its events, and none has its own five seconds for a store that is silent."""
     script = """

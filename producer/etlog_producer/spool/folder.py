@@ -22,6 +22,10 @@ from etlog_producer.spool.names import SpoolFile
 UNFINISHED = 60.0
 
 
+class FolderRefused(PermissionError):
+    """Raised for a folder that is not this user's; `strerror` says which, whose it is, and what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class SpoolFolder:
     """The folder that holds the spool files of one log; `store` is the address they belong to, without secrets."""
@@ -31,8 +35,7 @@ class SpoolFolder:
     store: str
 
     def make(self) -> None:
-        """Make the folder, readable by this user alone. Raises `OSError`, of a folder that is not this user's with a
-        text that says what to do."""
+        """Make the folder, readable by this user alone. Raises `FolderRefused` and other `OSError`s."""
         with suppress(FileExistsError):  # it is no folder: that is said below
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = self.path.lstat()
@@ -59,7 +62,7 @@ class SpoolFolder:
             fault = f"belongs to user {_named(found.st_uid)}, not to {_named(user)}"
         else:
             return
-        raise PermissionError(
+        raise FolderRefused(
             errno.EACCES, f"the spool folder {self.path} {fault}; choose another with spool_dir or ETLOG_SPOOL_DIR"
         )
 
