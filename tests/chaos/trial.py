@@ -32,7 +32,7 @@ from support.servers import Server, free_port, wait_until
 from support.stream import entries, is_applied
 
 #: Seconds after which a process that should have ended hangs.
-PATIENCE = 25.0
+PATIENCE = 60.0
 
 #: Times that `etlog spool flush` is run at most.
 FLUSHES = 4
