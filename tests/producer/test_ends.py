@@ -69,7 +69,7 @@ def numbers(client: redis.Redis, keys: Keys) -> dict[str, list[int]]:
     ids=["os._exit", "SIGTERM", "SIGHUP", "atexit was cleared"],
 )
 @pytest.mark.parametrize("is_there", [True, False], ids=["store there", "store away"])
-def test_a_process_that_leaves_without_a_word_keeps_its_events(
+def test_a_process_that_leaves_silently_keeps_its_events(
     ended: Ended,
     store_url: str,
     dead_url: str,
@@ -229,7 +229,6 @@ def tell():
         time.sleep(0.01)
 
 threading.Thread(target=tell, daemon=True).start()
-began = time.monotonic()
 while True:
     time.sleep(1)
 """
@@ -305,6 +304,7 @@ assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
     assert len({entry.producer for entry in entries(client, keys)}) == 1
 
 
+@pytest.mark.timed
 def test_all_producers_share_the_time_at_the_end(ended: Ended, keys: Keys, spool_dir: Path) -> None:
     """Each keeps its events, and none has its own five seconds for a store that is silent."""
     script = """
