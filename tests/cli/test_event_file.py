@@ -386,7 +386,7 @@ def test_a_bookmark_is_finished_before_its_producer_ends(
     settings: Settings, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And on the disk: with one that goes on under a producer that the store has forgotten, everything would be emitted
-    anew."""
+    again."""
     kept: list[bool] = []
     synced: list[int] = []
     close, sync = Publisher.close, os.fsync
@@ -474,7 +474,7 @@ def test_what_was_appended_to_a_finished_file_is_emitted_alone(
     capsys: pytest.CaptureFixture[str],
     end: str,
 ) -> None:
-    """Under another id: the store may have forgotten the first one, whose numbers would count anew."""
+    """Under another id: the store may have forgotten the first one, whose numbers would count again."""
     lines = list(map(line, range(100)))
     file.write_text("".join(lines).removesuffix("\n") + end)
     with consuming():
@@ -570,7 +570,7 @@ def plant(how: str, path: Path, elsewhere: Path) -> None:
 def test_what_is_planted_in_the_place_of_a_bookmark_is_not_used(
     settings: Settings, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str, how: str
 ) -> None:
-    """It is neither read nor written nor waited for. What a run writes anew takes its place."""
+    """It is neither read nor written nor waited for. What a run writes then takes its place."""
     file.write_text(line(0))
     assert run(["emit", "--file", str(file)]) == 0
     path = bookmark(settings).with_suffix(suffix)
@@ -643,7 +643,7 @@ def test_bookmarks_do_not_pile_up(settings: Settings, tmp_path: Path) -> None:
 
 
 def test_a_bookmark_that_is_used_stays(settings: Settings, file: Path) -> None:
-    """Its 60 days begin anew."""
+    """Its 60 days begin again."""
     file.write_text(line(0))
     assert run(["emit", "--file", str(file)]) == 0
     old = time() - SENT_WITHIN + 60

@@ -215,8 +215,10 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("numbers", [("SIGTERM", "SIGTERM", "SIGTERM"), ("SIGHUP", "SIGTERM", "SIGHUP")])
-def test_a_signal_that_comes_again_hurries_the_end(ended: Ended, spool_dir: Path, numbers: tuple[str, ...]) -> None:
-    """It does not cut it off, whatever the moment. The store is silent."""
+def test_a_signal_that_comes_again_does_not_cut_the_end_off(
+    ended: Ended, spool_dir: Path, numbers: tuple[str, ...]
+) -> None:
+    """Whatever the moment. The store is silent."""
     script = f"""
 import socket, threading
 silent = socket.create_server(("127.0.0.1", 0))
