@@ -7,13 +7,14 @@ BIN := .venv/bin
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test hosts chaos compose-test bench bench-quick lint types lock install clean
+.PHONY: help dev test hosts chaos trials compose-test bench bench-quick lint types lock install clean
 
 help:
 	@echo "make dev     install into .venv and run etlog: store, consumer, API, page and sample ETL"
 	@echo "make test    install into .venv and run every test"
 	@echo "make hosts   run the hosts of stages, such as uWSGI, Celery and RQ, and count every event"
 	@echo "make chaos   kill, stop and disconnect everything at random: SECONDS=600 SEED=7"
+	@echo "make trials  one fault at a time, of every kind, each beside its books: SECONDS=600 SEED=7 ONLY='disk full'"
 	@echo "make compose-test  build and run docker-compose.yml, kill its parts under load; needs Docker and Compose 2.21"
 	@echo "make bench   measure everything beside its alternatives (bench-quick: check that the benchmarks run)"
 	@echo "make lint    ruff: style, imports, formatting"
@@ -42,6 +43,9 @@ tests/hosts/.venv/installed: tests/hosts/requirements.lock events/pyproject.toml
 
 chaos: install
 	@PYTHONPATH=tests $(BIN)/python -m chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+trials: install
+	@PYTHONPATH=tests $(BIN)/python -m chaos.trials --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) --only "$(ONLY)"
 
 compose-test: install
 	@PYTHONPATH=tests $(BIN)/python -m compose $(ARGS)

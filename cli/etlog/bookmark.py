@@ -16,7 +16,8 @@ import msgspec
 from etlog_events import store
 from etlog_events.sequence import SENT_WITHIN
 from etlog_events.settings import Settings
-from etlog_producer.spool.folder import FolderRefused, SpoolFolder
+from etlog_producer.errors import FolderRefused
+from etlog_producer.spool.folder import SpoolFolder
 
 from etlog.errors import FAILED, CommandFailed
 

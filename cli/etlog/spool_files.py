@@ -14,7 +14,8 @@ import redis
 from etlog_events import store
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
-from etlog_producer.spool.folder import Descriptor, FileRefused, SpoolFolder, open_trusted
+from etlog_producer.errors import FileRefused
+from etlog_producer.spool.folder import Descriptor, SpoolFolder, open_trusted
 from etlog_producer.spool.header import SegmentHeader
 from etlog_producer.spool.line import Mark, decode, decode_unchecked
 from etlog_producer.spool.reader import SegmentReader

@@ -28,7 +28,8 @@ MARK_EVERY = 1.0
 class Stats:
     """A producer's accounts: `emitted == delivered + waiting + spooled + lost`, at every moment.
 
-    `emitted` counts what `emit` accepted. `waiting` is undelivered in memory, `spooled` undelivered in the spool.
+    `emitted` counts what `emit` accepted. `waiting` is undelivered in memory, even if a `flush` has put it into a file
+    as well; `spooled` is undelivered in the spool alone.
     `dropped` was never accepted, because there was no room. `lost` was accepted and is gone: the store forgot more
     than is kept for it, a spool file was removed or damaged, or the disk failed at `close`. `retries` counts failed
     attempts. `last_error` is None while the store takes what it is given.

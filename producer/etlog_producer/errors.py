@@ -1,5 +1,7 @@
 """What a producer raises, beside the errors of `etlog_events.errors`, which draws the tree of all."""
 
+import errno
+
 from etlog_events.errors import EtlogError, StoreRefused, StoreUnavailable
 
 
@@ -33,3 +35,20 @@ class OtherLog(StoreRefused):
     def __init__(self, held: str) -> None:
         super().__init__("the store holds another log than the one that these events are for")
         self.held = held
+
+
+class FolderRefused(EtlogError, PermissionError):
+    """Raised for a folder that is not this user's. `strerror` says which, whose it is, and what a producer can do;
+    `reason` leaves the last out. `owner` is the user that may use it, None where it is no folder."""
+
+    def __init__(self, reason: str, owner: str | None) -> None:
+        super().__init__(errno.EACCES, f"{reason}; choose another with spool_dir or ETLOG_SPOOL_DIR")
+        self.reason = reason
+        self.owner = owner
+
+
+class FileRefused(EtlogError, PermissionError):
+    """Raised for what is none of our files: a link, a folder, a socket, a file of another user …"""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(errno.EPERM, reason)

@@ -121,10 +121,11 @@ class Inbox:
         self._written = max(self._written, self._left)
         while self._written < self.accepted and (not self._write_again_at or monotonic() >= self._write_again_at):
             events = self._events(self._written + 1, min(self._written + SPILL_EVENTS, self.accepted))
-            failed = self._write(self._written + 1, events)
-            self._write_again_at = 0.0 if failed is None else monotonic() + DISK_RETRY
-            if failed is None:
-                self._written += len(events)
+            if self._write(self._written + 1, events) is not None:
+                self._write_again_at = monotonic() + DISK_RETRY
+                return
+            self._write_again_at = 0.0
+            self._written += len(events)
 
     def _make_room(self) -> OSError | None:
         """Move the oldest events of a full inbox to the spool. Returns why that failed."""

@@ -30,8 +30,8 @@ END_TIMEOUT = 5.0
 #: The same where whoever ends the process expects it to be gone at once.
 SUDDEN_TIMEOUT = 2.0
 
-#: Signals by which people and programs end a process that has no handler for them.
-_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+#: Signals by which people and programs, such as batch schedulers, end a process that has no handler for them.
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 #: Packages whose children run finalizers before they leave by `os._exit`.
 _WITH_FINALIZERS = ("multiprocessing", "billiard")
@@ -42,6 +42,9 @@ class Tracked(Protocol):
 
     def end(self, timeout: float, *, patient: bool) -> None:
         """The process ends in `timeout` seconds. One that is not `patient` waits for no store that is away."""
+
+    def keep(self) -> None:
+        """The process ends right after this, wherever it was interrupted: put what there is into files."""
 
     @property
     def is_interrupted(self) -> bool:
@@ -54,8 +57,12 @@ class Tracked(Protocol):
 # By address, because a set of weak references cannot be read while another thread adds to it.
 _tracked: "dict[int, weakref.ref[Tracked]]" = {}
 
-#: The process whose end is seen to.
+#: The process in which this was imported, and the one whose end is seen to.
+_imported_in = os.getpid()
 _seen_to = 0
+
+#: Whether signals are not met yet: only the main thread can see to that, and it has not come by.
+is_deaf = False
 
 #: The process that a signal has told to end.
 _signalled = 0
@@ -67,7 +74,7 @@ def track(thing: Tracked) -> None:
     """Tell `thing` of forks and of the end, as long as anything else refers to it."""
     address = id(thing)
     _tracked[address] = weakref.ref(thing, lambda _: _tracked.pop(address, None))
-    _meet_signals()
+    meet_signals()
 
 
 def see_to_the_end() -> None:
@@ -77,12 +84,13 @@ def see_to_the_end() -> None:
     if _seen_to == os.getpid():
         return
     _seen_to = os.getpid()
-    atexit.unregister(_end_all)
-    atexit.register(_end_all)
+    if _seen_to != _imported_in:  # else it is registered, and what was registered later may still emit
+        atexit.unregister(_end_all)
+        atexit.register(_end_all)
     for package in _WITH_FINALIZERS:
         if _is_child_of(package):
             sys.modules[f"{package}.util"].Finalize(None, _end_all, exitpriority=10)
-    _meet_signals()
+    meet_signals()
     if os._exit is _exit_at_once:
         os._exit = _exit_in_order
 
@@ -145,13 +153,18 @@ def _exit_in_order(status: int) -> NoReturn:
     try:
         with suppress(Exception):
             _end_all_soon()
+            for thing in _all():
+                if thing.is_interrupted:  # its end would come when this returns, which it does not
+                    thing.keep()
     finally:
         _exit_at_once(status)
 
 
-def _meet_signals() -> None:
+def meet_signals() -> None:
     """Let the signals that end a process end the producers before, where they were left at their default."""
-    if threading.current_thread() is not threading.main_thread():
+    global is_deaf  # noqa: PLW0603 - a fact about the process
+    is_deaf = threading.current_thread() is not threading.main_thread()
+    if is_deaf:
         return
     for number in _ENDING:
         if signal.getsignal(number) is signal.SIG_DFL and not _is_caught_outside_of_python(number):
@@ -211,7 +224,7 @@ def _is_caught_outside_of_python(number: int) -> bool:
 
 def _restart_all_after_fork() -> None:
     global _seen_to  # noqa: PLW0603 - a fact about the process
-    _seen_to = 0
+    _seen_to = 0  # its number may be that of its parent
     for thing in _all():
         thing.restart_after_fork()
 

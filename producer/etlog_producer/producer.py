@@ -20,11 +20,11 @@ from etlog_events.settings import Settings, log_name, store_url
 from etlog_producer import process
 from etlog_producer.closing import Closing
 from etlog_producer.delivery import Delivery, ResumePoint, Stats
-from etlog_producer.errors import ProducerClosed
+from etlog_producer.errors import FolderRefused, ProducerClosed
 from etlog_producer.inbox import WhenFull
 from etlog_producer.publish import Acks, Publisher
 from etlog_producer.sender import Sender
-from etlog_producer.spool.folder import FolderRefused, SpoolFolder
+from etlog_producer.spool.folder import SpoolFolder
 from etlog_producer.spool.recovery import Recovery
 from etlog_producer.spool.writer import MAX_BYTES
 from etlog_producer.stage import Stage
@@ -244,7 +244,8 @@ class Producer:
         return self._sender.flush(timeout)
 
     async def aflush(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - `flush`, for a coroutine
-        """`flush` without blocking the event loop. Its task may be cancelled at any time."""
+        """`flush` without blocking the event loop, but for the writing of what is undelivered at its end. Its task may
+        be cancelled at any time."""
         from asyncio import sleep  # noqa: PLC0415 - a plain stage need not pay for it
 
         sender = self._sender
@@ -275,6 +276,10 @@ class Producer:
     def end(self, timeout: float, *, patient: bool) -> None:
         """`close`, at the end of the process. One that is not `patient` waits for no store that is away."""
         self._close(timeout, final=False, patient=patient)
+
+    def keep(self) -> None:
+        """Put into the spool what is undelivered and in memory alone; it is still sent from there."""
+        self._sender.keep()
 
     @property
     def is_interrupted(self) -> bool:

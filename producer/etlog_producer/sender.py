@@ -19,7 +19,7 @@ from etlog_producer.delivery import Batch, Delivery, ResumePoint, Stats
 from etlog_producer.errors import AcksUnavailable, IdTaken
 from etlog_producer.publish import STRAY, UNANSWERED, Publisher
 from etlog_producer.spool.recovery import Recovery
-from etlog_producer.threads import Thread
+from etlog_producer.threads import Thread, held_signals
 
 logger = logging.getLogger("etlog.producer")
 
@@ -109,6 +109,8 @@ class Sender:
         self._inbox.put(event)
         if self._thread is None:
             self._start()
+        elif process.is_deaf:
+            process.meet_signals()
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until all that was put before the call is delivered, at most `timeout` seconds; tell whether it is.
@@ -166,7 +168,8 @@ class Sender:
         interrupted and called again. Returns the files of the rest.
         """
         self.seal()
-        self._wait(lambda: self._is_over, self._deadline)
+        while not self._is_over:  # until a deadline that may come nearer meanwhile
+            self._wait(lambda: self._is_over, min(self._deadline, monotonic() + LOOK_AT_DEADLINE))
         self._end_thread(final=final)
         with self._lock:
             self._publish.disconnect()
@@ -291,7 +294,8 @@ class Sender:
                 self._worker = _thread.get_ident()
                 while not is_over() and not self._stopping and (deadline is None or monotonic() < deadline):
                     try:
-                        wait = self._turn()
+                        with held_signals():
+                            wait = self._turn()
                     except (RedisError, StoreError, OSError) as e:
                         wait = self._failed(e)
                     if wait:

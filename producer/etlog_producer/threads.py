@@ -2,8 +2,9 @@
 takes locks that it could not get."""
 
 import _thread
-from collections.abc import Callable
-from contextlib import suppress
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 
 class Thread:
@@ -53,3 +54,13 @@ class Wake:
     def wait(self, timeout: float) -> bool:
         """Wait until it is set, at most `timeout` seconds; tell whether it was, and take that back."""
         return self._asleep.acquire(timeout=timeout)
+
+
+@contextmanager
+def held_signals() -> Iterator[None]:
+    """Hold signals back: no handler interrupts what is done inside, as long as no other thread takes them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -15,10 +15,10 @@ def test_a_script(trial: Trial, end: str, code: int) -> None:
 
 
 def test_sigterm_while_it_emits(trial: Trial) -> None:
-    """In the middle of anything."""
+    """The loop goes on while the producer ends, so it may also be the `ProducerClosed` of an `emit` that ends it."""
     with trial.host("python", "-m", "hosts.programs.gevent_script", "emits on") as host:
         trial.wait_for(100)
 
-        assert host.end(signal.SIGTERM) == -signal.SIGTERM
+        assert host.end(signal.SIGTERM) in {-signal.SIGTERM, 1}
 
     trial.assert_complete(at_least=100)

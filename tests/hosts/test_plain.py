@@ -4,6 +4,7 @@ import signal
 from time import monotonic
 
 import pytest
+from etlog_producer.process import END_TIMEOUT
 from hosts.trial import Trial
 
 #: Seconds. What was emitted earlier before SIGKILL is in the store, if that is there.
@@ -26,6 +27,17 @@ def test_a_script_leaves_nothing_behind(trial: Trial, end: str, code: int) -> No
     """However it ends, and with the code or the signal that it would have ended with anyway."""
     assert trial.program("plain", end) == code
 
+    trial.assert_complete(20)
+
+
+def test_an_end_that_waits_for_the_store_is_cut_short_by_sigterm(trial: Trial) -> None:
+    """Who sends it does not wait."""
+    began = monotonic()
+    code = trial.program("plain", "is_terminated_while_it_ends")
+    seconds = monotonic() - began
+
+    assert code == (-signal.SIGTERM if trial.away else 0)
+    assert seconds < END_TIMEOUT
     trial.assert_complete(20)
 
 

@@ -255,10 +255,36 @@ def leave():
 threading.Thread(target=leave, daemon=True).start()
 producer.close(60)
 """
-    assert ended("redis://127.0.0.1:1/0", script) in {-signal.SIGTERM, 256 - signal.SIGTERM}
+    assert ended("redis://127.0.0.1:1/0", script) in {-signal.SIGTERM, 256 - signal.SIGTERM, 0}
 
     [path] = spool_files(spool_dir)
     assert spooled(path) == list(range(1, 11))
+
+
+def test_a_producer_that_began_in_another_thread_hears_of_signals_too(
+    ended: Ended, store_url: str, client: redis.Redis, keys: Keys
+) -> None:
+    """Once the main thread has used it: no other may set a handler."""
+    script = """
+import threading
+from etlog_producer import sender
+def work():
+    global producer
+    producer = Producer(url, log=log)
+    emit('thread', 5)
+producer.close()
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+emit('main', 5)
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(20)
+"""
+    assert ended(store_url, script) == -signal.SIGTERM
+
+    assert numbers(client, keys) == {"thread": list(range(5)), "main": list(range(5))}
 
 
 def test_the_first_process_of_a_container_ends_by_sigterm_too(
@@ -304,6 +330,20 @@ assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
 
     assert numbers(client, keys) == {f"thread {number}": list(range(5)) for number in range(8)}
     assert len({entry.producer for entry in entries(client, keys)}) == 1
+
+
+def test_what_is_registered_for_the_end_later_may_still_emit(
+    ended: Ended, store_url: str, client: redis.Redis, keys: Keys
+) -> None:
+    """It runs before the producer closes, whenever that has met its first event."""
+    script = """
+import atexit
+atexit.register(emit, 'the end', 1)
+emit('script', 1)
+"""
+    assert ended(store_url, script) == 0
+
+    assert numbers(client, keys) == {"script": [0], "the end": [0]}
 
 
 @pytest.mark.timed

@@ -330,3 +330,76 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert ended(script)[0] == -signal.SIGKILL
 
     assert entries(client, keys)[0].metadata["size"] == 0
+
+
+def test_a_handler_that_leaves_at_once_keeps_the_events(ended: Ended, spool_dir: Path) -> None:
+    """Whatever it has interrupted: it never returns to that."""
+    script = """
+from etlog_producer import inbox
+inbox.INBOX_EVENTS, inbox.SPILL_EVENTS = 100, 50
+producer = Producer("redis://127.0.0.1:1/0", log=log)
+for turn in range(30):
+    if os.fork() == 0:
+        accepted = 0
+        def leave(*_):
+            os.write(2, f"{producer.id} {accepted}\\n".encode())
+            os._exit(0)
+        signal.signal(signal.SIGALRM, leave)
+        signal.setitimer(signal.ITIMER_REAL, 0.005 + 0.002 * turn)
+        while True:
+            emit(producer, accepted + 1)
+            accepted += 1
+for turn in range(30):
+    assert os.wait()[1] == 0
+"""
+    code, errors = ended(script)
+
+    assert code == 0, errors
+    emitted = dict(line.split() for line in errors.splitlines() if line.count(" ") == 1)
+    assert len(emitted) == 30
+    for producer, accepted in emitted.items():
+        files = [path for path in spool_files(spool_dir) if path.name.startswith(producer)]
+        assert set(range(1, int(accepted) + 1)) <= {number for path in files for number in spooled(path)}
+
+
+def test_without_a_thread_exceptions_of_handlers_double_and_lose_nothing(
+    ended: Ended, client: redis.Redis, keys: Keys
+) -> None:
+    """They come between the attempts to deliver, not within."""
+    script = """
+import _thread, random
+
+def refuse(*_):
+    raise RuntimeError("can't start new thread")
+
+class TooLong(Exception):
+    pass
+
+def raise_it(*_):
+    raise TooLong
+
+_thread.start_new_thread = refuse
+signal.signal(signal.SIGALRM, raise_it)
+producer = Producer(url, log=log)
+size = 0
+for turn in range(100):
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0002, 0.01))
+    try:
+        for _ in range(50):
+            emit(producer, size)
+            size += 1
+        producer.flush(0.02)
+        time.sleep(0.01)
+    except TooLong:
+        size += 1  # it may have been in an emit
+    signal.setitimer(signal.ITIMER_REAL, 0)
+producer.close()
+stats = producer.stats()
+assert (stats.delivered, stats.spooled, stats.lost) == (stats.emitted, 0, 0), stats
+print(stats.emitted, file=sys.stderr)
+"""
+    code, errors = ended(script)
+
+    assert code == 0, errors
+    sizes = [entry.metadata["size"] for entry in entries(client, keys)]
+    assert len(sizes) == len(set(sizes)) == int(errors.split()[-1])

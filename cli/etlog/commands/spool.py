@@ -10,8 +10,8 @@ import typer
 from etlog_events import store
 from etlog_events.errors import StoreUnavailable
 from etlog_events.settings import Settings
+from etlog_producer.errors import FolderRefused
 from etlog_producer.publish import Publisher
-from etlog_producer.spool.folder import FolderRefused
 from etlog_producer.spool.recovery import Recovery
 
 from etlog import logging_setup

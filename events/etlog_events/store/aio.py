@@ -1,5 +1,5 @@
-"""Clients of the store for asyncio. Idle connections are checked before they are used; those to a store of several nodes
-look for their node whenever they are made."""
+"""Clients of the store for asyncio. Idle connections are checked before they are used; connections to a store of
+several nodes look for their node whenever they are made."""
 
 from collections.abc import Coroutine
 from typing import Any

@@ -1,5 +1,5 @@
-"""Clients of the store for blocking code. Idle connections are checked before they are used; those to a store of several
-nodes look for their node whenever they are made."""
+"""Clients of the store for blocking code. Idle connections are checked before they are used; connections to a store of
+several nodes look for their node whenever they are made."""
 
 from typing import Any
 

@@ -16,27 +16,11 @@ from io import FileIO
 from pathlib import Path
 from time import time
 
+from etlog_producer.errors import FileRefused, FolderRefused
 from etlog_producer.spool.names import SpoolFile
 
 #: Seconds after which a file that is not finished, and that no process has locked, is removed.
 UNFINISHED = 60.0
-
-
-class FolderRefused(PermissionError):
-    """Raised for a folder that is not this user's. `strerror` says which, whose it is, and what a producer can do;
-    `reason` leaves the last out. `owner` is the user that may use it, None where it is no folder."""
-
-    def __init__(self, reason: str, owner: str | None) -> None:
-        super().__init__(errno.EACCES, f"{reason}; choose another with spool_dir or ETLOG_SPOOL_DIR")
-        self.reason = reason
-        self.owner = owner
-
-
-class FileRefused(PermissionError):
-    """Raised for what is none of our files: a link, a folder, a socket, a file of another user …"""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(errno.EPERM, reason)
 
 
 #: Why something cannot be opened that is no file.

@@ -21,9 +21,9 @@ from time import monotonic
 from etlog_events.sequence import SENT_WITHIN
 from redis.exceptions import ResponseError
 
-from etlog_producer.errors import IdTaken, OtherLog
+from etlog_producer.errors import FileRefused, IdTaken, OtherLog
 from etlog_producer.publish import Publisher
-from etlog_producer.spool.folder import FileRefused, SpoolFolder
+from etlog_producer.spool.folder import SpoolFolder
 from etlog_producer.spool.header import SegmentHeader
 from etlog_producer.spool.left_behind import LeftBehind, set_aside
 from etlog_producer.spool.names import SpoolFile

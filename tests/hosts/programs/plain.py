@@ -45,6 +45,14 @@ def is_terminated() -> None:
     signal.pause()
 
 
+def is_terminated_while_it_ends() -> None:
+    """SIGTERM in the middle of what `atexit` does, should that take so long."""
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.daemon = True
+    timer.start()
+    emit(20)
+
+
 def is_interrupted() -> None:
     """Ctrl-C."""
     emit(20)
