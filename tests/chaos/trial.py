@@ -282,7 +282,7 @@ class Trial:
         """Run `etlog spool flush`."""
         settings = Settings(redis_url=self.proxy.url, name=self.keys.name, spool_dir=self.spool.parent)
         try:
-            sentences = list(remaining(flush(settings)))
+            sentences = list(remaining(flush(settings), self.keys.name))
         except CommandFailed as e:
             sentences = [str(e)]
         for sentence in sentences:
