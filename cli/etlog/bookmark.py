@@ -47,7 +47,7 @@ class Place:
 
 
 class _Saved(msgspec.Struct):
-    """A bookmark as it stands in its file; earlier releases wrote less."""
+    """A bookmark as it is in its file; earlier releases wrote less."""
 
     file: str
     print: str
@@ -193,7 +193,7 @@ class Bookmark:
         around = os.pread(self._lines.fileno(), 2, offset - 1) if offset else b""
         return len(around) == 2 and around[:1] != b"\n" and around[1:] not in (b"\n", b"\r")
 
-    def before(self, line: bytes) -> None:
+    def begin_line(self, line: bytes) -> None:
         """Call it with the next line of the file, before its event is emitted."""
         self._done.add(self._line)
         self._line = line
@@ -223,7 +223,7 @@ class Bookmark:
         self._line = b""
         self._place = replace(place, finished=True)
         # On the disk: should the former place come back after a power cut, a run would go on under the id of a producer
-        # that the store has forgotten, and everything would count anew.
+        # that the store has forgotten, and everything would count again.
         self._save(self._done, lasting=True)
 
     def _save(self, seen: Fingerprint, *, lasting: bool = False) -> None:
@@ -276,6 +276,7 @@ class _Lock:
         deadline = monotonic() + patience
         while True:
             try:
+                # Also where `file` is another file of the bookmark, or the lock: a hash has no dot.
                 return cls(file.with_suffix(".lock"))
             except BlockingIOError:
                 if monotonic() >= deadline:

@@ -85,7 +85,7 @@ def emit_file(path: str, settings: Settings, *, on_error: OnError = "stop", resu
             lines.seek(place.offset)
         run = _Run(producer, settings, on_error, bookmark, progress)
         end, skipped = run.emit(lines, start)
-        # Only now may the store forget the producer. A run that went on under its id would count anew.
+        # Only now may the store forget the producer. A run that went on under its id would count again.
         if bookmark:
             bookmark.finish(end)
         producer.close(final=True)
@@ -132,7 +132,7 @@ class _Run:
         for number, line in enumerate(iter(partial(lines.readline, MAX_LINE), b""), start=start.line + 1):
             read += len(line)
             if self._bookmark:
-                self._bookmark.before(line)
+                self._bookmark.begin_line(line)
             text = line.strip()
             if not text:
                 continue

@@ -207,4 +207,5 @@ def _is_locked(file: Descriptor) -> bool:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    fcntl.flock(file, fcntl.LOCK_UN)  # a process that comes to send it must not find it locked while it is read
     return False

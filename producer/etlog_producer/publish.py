@@ -36,7 +36,7 @@ _CONFIRM: dict[Acks, scripts.Command] = {
 UNANSWERED = (Disconnected, TimedOut, OSError)
 
 #: Seconds for which such a call may still be under way: longer than a kernel tries for a connection that is closed.
-#: Until then the store must not forget the producer, or a call that comes late would count anew.
+#: Until then the store must not forget the producer, or a call that comes late would count again.
 STRAY = 120.0
 
 

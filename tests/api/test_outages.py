@@ -284,8 +284,10 @@ def test_a_connection_in_use_is_not_asked(
     assert pings() == before
 
 
-def test_another_store_takes_over_the_address(proxied_api: Api, proxy: Proxy, server: Server, keys: Keys) -> None:
-    """The old one was demoted and says no more; its connections still stand."""
+def test_another_store_takes_over_the_address(
+    proxied_api: Api, proxy: Proxy, server: Server, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old one was demoted and says no more; its connections are still open, and trusted."""
     with closing(Server()) as other:
         with connect(server.url, part="test") as client:
             client.config_set("repl-diskless-sync-delay", "0")
@@ -296,10 +298,12 @@ def test_another_store_takes_over_the_address(proxied_api: Api, proxy: Proxy, se
         apply(other.url, keys, [saved(3)])
         with tail(proxied_api.url) as following:
             wait_until(lambda: following.last)
-            assert is_well(proxied_api)  # so its connection has not rested, and is trusted
-            server.stop()
-            proxy._target = ("127.0.0.1", other.port)
-            require_promise([proxied_api.get()])
+            with monkeypatch.context() as trusting:
+                trusting.setattr(liveness, "TRUSTED", 3600.0)
+                assert is_well(proxied_api)
+                server.stop()
+                proxy._target = ("127.0.0.1", other.port)
+                require_promise([proxied_api.get()])
             require_recovery(proxied_api, 4)
             following.wait(1)
             assert following.data == [saved(3)]

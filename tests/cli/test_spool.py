@@ -280,7 +280,7 @@ def test_files_of_a_log_that_was_begun_again_are_named(
     writer.append(1, [saved(1)])
     [path] = writer.paths
     writer.close()
-    replace_log(client, keys)
+    Publisher(client, keys)(Identity("someone"), 1, [saved(7)])
     options = ["--redis-url", store_url, "--log", keys.name]
 
     assert run(["spool", "flush", *options]) == 1

@@ -34,7 +34,7 @@ class Copy:
 @pytest.fixture
 def stage(server: Server) -> Iterator[Emitter]:
     """A stage that keeps each event in a file until the store has it."""
-    stage = Emitter(server.url, KEYS.name, "stage", durable=True)
+    stage = Emitter(server.url, KEYS.name, "stage", pause=0.002, durable=True)
     yield stage
     stage.kill()
 

@@ -321,7 +321,7 @@ def test_the_system_watches_a_connection_by_tcp(store_url: str, made: Made) -> N
 
 @pytest.fixture
 def own_options() -> Iterator[None]:
-    """The options of TCP are found out anew, for this test alone."""
+    """The options of TCP are found out again, for this test alone."""
     liveness.tcp_options.cache_clear()
     yield
     liveness.tcp_options.cache_clear()

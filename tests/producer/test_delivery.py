@@ -249,7 +249,7 @@ def test_an_id_that_is_taken_is_given_up(
     alone: Iterable[int],
     left: Iterable[int],
 ) -> None:
-    """What is in memory alone is numbered anew; what is in files stays there, and only there. It is delivered when the
+    """What is in memory alone is numbered again; what is in files stays there, and only there. It is delivered when the
     files are gone."""
     read = options.pop("read", False)
     if options.pop("small", False):

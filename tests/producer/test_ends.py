@@ -69,7 +69,7 @@ def numbers(client: redis.Redis, keys: Keys) -> dict[str, list[int]]:
     ids=["os._exit", "SIGTERM", "SIGHUP", "atexit was cleared"],
 )
 @pytest.mark.parametrize("is_there", [True, False], ids=["store there", "store away"])
-def test_a_process_that_leaves_without_a_word_keeps_its_events(
+def test_a_process_that_leaves_silently_keeps_its_events(
     ended: Ended,
     store_url: str,
     dead_url: str,
@@ -215,8 +215,10 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("numbers", [("SIGTERM", "SIGTERM", "SIGTERM"), ("SIGHUP", "SIGTERM", "SIGHUP")])
-def test_a_signal_that_comes_again_hurries_the_end(ended: Ended, spool_dir: Path, numbers: tuple[str, ...]) -> None:
-    """It does not cut it off, whatever the moment. The store is silent."""
+def test_a_signal_that_comes_again_does_not_cut_the_end_off(
+    ended: Ended, spool_dir: Path, numbers: tuple[str, ...]
+) -> None:
+    """Whatever the moment. The store is silent."""
     script = f"""
 import socket, threading
 silent = socket.create_server(("127.0.0.1", 0))
@@ -229,7 +231,6 @@ def tell():
         time.sleep(0.01)
 
 threading.Thread(target=tell, daemon=True).start()
-began = time.monotonic()
 while True:
     time.sleep(1)
 """
@@ -345,6 +346,7 @@ emit('script', 1)
     assert numbers(client, keys) == {"script": [0], "the end": [0]}
 
 
+@pytest.mark.timed
 def test_all_producers_share_the_time_at_the_end(ended: Ended, keys: Keys, spool_dir: Path) -> None:
     """Each keeps its events, and none has its own five seconds for a store that is silent."""
     script = """

@@ -55,7 +55,7 @@ def test_a_producer_that_has_delivered_all_is_forgotten_once_all_is_applied(
     monkeypatch: pytest.MonkeyPatch,
     durable: bool,
 ) -> None:
-    """Its files are gone before: they would be sent anew."""
+    """Its files are gone before: they would be sent again."""
     files: list[list[Path]] = []
     close = Publisher.close
 
@@ -219,7 +219,7 @@ def away(*_: Any, **__: Any) -> Published:
 def test_an_end_without_an_answer_is_not_said_again(
     proxy: Proxy, client: redis.Redis, keys: Keys, consuming: Consuming, closing: list[tuple[str, int]]
 ) -> None:
-    """The store has forgotten the producer by then: what it would send again would count anew."""
+    """The store has forgotten the producer by then: what it would send again would count again."""
     producer = Producer(proxy.url, log=keys.name)
     emit(producer, *range(10))
     assert producer.flush(10)
@@ -304,7 +304,7 @@ def test_a_producer_that_may_be_resumed_ends_only_if_told(
 def test_a_resumed_producer_does_not_end_while_a_call_of_the_first_may_be_under_way(
     store_url: str, client: redis.Redis, keys: Keys
 ) -> None:
-    """It would count anew, once the store has forgotten the numbers."""
+    """It would count again, once the store has forgotten the numbers."""
     first = Producer(store_url, log=keys.name, resumable=True)
     emit(first, 0)
     assert first.flush(10)
@@ -321,7 +321,7 @@ def test_a_resumed_producer_does_not_end_while_a_call_of_the_first_may_be_under_
 def test_a_resumed_producer_does_not_end_while_a_file_of_the_first_is_left(
     store_url: str, client: redis.Redis, keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is in there would be sent again, and counted anew, with a loss before it."""
+    """What is in there would be sent again, and counted again, with a loss before it."""
     monkeypatch.setattr(sender, "STRAY", 0.0)
     stage = f"""
 import os, sys

@@ -1,4 +1,4 @@
-"""A producer that emits after a rest, while a balancer on the way has forgotten its connection."""
+"""A producer that emits after it was idle, while a balancer on the way has forgotten its connection."""
 
 import time
 from pathlib import Path

@@ -67,9 +67,6 @@ def interrupt():
         os.kill(os.getpid(), signal.SIGINT)
 
 threading.Thread(target=interrupt, daemon=True).start()
-began = time.monotonic()
-import atexit
-atexit.register(lambda: print(time.monotonic() - began))
 {wait}
 """
     code, errors = ended(script)
@@ -231,6 +228,7 @@ for round in range(40):
     assert missing == set()
 
 
+@pytest.mark.timed
 def test_an_aflush_that_is_given_up_lets_the_loop_end(ended: Ended, spool_dir: Path) -> None:
     """No thread goes on waiting for it."""
     script = """
@@ -285,6 +283,7 @@ def test_without_a_thread_the_caller_delivers(ended: Ended, client: redis.Redis,
     assert "Traceback" not in errors
 
 
+@pytest.mark.timed
 def test_without_a_thread_and_without_a_store_the_caller_spools(ended: Ended, monkeypatch: pytest.MonkeyPatch) -> None:
     """In time."""
     folder = tempfile.mkdtemp()
@@ -308,7 +307,7 @@ assert producer.stats().spooled == 10, producer.stats()
     shutil.rmtree(folder)
 
 
-def test_a_thread_is_started_once_there_is_one_to_be_had(ended: Ended, client: redis.Redis, keys: Keys) -> None:
+def test_a_thread_is_started_once_one_is_available(ended: Ended, client: redis.Redis, keys: Keys) -> None:
     """By a later emit: nobody has to flush."""
     script = """
 import _thread

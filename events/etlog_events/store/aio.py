@@ -1,5 +1,5 @@
-"""Clients of the store for asyncio. Their connections are not trusted after a rest; those to a store of several nodes
-look for their node whenever they are made."""
+"""Clients of the store for asyncio. Idle connections are checked before they are used; connections to a store of
+several nodes look for their node whenever they are made."""
 
 from collections.abc import Coroutine
 from typing import Any
@@ -50,14 +50,14 @@ def connect_async(
 class CheckedConnection(AbstractConnection):
     """`sync.CheckedConnection` for asyncio."""
 
-    _rests_since = 0.0
+    _idle_since = 0.0
 
     async def connect(self) -> None:
-        """Be connected, and after a rest only to a store that answers. Raises the driver's errors."""
+        """Be connected, after idleness only to a store that answers. Raises the driver's errors."""
         if self.is_connected:
-            if liveness.is_trusted(self._rests_since):
+            if liveness.is_trusted(self._idle_since):
                 return
-            if liveness.may_be_asked(self._rests_since):
+            if liveness.may_be_asked(self._idle_since):
                 if await self._answers():
                     return
                 if not self.is_connected:  # another task has given up the call
@@ -68,7 +68,7 @@ class CheckedConnection(AbstractConnection):
 
     def rest(self) -> None:
         """Rest from now on: the last answer has just come."""
-        self._rests_since = liveness.now()
+        self._idle_since = liveness.now()
 
     async def _answers(self) -> bool:
         """Whether the other end answers PING."""
@@ -87,7 +87,7 @@ class CheckedConnection(AbstractConnection):
         return str_if_bytes(answer) == "PONG"
 
     async def _abandon(self) -> None:
-        """Close this end without a word: by TLS, asyncio would wait half a minute for a word that may never come."""
+        """Close this end silently: by TLS, asyncio would wait half a minute for an answer that may never come."""
         if self._writer is not None:
             self._writer.transport.abort()
         await self.disconnect(nowait=True)

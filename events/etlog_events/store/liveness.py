@@ -22,7 +22,8 @@ PING_TIMEOUT = 0.5
 
 #: Options of TCP, by name. Seconds of silence before the system asks the other end, which also keeps the connection
 #: known on its way, where 60 s is the shortest memory in use; seconds between further attempts; their number.
-#: Milliseconds for which what was sent may stay unconfirmed: a path that takes nothing for so long is broken.
+#: Milliseconds for which what was sent may stay unconfirmed: a path that takes nothing for so long is broken. On Linux
+#: it also holds for those attempts, instead of their number.
 _TCP = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 3000}
 
 #: What the first of them is called on macOS.
@@ -67,14 +68,14 @@ def _clock() -> Callable[[], float]:
 now = _clock()
 
 
-def is_trusted(rests_since: float) -> bool:
-    """Whether a connection that rests since then, by `now`, is used without a question."""
-    return 0 <= now() - rests_since < TRUSTED
+def is_trusted(idle_since: float) -> bool:
+    """Whether a connection that is idle since then, by `now`, is used without a check."""
+    return 0 <= now() - idle_since < TRUSTED
 
 
-def may_be_asked(rests_since: float) -> bool:
-    """Whether such a connection is worth a question. Otherwise a new one is made."""
-    return now() - rests_since < REPLACED
+def may_be_asked(idle_since: float) -> bool:
+    """Whether such a connection is worth a check. Otherwise a new one is made."""
+    return now() - idle_since < REPLACED
 
 
 def ping_timeout(answer_timeout: float | None) -> float:

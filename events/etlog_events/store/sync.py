@@ -1,5 +1,5 @@
-"""Clients of the store for blocking code. Their connections are not trusted after a rest; those to a store of several
-nodes look for their node whenever they are made."""
+"""Clients of the store for blocking code. Idle connections are checked before they are used; connections to a store of
+several nodes look for their node whenever they are made."""
 
 from typing import Any
 
@@ -52,18 +52,18 @@ def connect(
 
 
 class CheckedConnection(AbstractConnection):
-    """A connection that is not trusted after a rest: see `liveness`. `connect` is called before each use, as pools do,
+    """A connection that is checked when it was idle: see `liveness`. `connect` is called before each use, as pools do,
     and `rest` after it."""
 
-    _rests_since = 0.0
+    _idle_since = 0.0
 
     def connect(self) -> None:
-        """Be connected, and after a rest only to a store that answers. Raises the driver's errors."""
+        """Be connected, after idleness only to a store that answers. Raises the driver's errors."""
         sock = self._sock
         if sock is not None:
-            if liveness.is_trusted(self._rests_since):
+            if liveness.is_trusted(self._idle_since):
                 return
-            if liveness.may_be_asked(self._rests_since):
+            if liveness.may_be_asked(self._idle_since):
                 if self._answers(sock):
                     return
                 if self._sock is not sock:  # another thread has given up the call
@@ -74,7 +74,7 @@ class CheckedConnection(AbstractConnection):
 
     def rest(self) -> None:
         """Rest from now on: the last answer has just come."""
-        self._rests_since = liveness.now()
+        self._idle_since = liveness.now()
 
     def _answers(self, sock: Any) -> bool:
         """Whether the other end answers PING."""
@@ -95,7 +95,7 @@ class CheckedConnection(AbstractConnection):
 
 
 class CheckedPool(ConnectionPool):
-    """A pool of connections that are not trusted after a rest."""
+    """A pool of connections that are checked when they were idle."""
 
     def release(self, connection: Any) -> None:
         """Take back a connection."""

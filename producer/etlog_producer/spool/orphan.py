@@ -220,8 +220,8 @@ class Orphan:
     def mark_taken(self) -> None:
         """Another process publishes under this id: from now on each file goes under an id of its own.
 
-        Their names say so before the first of their events is sent: whoever goes on after a crash must do the same,
-        even if the store has forgotten the other process by then. Raises `OSError`.
+        Their names say so before the first of their events is sent: the process that goes on after a crash must do the
+        same, even if the store has forgotten the other process by then. Raises `OSError`.
         """
         try:
             for file in self._files:

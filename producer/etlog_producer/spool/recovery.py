@@ -2,7 +2,7 @@
 
 A file goes to the log that it was written for, by the id of the log, wherever that is now; a file without one goes by
 the address of the store. A file whose producer's id another process took goes under an id of its own, which is made of
-what its name says, so that whoever tries again goes on where the last one stopped.
+what its name says, so that the next attempt goes on where the last one stopped.
 
 The files of one producer after another are sent, and noted as delivered. Some time later the store is asked whether it
 still has all of it, by then on its disk, and they are deleted: by this process, or by the next one that finds them. A

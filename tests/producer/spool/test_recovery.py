@@ -894,7 +894,7 @@ def test_what_the_store_refuses_stops_no_one(
 
 
 def plant_fifo(path: Path, _: Path) -> None:
-    """A FIFO, at which whoever opens it would wait for ever."""
+    """A FIFO: to open it would be to wait for ever."""
     os.mkfifo(path)
 
 
@@ -946,6 +946,7 @@ def test_what_is_planted_is_not_read(
     assert sizes(client, keys) == [1]
     assert [*found.unusable] == [path]
     assert "it is ignored" in found.unusable[path]
+    assert ("it is a link" in found.unusable[path]) is (plant is plant_link)
     assert caplog.text.count(f"{path}: it is ignored") == 1
     assert "hunter2" not in caplog.text
     assert os.path.lexists(path)
