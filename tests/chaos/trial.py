@@ -159,7 +159,7 @@ class Trial:
             "threads": chance.choice([1, 1, 1, 3]),
             "long": chance.choice([0, 0, 1_000, 20_000]),
             "burst": burst,
-            "pause": chance.uniform(0.02, 0.6) * burst / last,
+            "pause": chance.uniform(0.02, 0.6) * min(1.0, burst / last),
             "flushing": chance.choice([0.0, 0.1]),
             "ending": chance.choice(["close", "exit"]),
             "closing": chance.choice([0.05, 0.5]),
