@@ -116,6 +116,7 @@ class Delivery:
         self._lost = 0
         self._left: list[Path] | None = None  # the files that `end` left
         self._unwritten = 0  # events that are in none of them
+        self.closing = False  # nothing more is delivered, but for what is under way
         self.ended = False  # the thread may still be caught in a connection, but changes nothing from then on
         self._last_event_at = time()  # by the calendar, which goes on while a machine sleeps
         self._marked = 0.0

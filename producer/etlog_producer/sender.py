@@ -4,22 +4,22 @@ import _thread
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from threading import TIMEOUT_MAX
 from time import monotonic, sleep
 
 from etlog_events.backoff import Backoff
-from etlog_events.errors import OtherContract, StoreError
+from etlog_events.errors import StoreError
 from redis.exceptions import RedisError
 
 from etlog_producer import process
 from etlog_producer.delivery import Batch, Delivery, ResumePoint, Stats
-from etlog_producer.errors import AcksUnavailable, IdTaken
+from etlog_producer.errors import IdTaken
 from etlog_producer.publish import STRAY, UNANSWERED, Publisher
 from etlog_producer.spool.recovery import Recovery
 from etlog_producer.threads import Thread, held_signals
+from etlog_producer.waiting import Waiting, is_hopeless
 
 logger = logging.getLogger("etlog.producer")
 
@@ -128,14 +128,9 @@ class Sender:
             if not self.is_interrupted and not waiting.is_delivered:
                 self.keep()
 
-    def waiting(self) -> "Waiting":
+    def waiting(self) -> Waiting:
         """What `flush` waits for: the delivery of all that was put before."""
-        return Waiting(self, self._delivery.accepted)
-
-    def has_delivered(self, accepted: int) -> bool:
-        """Whether all events up to the one that was accepted as number `accepted` are delivered."""
-        with self._lock:
-            return self._delivery.has_delivered(accepted)
+        return Waiting(self._delivery, self._backoff, self._delivery.accepted)
 
     def keep(self) -> None:
         """Put into the spool what is undelivered and in memory alone; it is still sent from there."""
@@ -146,11 +141,6 @@ class Sender:
         """Where no thread is to be had, deliver in this one for some `seconds`."""
         if not self._has_thread():
             self._deliver_here(lambda: False, monotonic() + seconds)
-
-    def seal(self) -> None:
-        """Take no more events."""
-        with self._lock:
-            self._inbox.seal()
 
     def end_by(self, deadline: float, *, patient: bool = True) -> None:
         """Let `finish` wait until `deadline` at most, and not for a store that is away unless it is to be `patient`. Of
@@ -167,7 +157,8 @@ class Sender:
         which one that may be resumed has only if this is `final`, and to deliver what others left behind. May be
         interrupted and called again. Returns the files of the rest.
         """
-        self.seal()
+        with self._lock:
+            self._inbox.seal()
         while not self._is_over:  # until a deadline that may come nearer meanwhile
             self._wait(lambda: self._is_over, min(self._deadline, monotonic() + LOOK_AT_DEADLINE))
         self._end_thread(final=final)
@@ -191,7 +182,7 @@ class Sender:
     @property
     def _is_over(self) -> bool:
         """Whether there is nothing more to wait for at the end."""
-        if self._is_done or self.hopeless is not None or monotonic() >= self._deadline:
+        if self._is_done or is_hopeless(self._backoff.error) or monotonic() >= self._deadline:
             return True
         return not self._patient and self._backoff.error is not None
 
@@ -199,7 +190,7 @@ class Sender:
         with self._lock:
             self._final = final
             self._takes_leave = self._is_done
-            self._stopping = True
+            self._stopping = self._delivery.closing = True
             self._inbox.wake.set()
             self._changed.notify_all()
             thread = self._thread
@@ -222,17 +213,6 @@ class Sender:
         """This process was forked off: all of it belongs to the parent."""
         self._inbox.abandon()
         self._recovery.release()
-
-    @property
-    def hopeless(self) -> Exception | None:
-        """An error that no waiting helps against, if the last attempt ended in one."""
-        error = self._backoff.error
-        return error if isinstance(error, AcksUnavailable | OtherContract) else None
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether nothing more will be delivered from here."""
-        return self._stopping
 
     def _wait(self, is_over: Callable[[], bool], deadline: float | None) -> None:
         """Wait until something is so, or until `deadline`."""
@@ -270,20 +250,17 @@ class Sender:
 
     def _run(self) -> None:
         wake = self._inbox.wake
+        linger = 0.0 if self._hasty else LINGER
         try:
-            self._linger()
+            sleep(linger)
             while not self._stopping:
                 wait = self._try_turn()
                 if wait and wake.wait(wait) and not self._stopping:
-                    self._linger()
+                    sleep(linger)
             self._take_leave()
         finally:
             if not self._stopping:  # something that is no error ended it, such as the kill of a greenlet
                 self._thread = None
-
-    def _linger(self) -> None:
-        if not self._hasty:
-            sleep(LINGER)
 
     def _deliver_here(self, is_over: Callable[[], bool], deadline: float | None) -> None:
         """Do the thread's work in this one, until something is so, a thread does it, or until `deadline`."""
@@ -420,25 +397,3 @@ class Sender:
         if wait is not None:
             return wait
         return max(self._next_look - monotonic(), 0.001)
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Waits for the delivery of the events that were accepted up to the number `accepted`."""
-
-    sender: Sender
-    accepted: int
-
-    @property
-    def is_delivered(self) -> bool:
-        """Whether they are delivered."""
-        return self.sender.has_delivered(self.accepted)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether there is nothing more to wait for. Raises what waiting cannot help against."""
-        if self.is_delivered or self.sender.is_stopping:
-            return True
-        if self.sender.hopeless is not None:
-            raise self.sender.hopeless
-        return False
