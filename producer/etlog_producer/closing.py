@@ -1,4 +1,7 @@
-"""The end of a producer, which no interrupt keeps from being finished."""
+"""The end of a producer, which no interrupt keeps from being finished.
+
+Producer.close -> Closing.run -> Sender.finish -> Delivery.end -> Inbox.drain -> SpoolWriter.append
+"""
 
 import _thread
 from collections.abc import Callable
@@ -6,8 +9,8 @@ from collections.abc import Callable
 from etlog_producer.sender import Sender
 from etlog_producer.threads import Thread
 
-#: Seconds between two looks of a caller whether another has finished.
-LOOK = 0.1
+#: Seconds between two looks of a caller whether the thread has finished.
+POLL = 0.1
 
 #: Times that `finish` may fail in a caller. Signals that arrive this often are a mistake.
 MOST_ATTEMPTS = 100
@@ -15,7 +18,7 @@ MOST_ATTEMPTS = 100
 
 class Closing:
     """Runs one `finish` of a sender, in a thread of its own: what signal handlers raise is raised in the callers, who
-    only wait. Where no thread is to be had, a caller runs it, and again if it is interrupted."""
+    only wait. Where no thread is available, a caller runs it, and again if it is interrupted."""
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
@@ -58,7 +61,7 @@ class Closing:
         """See that the work is done, and wait a moment for it."""
         if self._thread is not None:
             if not self._sender.is_interrupted:
-                self._thread.join(LOOK)
+                self._thread.join(POLL)
             return
         if self._sender.is_unused:
             self._work()
@@ -67,7 +70,7 @@ class Closing:
             thread = Thread(self._work_in_thread)
             thread.start()
             self._thread = thread
-        except RuntimeError:  # none is to be had
+        except RuntimeError:  # none is available
             if not self._sender.is_interrupted:
                 self._work()
 

@@ -283,7 +283,7 @@ class Inbox:
         here = self._leave(self.accepted - self._left)
         alone, in_files = self.split(before + 1, here)
         handed = before - self._given + in_files
-        self._spool.take()
+        self._spool.mark_taken()
         paths = self._spool.paths
         self._spool.close()
         self._spool = spool

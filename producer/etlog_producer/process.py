@@ -27,7 +27,8 @@ from etlog_producer.threads import Thread
 #: Seconds that producers get, together, to deliver what waits when their process ends.
 END_TIMEOUT = 5.0
 
-#: The same where whoever ends the process expects it to be gone at once.
+#: The same where whoever ends the process expects it to be gone at once. It takes as long again at most to leave what
+#: was not delivered in the spool.
 SUDDEN_TIMEOUT = 2.0
 
 #: Signals by which people and programs, such as batch schedulers, end a process that has no handler for them.
@@ -137,7 +138,7 @@ def _end_all_soon(timeout: float = SUDDEN_TIMEOUT, then: Callable[[], None] | No
     ending = Thread(end)
     try:
         ending.start()
-    except RuntimeError:  # no thread is to be had
+    except RuntimeError:  # no thread is available
         end()
     else:
         if not is_interrupted:

@@ -126,12 +126,12 @@ class Producer:
         of a container. Programs that Python is a part of may fork without telling it, so every method looks at the
         number as well.
         """
-        former, self._lives = self._lives, {getpid(): self._life(hasty=True)}
+        former, self._lives = self._lives, {getpid(): self._life(lingers=False)}
         for life in former.values():
             life.sender.abandon()
 
-    def _life(self, resume: ResumePoint | None = None, *, hasty: bool = False) -> "_Life":
-        """One that begins now. A `hasty` one lets no event wait for company: no one knows how its process ends."""
+    def _life(self, resume: ResumePoint | None = None, *, lingers: bool = True) -> "_Life":
+        """One that begins now. It does not linger in a process of which no one knows how it ends."""
         client = store.connect(self._url, part="producer", log=self._keys.name)
         publish = Publisher(client, self._keys, self._acks)
         delivery = Delivery(
@@ -143,7 +143,7 @@ class Producer:
             resume=resume,
             resumable=self._resumable,
         )
-        sender = Sender(publish, delivery, Recovery(self._folder, publish), owner=self, hasty=hasty)
+        sender = Sender(publish, delivery, Recovery(self._folder, publish), owner=self, lingers=lingers)
         return _Life(sender, Closing(sender))
 
     @property
@@ -152,7 +152,7 @@ class Producer:
         life = self._lives.get(getpid())
         if life is None:
             former = list(self._lives.items())
-            life = self._lives.setdefault(getpid(), self._life(hasty=True))
+            life = self._lives.setdefault(getpid(), self._life(lingers=False))
             for pid, other in former:
                 if self._lives.pop(pid, None) is not None:
                     other.sender.abandon()
@@ -304,9 +304,12 @@ class Producer:
             left.append(f"{_events(stats.dropped)} dropped")
         if left:
             logger.warning(
-                "Closed with %s; the store is %s",
+                "Closed with %s; the store is %s%s",
                 "; ".join(left),
                 store.shown(self._url),
+                ". The next producer of this log on this machine sends them, or 'etlog spool flush'"
+                if stats.spooled
+                else "",
                 extra={
                     "action": "closed_undelivered",
                     "undelivered": stats.spooled,

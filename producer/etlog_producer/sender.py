@@ -23,7 +23,7 @@ from etlog_producer.waiting import Waiting, is_hopeless
 
 logger = logging.getLogger("etlog.producer")
 
-#: Seconds to wait for company after the first event, so that a burst travels in few batches. No one notices it.
+#: Seconds to wait for more events after the first one, so that a burst travels in few batches. No one notices it.
 LINGER = 0.001
 
 #: Seconds between two questions whether the store still has what it took, while nothing else is sent.
@@ -35,7 +35,7 @@ LOOK = 60.0
 #: Seconds that a stage at its end gives to what others left.
 HELP_AT_END = 0.5
 
-#: Seconds between two attempts to start a thread where none is to be had.
+#: Seconds between two attempts to start a thread where none is available.
 START_AGAIN = 1.0
 
 #: Seconds between two looks at a deadline that may have come nearer.
@@ -49,11 +49,11 @@ class Sender:
     """Delivers what `delivery` holds, and then what `recovery` finds, from a thread that starts with the first event.
 
     The thread keeps `owner` alive, so that the end of the process finds it even if nothing else refers to it. One that
-    is `hasty` does not wait for company before it sends.
+    does not linger sends an event at once, without waiting for more.
     """
 
     def __init__(
-        self, publish: Publisher, delivery: Delivery, recovery: Recovery, *, owner: object, hasty: bool = False
+        self, publish: Publisher, delivery: Delivery, recovery: Recovery, *, owner: object, lingers: bool = True
     ) -> None:
         self._publish = publish
         self._delivery = delivery
@@ -62,10 +62,10 @@ class Sender:
         self._inbox = delivery.inbox
         self._lock, self._changed = self._inbox.lock, self._inbox.changed
         self._backoff = Backoff(logger, failing="Cannot publish, will keep trying", recovered="Publishing again")
-        self._hasty = hasty
+        self._lingers = lingers
         self._thread: Thread | None = None
         self._start_again_at = 0.0
-        self._at_work = _thread.allocate_lock()  # held by who does the work of the thread that is not to be had
+        self._at_work = _thread.allocate_lock()  # held by who does the work of the thread that is not available
         self._worker = 0  # the thread that holds it
         self._stopping = False
         self._deadline = inf
@@ -138,7 +138,7 @@ class Sender:
             self._delivery.keep()
 
     def help(self, seconds: float) -> None:
-        """Where no thread is to be had, deliver in this one for some `seconds`."""
+        """Where no thread is available, deliver in this one for some `seconds`."""
         if not self._has_thread():
             self._deliver_here(lambda: False, monotonic() + seconds)
 
@@ -230,7 +230,7 @@ class Sender:
         return True
 
     def _start(self, *, at_once: bool = False) -> None:
-        """Start the thread. Where none is to be had, that is tried again later, and meanwhile `flush` delivers."""
+        """Start the thread. Where none is available, that is tried again later, and meanwhile `flush` delivers."""
         now = monotonic()
         if self._inbox.is_interrupted or (now < self._start_again_at and not at_once):
             return
@@ -250,7 +250,7 @@ class Sender:
 
     def _run(self) -> None:
         wake = self._inbox.wake
-        linger = 0.0 if self._hasty else LINGER
+        linger = LINGER if self._lingers else 0.0
         try:
             sleep(linger)
             while not self._stopping:

@@ -16,7 +16,7 @@ class Thread:
         self._ended = False
 
     def start(self) -> None:
-        """Begin. Raises `RuntimeError` where no thread is to be had."""
+        """Begin. Raises `RuntimeError` where no thread is available."""
         self._running.acquire()
         _thread.start_new_thread(self._run, ())
 

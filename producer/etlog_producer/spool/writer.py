@@ -178,6 +178,8 @@ class SpoolWriter:
         segment.release()
         written = sum(len(events) for _, events in runs)
         lost = segment.last + 1 - segment.first - written
+        if not written and not lost:  # it had none
+            return
         logger.error(
             "Spool file %s %s; %d of its events are in new files now%s",
             segment.path,
@@ -253,7 +255,7 @@ class SpoolWriter:
             with suppress(OSError):  # what stays without an id goes by the address of the store
                 segment.know_log(log_id)
 
-    def take(self) -> None:
+    def mark_taken(self) -> None:
         """Another process publishes under this id: say so by the names of the files."""
         self.heal()
         for segment in self._segments:

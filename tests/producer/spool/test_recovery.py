@@ -562,7 +562,7 @@ def test_a_file_is_found_whatever_the_token_is(spool_dir: Path, token: str) -> N
     """It is what someone gave with the id to resume."""
     writer = SpoolWriter(SpoolFolder(spool_dir, "nightly", "redis://host/0"), Identity("gone-1-abc", token))
     writer.append(7, [b"{}"])
-    writer.take()
+    writer.mark_taken()
     writer.close()
 
     [file] = SpoolFolder(spool_dir, "nightly", "redis://host/0").files()

@@ -267,7 +267,7 @@ ACTIONS: dict[str, tuple[Callable[[SpoolWriter], Any], list[int]]] = {
     "heal": (lambda spool: spool.heal(), [2, 4, 5, 7, 8, 9, 10]),
     "release": (lambda spool: spool.release(6), [7, 8, 9, 10]),
     "read": (lambda spool: spool.read(7, 10, 2), [2, 3, 4, 5, 7, 8, 9, 10]),
-    "take": (lambda spool: spool.take(), [2, 3, 4, 5, 7, 8, 9, 10]),
+    "take": (lambda spool: spool.mark_taken(), [2, 3, 4, 5, 7, 8, 9, 10]),
 }
 
 #: Places at which an action is interrupted: not each instruction, for the sake of time.
