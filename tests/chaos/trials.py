@@ -3,6 +3,7 @@ them; exit 1 when a promise was not kept, with the command that repeats the tria
 
 # ruff: noqa: T201 - it prints what it found
 import argparse
+import logging
 import random
 import secrets
 import sys
@@ -71,6 +72,7 @@ def main() -> int:
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="etlog-trials-"))
     print(f"{arguments.seconds:.0f} s of trials with the seed {arguments.seed}; what is left of them is in {folder}")
+    logging.basicConfig(filename=folder / "log")
     rights.give_up()
     recovery.SETTLE = SETTLE
     tried: Counter[str] = Counter()
