@@ -196,8 +196,7 @@ class Stage:
             case "os._exit":
                 os._exit(0)
             case "wait":
-                while True:
-                    signal.pause()
+                _rest_for_ever()
 
     def _run_children(self) -> None:
         """Fork, emit in all, and wait until the children have ended. Each has the numbers from a multiple of 10,000."""
@@ -229,8 +228,7 @@ class Stage:
             case "os._exit":
                 os._exit(0)
             case "SIGTERM":
-                while True:
-                    signal.pause()
+                _rest_for_ever()
 
 
 _limits = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -258,6 +256,11 @@ def _feed() -> None:
 
 def _refuse(*_: object) -> None:
     raise RuntimeError("can't start new thread")
+
+
+def _rest_for_ever() -> None:
+    while True:
+        sleep(0.01)  # `pause` would miss a signal that comes before it
 
 
 def _raise(*_: object) -> None:

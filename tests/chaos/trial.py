@@ -161,7 +161,7 @@ class Trial:
             "burst": burst,
             "pause": chance.uniform(0.02, 0.6) * min(1.0, burst / last),
             "flushing": chance.choice([0.0, 0.1]),
-            "ending": chance.choice(["close", "exit"]),
+            "ending": chance.choice(["close", "close", "exit", "os._exit"]),
             "closing": chance.choice([0.05, 0.5]),
             "constants": constants,
             "options": {"durable": durable} | more,
