@@ -305,7 +305,7 @@ class Trial:
         if altered := [text for text, match in zip(texts, matches, strict=True) if not match]:
             self.broken.append(f"{len(altered)} events were altered, such as {altered[0][:200]!r}")
         self.broken += found.faults
-        if not texts and not self.destroyed:
+        if not texts and not self.destroyed and not unkeepable:
             self.broken.append("nothing was published")
         if found.total.in_flight or found.duplicates:
             self.broken.append(f"{found.total.in_flight} events are in flight, {found.duplicates} came twice")
