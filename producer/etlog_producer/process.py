@@ -142,7 +142,22 @@ def _end_all_soon(timeout: float = SUDDEN_TIMEOUT, then: Callable[[], None] | No
         end()
     else:
         if not is_interrupted:
-            ending.join(2 * SUDDEN_TIMEOUT)
+            _wait_for(ending)
+
+
+def _wait_for(ending: Thread) -> None:
+    """Wait for it, whatever signal handlers raise meanwhile: the process is to end, and that only hurries it."""
+    deadline = monotonic() + 2 * SUDDEN_TIMEOUT
+    hurries = is_told = False
+    while monotonic() < deadline:
+        try:
+            if hurries and not is_told:
+                is_told = True
+                Thread(lambda: _end_all(0.0, patient=False)).start()
+            if ending.join(deadline - monotonic()):
+                return
+        except BaseException:
+            hurries = True
 
 
 def _is_interrupted() -> bool:
@@ -207,10 +222,12 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     if _is_interrupted():
         _end_all_soon(timeout, then=lambda: os.kill(os.getpid(), number))
         return
-    _end_all_soon(timeout)
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-    _exit_at_once(128 + number)  # the first process of a container outlives a signal that has no handler
+    try:
+        _end_all_soon(timeout)
+    finally:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        _exit_at_once(128 + number)  # the first process of a container outlives a signal that has no handler
 
 
 def _is_caught_outside_of_python(number: int) -> bool:

@@ -332,6 +332,29 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert entries(client, keys)[0].metadata["size"] == 0
 
 
+@pytest.mark.parametrize("end", ["os._exit(3)", "os.kill(os.getpid(), signal.SIGTERM)"])
+def test_an_interrupt_while_a_process_ends_at_once_keeps_every_event(ended: Ended, spool_dir: Path, end: str) -> None:
+    """It only hurries the end, which comes as it was to come."""
+    script = f"""
+producer = Producer(silent, log=log)
+for size in (1, 2, 3):
+    emit(producer, size)
+
+def interrupt():
+    for _ in range(3):
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+{end}
+time.sleep(20)
+"""
+    assert ended(script)[0] in {3, -signal.SIGTERM}
+
+    [path] = spool_files(spool_dir)
+    assert spooled(path) == [1, 2, 3]
+
+
 def test_a_handler_that_leaves_at_once_keeps_the_events(ended: Ended, spool_dir: Path) -> None:
     """Whatever it has interrupted: it never returns to that."""
     script = """
