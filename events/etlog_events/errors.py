@@ -14,6 +14,8 @@ EtlogError
 │   └── OtherContract       its log follows another contract than this part
 ├── ProducerClosed          producer: an event is emitted after the end (also a RuntimeError)
 ├── SpoolFull               producer: neither memory nor the spool has room for an event
+├── FolderRefused           producer: the spool folder is another user's (also a PermissionError)
+├── FileRefused             producer: what lies in the spool is none of its files (also a PermissionError)
 ├── BadQuery                api: a parameter of a request cannot be understood (also a ValueError)
 ├── UnknownLog              api: a request names a log that is not served to its caller (also a LookupError)
 ├── CommandFailed           cli: a command cannot do what was asked

@@ -22,6 +22,7 @@ from time import monotonic
 from types import FrameType
 from typing import Any, NoReturn, Protocol
 
+from etlog_producer import signals
 from etlog_producer.threads import Thread
 
 #: Seconds that producers get, together, to deliver what waits when their process ends.
@@ -92,6 +93,8 @@ def see_to_the_end() -> None:
         if _is_child_of(package):
             sys.modules[f"{package}.util"].Finalize(None, _end_all, exitpriority=10)
     meet_signals()
+    if not is_deaf:
+        signals.watch(_is_unheard)
     if os._exit is _exit_at_once:
         os._exit = _exit_in_order
 
@@ -191,6 +194,10 @@ def meet_signals() -> None:
         signal.signal(signal.SIGTERM, _on_sigterm_of_billiard)
 
 
+def _is_unheard(number: int) -> bool:
+    return signal.getsignal(number) in {_on_signal, _on_sigterm_of_billiard} and _signalled != os.getpid()
+
+
 def _handler_of_billiard() -> Any:
     """What SIGTERM calls in the children of billiard, which it makes exit."""
     return getattr(sys.modules.get("billiard.common"), "_shutdown_cleanup", None)
@@ -199,6 +206,8 @@ def _handler_of_billiard() -> Any:
 def _on_sigterm_of_billiard(number: int, frame: FrameType | None) -> None:
     """End the producers first: a cold shutdown of Celery sends SIGTERM twice within milliseconds, and the second one
     would kill a child that is exiting."""
+    global _signalled  # noqa: PLW0603 - a fact about the process
+    _signalled = os.getpid()
     signal.signal(number, signal.SIG_IGN)
     try:
         _end_all_soon()
@@ -241,8 +250,12 @@ def _is_caught_outside_of_python(number: int) -> bool:
 
 
 def _restart_all_after_fork() -> None:
-    global _seen_to  # noqa: PLW0603 - a fact about the process
-    _seen_to = 0  # its number may be that of its parent
+    global _seen_to, _signalled  # noqa: PLW0603 - facts about the process
+    _seen_to = _signalled = 0  # its number may be that of its parent
+    signals.forget()
+    for number in _ENDING:
+        if signal.getsignal(number) is _on_signal:  # it has nothing to lose yet
+            signal.signal(number, signal.SIG_DFL)
     for thing in _all():
         thing.restart_after_fork()
 

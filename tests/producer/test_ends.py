@@ -20,6 +20,8 @@ HEAD = f"""
 import ctypes, os, signal, sys, time
 from etlog_producer import Producer
 
+for number in (signal.SIGTERM, signal.SIGHUP):  # whatever the tests themselves were started by
+    signal.signal(number, signal.SIG_DFL)
 url, log = sys.argv[1:]
 producer = Producer(url, log=log)
 
