@@ -349,6 +349,29 @@ emit('script', 1)
 
 
 @pytest.mark.timed
+def test_a_signal_that_the_main_thread_has_not_heard_of_ends_the_process_too(
+    ended: Ended, store_url: str, client: redis.Redis, keys: Keys
+) -> None:
+    """As one that comes just as it begins to wait in C code, which nothing interrupts from then on."""
+    script = """
+import threading
+emit('script', 10)
+lock = threading.Lock()
+lock.acquire()
+
+def tell():
+    time.sleep(0.2)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    time.sleep(20)
+
+threading.Thread(target=tell, daemon=True).start()
+lock.acquire()
+"""
+    assert ended(store_url, script) == -signal.SIGTERM
+
+    assert numbers(client, keys) == {"script": list(range(10))}
+
+
 def test_all_producers_share_the_time_at_the_end(ended: Ended, keys: Keys, spool_dir: Path) -> None:
     """Each keeps its events, and none has its own five seconds for a store that is silent."""
     script = """
