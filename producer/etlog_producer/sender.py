@@ -67,11 +67,8 @@ class Sender:
         self._start_again_at = 0.0
         self._at_work = _thread.allocate_lock()  # held by who does the work of the thread that is not available
         self._worker = 0  # the thread that holds it
-        self._stopping = False
-        self._deadline = inf
-        self._patient = True
-        self._takes_leave = False
-        self._final = False
+        self._deadline, self._patient = inf, True
+        self._stopping = self._takes_leave = self._final = False
         # When an attempt last ended without an answer. The run that this one goes on from may have ended in one.
         self._unanswered = monotonic() if delivery.resumed else -STRAY
         self._asked = monotonic()  # when the store last answered about this producer's events
@@ -159,7 +156,11 @@ class Sender:
         """
         with self._lock:
             self._inbox.seal()
+        is_kept = False
         while not self._is_over:  # until a deadline that may come nearer meanwhile
+            if not is_kept and self._backoff.error is not None:
+                is_kept = True
+                self.keep()  # first: nobody knows how long the process has
             self._wait(lambda: self._is_over, min(self._deadline, monotonic() + LOOK_AT_DEADLINE))
         self._end_thread(final=final)
         with self._lock:

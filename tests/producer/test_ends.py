@@ -289,6 +289,25 @@ time.sleep(20)
     assert numbers(client, keys) == {"thread": list(range(5)), "main": list(range(5))}
 
 
+def test_an_end_that_is_cut_off_while_it_waits_has_kept_the_events(ended: Ended, spool_dir: Path) -> None:
+    """The store is away, and it waits for that; but the events are in the spool by then."""
+    script = """
+import threading
+emit('script', 10)
+
+def kill():
+    time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+threading.Thread(target=kill, daemon=True).start()
+producer.close(20)
+"""
+    assert ended("redis://127.0.0.1:1/0", script) == -signal.SIGKILL
+
+    [path] = spool_files(spool_dir)
+    assert spooled(path) == list(range(1, 11))
+
+
 def test_the_first_process_of_a_container_ends_by_sigterm_too(
     ended: Ended, store_url: str, client: redis.Redis, keys: Keys
 ) -> None:
