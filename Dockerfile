@@ -5,12 +5,13 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY events events
+COPY ledger ledger
 COPY producer producer
 COPY consumer consumer
 COPY api api
 COPY cli cli
 RUN ["pip", "wheel", "--no-cache-dir", "--disable-pip-version-check", "--no-deps", "--wheel-dir", "/wheels", \
-     "./events", "./producer", "./consumer", "./api", "./cli"]
+     "./events", "./ledger", "./producer", "./consumer", "./api", "./cli"]
 
 FROM build AS build-dev
 COPY dev dev
@@ -24,7 +25,7 @@ RUN --mount=type=bind,source=requirements.lock,target=/requirements.lock \
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     ["pip", "install", "--no-cache-dir", "--disable-pip-version-check", "--root-user-action=ignore", \
      "--no-deps", "--no-index", "--find-links", "/wheels", \
-     "etlog-events", "etlog-producer", "etlog-consumer", "etlog-api", "etlog"]
+     "etlog-events", "etlog-ledger", "etlog-producer", "etlog-consumer", "etlog-api", "etlog"]
 
 # The one writable folder. A new volume that is mounted here is owned by this user, too.
 RUN ["install", "--directory", "--owner=10001", "--group=10001", "/data"]

@@ -14,11 +14,12 @@ TESTS = ROOT / "tests"
 #: The package of each part, and the packages of the parts that it may import.
 MAY_IMPORT = {
     "etlog_events": set[str](),
+    "etlog_ledger": {"etlog_events"},
     "etlog_producer": {"etlog_events"},
-    "etlog_consumer": {"etlog_events"},
-    "etlog_api": {"etlog_events"},
+    "etlog_consumer": {"etlog_events", "etlog_ledger"},
+    "etlog_api": {"etlog_events", "etlog_ledger"},
     "etlog_dev": {"etlog_events", "etlog_producer", "etlog"},
-    "etlog": {"etlog_events", "etlog_producer", "etlog_consumer", "etlog_api", "etlog_dev"},
+    "etlog": {"etlog_events", "etlog_ledger", "etlog_producer", "etlog_consumer", "etlog_api", "etlog_dev"},
 }
 
 #: What may be imported only where it is used: `etlog` works without it.

@@ -1,6 +1,7 @@
 -- Apply one batch of entries to the log: its effects and the progress past it, or nothing at all.
 --
--- EVALSHA <sha> 11+n contract events cursor counters stats dead producers seen ended trim id log [log ...]  arguments
+-- EVALSHA <sha> 12+3n contract events cursor counters stats dead producers seen ended trim id unrowed
+--               log sets changes [log sets changes ...]  arguments
 --
 --   contract   string      version of the contract that the log follows; set by the first publish or batch
 --   events     stream      the entries; its group mirrors the cursor, and applied entries are trimmed
@@ -13,10 +14,13 @@
 --   ended      hash        published, applied, dead, lost: the sums of the records that are gone
 --   trim       sorted set  id of an applied entry -> events up to it
 --   id         string      a random id of this log; set by the first publish or batch
+--   unrowed    hash        kind -> events that are in no row any more
 --   log        list        a category's newest events, oldest first
+--   sets       hash        a category's ledger: interval of a set -> its row
+--   changes    sorted set  the same intervals -> `applied` when the row last changed
 --
--- Arguments: from, to, group, entries_read, look, cap, dead_cap, retain, mark_every, six numbers, then four lists and
--- one per log, each led by its length:
+-- Arguments: from, to, group, entries_read, look, cap, dead_cap, retain, mark_every, six numbers, then six lists and
+-- three per category, each led by its length:
 --   from          the cursor that the batch was read from ("0-0": nothing applied yet)
 --   to            id of the batch's last entry
 --   entries_read  entries of the stream up to `to`, "" where that is unknown
@@ -24,36 +28,33 @@
 --   retain        events that stay in the stream
 --   mark_every    every how many events of the log an entry's id is noted in `trim`
 --   applied, dead, duplicate, lost, unnumbered, dead_dropped   to add to the stats
+--   rows                  of each category, how many the batch was worked out from
 --   kind, number          to add to the counters
+--   kind, number          to add to `unrowed`
 --   passed, id            of entries in between: how many events of the batch there are up to the entry's end
 --   producer, before, after, dead, lost   last number of each producer, that the batch was worked out from and now
 --   id, producer, seq, raw, reason   of each refused event
---   event                 of each log, to append
+--   event                 of each category, to append to its log
+--   interval              of each category, whose rows are dropped
+--   interval, row         of each category, to put
 --
 -- Returns {"applied", entries_read, entries, events, finding ...}: after a look, how many entries of the stream are read
 -- and how many entries and events wait, "" where unknown; and "stream-gone" or "group-gone" where it was removed. Or
--- {"moved", cursor} when another consumer has been here. Or {"numbers", producer, number, ...} when the batch was worked
+-- {"moved", cursor} when another consumer has been here, or someone else has removed rows or added some. Or {"numbers", producer, number, ...} when the batch was worked
 -- out from other last numbers of producers than these. Nothing was applied in both cases.
 -- All that can fail is read before the first write: what a script has written before an error stays written. A store
 -- that is read-only or cannot save refuses the call as a whole. One that is full does not: lists and dead letters are
 -- capped.
 
 local events, cursor, counters, stats, dead = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local producers, seen, ended, trim, id = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
+local producers, seen, ended, trim, id, unrowed = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local from, to, group, entries_read, look = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 local cap, dead_cap, retain, mark_every = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local FIRST_OUTCOME, ADDED_OUTCOMES = 10, 6
-local FIRST_LOG = 12
+local FIRST_LOG = 13
 local SEEN_EVERY = 60000 -- milliseconds, as in `publish.lua`
 local AT_ONCE = 1000 -- of what is unpacked to one command
-local position = FIRST_OUTCOME + ADDED_OUTCOMES
-
-local function take_list(width)
-  local first = position + 1
-  local last = position + tonumber(ARGV[position]) * width
-  position = last + 1
-  return first, last
-end
+position = FIRST_OUTCOME + ADDED_OUTCOMES
 
 -- Read.
 
@@ -64,11 +65,21 @@ end
 
 local wrong = require_type(events, 'stream') or require_type(dead, 'stream') or require_type(producers, 'hash')
   or require_type(seen, 'zset') or require_type(ended, 'hash') or require_type(trim, 'zset')
-for i = FIRST_LOG, #KEYS do
-  wrong = wrong or require_type(KEYS[i], 'list')
+  or require_type(unrowed, 'hash')
+for i = FIRST_LOG, #KEYS, 3 do
+  wrong = wrong or require_type(KEYS[i], 'list') or require_type(KEYS[i + 1], 'hash')
+    or require_type(KEYS[i + 2], 'zset')
 end
 if wrong then
   return wrong
+end
+
+local first, last = take_list(1)
+for i = first, last do
+  local key = FIRST_LOG + 3 * (i - first)
+  if not holds_rows(KEYS[key + 1], KEYS[key + 2], tonumber(ARGV[i])) then
+    return {'moved', at}
+  end
 end
 
 local now = clock()
@@ -80,18 +91,23 @@ end
 local passed = sums.applied + sums.dead + sums.duplicate
 local caught_up = number(redis.call('HGET', stats, 'caught_up'))
 
-local kinds, new_counters = {}, {}
-local first, last = take_list(2)
-for i = first, last, 2 do
-  kinds[#kinds + 1] = ARGV[i]
-end
-if #kinds > 0 then
-  local held = redis.call('HMGET', counters, unpack(kinds))
-  for i, kind in ipairs(kinds) do
-    new_counters[2 * i - 1] = kind
-    new_counters[2 * i] = digits(number(held[i]) + tonumber(ARGV[first + 2 * i - 1]))
+-- What a hash of numbers by kind holds, as a list, once those of the next list are added.
+local function added_to(hash)
+  local kinds, sums = {}, {}
+  first, last = take_list(2)
+  for i = first, last, 2 do
+    kinds[#kinds + 1] = ARGV[i]
   end
+  local held = #kinds > 0 and redis.call('HMGET', hash, unpack(kinds))
+  for i, kind in ipairs(kinds) do
+    sums[2 * i - 1] = kind
+    sums[2 * i] = digits(number(held[i]) + tonumber(ARGV[first + 2 * i - 1]))
+  end
+  return sums
 end
+
+local new_counters = added_to(counters)
+local new_unrowed = added_to(unrowed)
 
 local marks_first, marks_last = take_list(2)
 
@@ -142,6 +158,9 @@ end
 if #new_counters > 0 then
   redis.call('HSET', counters, unpack(new_counters))
 end
+if #new_unrowed > 0 then
+  redis.call('HSET', unrowed, unpack(new_unrowed))
+end
 for i = 1, #records, 2 * AT_ONCE do
   redis.call('HSET', producers, unpack(records, i, math.min(#records, i + 2 * AT_ONCE - 1)))
 end
@@ -159,12 +178,15 @@ if last >= first then
   sums.dead_dropped = sums.dead_dropped + redis.call('XTRIM', dead, 'MAXLEN', dead_cap)
 end
 
-for i = FIRST_LOG, #KEYS do
+for i = FIRST_LOG, #KEYS, 3 do
   first, last = take_list(1)
   for start = first, last, AT_ONCE do
     redis.call('RPUSH', KEYS[i], unpack(ARGV, start, math.min(last, start + AT_ONCE - 1)))
   end
   redis.call('LTRIM', KEYS[i], -cap, -1) -- without new events, too: the cap may be smaller than it was
+  drop_rows(KEYS[i + 1], KEYS[i + 2], take_list(1))
+  first, last = take_list(2)
+  put_rows(KEYS[i + 1], KEYS[i + 2], digits(sums.applied), first, last)
 end
 
 -- The group mirrors the cursor. At the end of the stream all entries ever added are read, whatever was deleted.

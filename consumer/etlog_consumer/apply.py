@@ -8,8 +8,12 @@ from etlog_events.kinds import Kinds
 from etlog_events.scripts import Command, Script
 
 from etlog_consumer.batch import MARK_EVERY, Batch
+from etlog_consumer.ledger import Changes
 
-SCRIPT = Script.load("etlog_consumer:head.lua", "etlog_events:contract.lua", "etlog_consumer:apply.lua")
+SCRIPT = Script.load(
+    *("etlog_consumer:head.lua", "etlog_events:contract.lua"),
+    *("etlog_consumer:ledger.lua", "etlog_consumer:apply.lua"),
+)
 
 #: Dead letters that are kept; with 64 KiB each at the most.
 DEAD_CAP = 10_000
@@ -17,11 +21,13 @@ DEAD_CAP = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The log that batches are applied to: its keys, its categories in the order of `KEYS`, the cap of its lists."""
+    """The log that batches are applied to: its keys, its categories in the order of `KEYS`, the cap of its lists, and
+    how many sets of each length its ledger keeps."""
 
     keys: Keys
     kinds: Kinds
     cap: int
+    keep_sets: int = 2000
 
     @property
     def key_names(self) -> list[str]:
@@ -29,12 +35,21 @@ class Target:
         keys = self.keys
         progress = [keys.contract, keys.events, keys.cursor, keys.counters, keys.stats, keys.dead]
         producers = [keys.producers, keys.producers_seen, keys.producers_ended]
-        return [*progress, *producers, keys.trim, keys.id, *keys.logs(self.kinds.categories)]
+        ledger = [key for category in self.kinds.categories for key in keys.of_category(category)]
+        return [*progress, *producers, keys.trim, keys.id, keys.unrowed, *ledger]
 
     def call(
-        self, batch: Batch, cursor: bytes, *, retain: int, entries_read: int | None = None, look: bool = True
+        self,
+        batch: Batch,
+        changes: Changes,
+        cursor: bytes,
+        *,
+        retain: int,
+        entries_read: int | None = None,
+        look: bool = True,
     ) -> Command:
-        """The call of the script for `batch`, which was read after `cursor`; the newest `retain` events stay.
+        """The call of the script for `batch`, which was read after `cursor` and makes these `changes` in the ledger;
+        the newest `retain` events stay.
 
         `entries_read` counts the stream's entries up to the batch's end, None where unknown; with `look` the answer
         tells what waits.
@@ -45,9 +60,12 @@ class Target:
             *(self.cap, DEAD_CAP, retain, MARK_EVERY),
             *(*batch.stats.values(), batch.stats["dead"] - len(dead)),
         ]
-        arguments.append(len(batch.counters))
-        for name, number in batch.counters.items():
-            arguments += (name, number)
+        of_category = [changes.of_category[category] for category in self.kinds.categories]
+        arguments += (len(of_category), *(change.rows for change in of_category))
+        for numbers in (batch.counters, changes.unrowed):
+            arguments.append(len(numbers))
+            for name, number in numbers.items():
+                arguments += (name, number)
         arguments.append(len(batch.marks))
         for passed, entry_id in batch.marks:
             arguments += (passed, entry_id)
@@ -57,8 +75,9 @@ class Target:
         arguments.append(len(dead))
         for letter in dead:
             arguments += (letter.id, letter.producer, letter.seq, letter.raw, letter.reason)
-        for category in self.kinds.categories:
+        for category, change in zip(self.kinds.categories, of_category, strict=True):
             newest = batch.logs[category][-self.cap :]
-            arguments.append(len(newest))
-            arguments += newest
+            arguments += (len(newest), *newest, len(change.dropped), *change.dropped, len(change.put))
+            for pair in change.put.items():
+                arguments += pair
         return SCRIPT.call(self.key_names, arguments)

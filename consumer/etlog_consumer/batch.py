@@ -1,7 +1,7 @@
 """A batch: what a run of entries does to the log, worked out before anything is changed."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import orjson
@@ -9,7 +9,7 @@ from etlog_events.entry import MOST_EVENTS, NAMES, contents, event_id, first_num
 from etlog_events.errors import InvalidEvent
 from etlog_events.kinds import Kind, Kinds
 from etlog_events.sequence import MAX_PRODUCER_BYTES, MAX_SEQ, repeated
-from etlog_events.validation import validator
+from etlog_events.validation import Note, Noter, noter
 
 logger = logging.getLogger("etlog.consumer")
 
@@ -22,6 +22,10 @@ MOST_LETTERS = 4000
 #: Every how many events an entry is marked, as a place up to which the stream may be trimmed later. `apply.lua`
 #: is told, because it marks the last one of a batch.
 MARK_EVERY = 1000
+
+#: Cells of the ledger that a batch may hold before its last entry, which holds `MOST_EVENTS` at most: the store does
+#: nothing else while it takes their rows.
+MOST_CELLS = 500
 
 #: Losses and dead letters of one batch that get a log line each.
 REPORTED = 10
@@ -68,6 +72,7 @@ class Account:
 class Batch:
     """The effects of `entries`, in stream order.
 
+    `notes` holds what the events tell of their sets, by the name of the kind and the interval of the set.
     `unnumbered` counts the events that came without a number, applied and dead ones; `without_letter` the refused ones
     of which no dead letter is kept, because `MOST_LETTERS` of the same entry follow. `marks` names an entry every
     `MARK_EVERY` events, by the number of events up to its end.
@@ -75,6 +80,7 @@ class Batch:
 
     entries: Sequence[Entry] = ()
     logs: dict[str, list[bytes]] = field(default_factory=dict)
+    notes: dict[tuple[str, str], list[Note]] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     accounts: dict[bytes, Account] = field(default_factory=dict)
     dead: list[DeadLetter] = field(default_factory=list)
@@ -106,28 +112,24 @@ class Batch:
         }
 
 
-#: What a validator of `etlog_events.validation` does.
-Validate = Callable[[bytes], tuple[Kind, bytes]]
-
-
 def collect(  # noqa: PLR0912, PLR0915 - one loop: every event of the log goes through it
     entries: Sequence[Entry],
     applied: Mapping[bytes, int],
     kinds: Kinds,
-    validate: Validate | None = None,
+    note: Noter | None = None,
     ended: Set[bytes] = frozenset(),
 ) -> Batch:
-    """The batch of `entries`, in stream order.
+    """The batch of `entries`, in stream order. One of very many sets ends before the last entry, see `MOST_CELLS`.
 
     `applied` holds the last applied number of each producer, 0 where it is not known: what is not above it is a
     duplicate, what does not follow on tells of a loss. All events of the producers `ended` are duplicates. Every event
-    is accounted for. Raises only what `validate` raises beside `InvalidEvent`.
+    is accounted for. Raises only what `note` raises beside `InvalidEvent`.
     """
-    validate = validate or validator(kinds)
+    note = note or noter(kinds)
     batch = Batch(entries, logs={category: [] for category in kinds.categories})
-    logs, counters, accounts = batch.logs, batch.counters, batch.accounts
+    logs, notes, accounts = batch.logs, batch.notes, batch.accounts
     passed = marked = 0
-    for entry_id, fields in entries:
+    for taken, (entry_id, fields) in enumerate(entries, 1):
         held = contents(fields)
         producer, seq, events, strays = held
         passed += len(events) + len(strays) or 1
@@ -160,13 +162,17 @@ def collect(  # noqa: PLR0912, PLR0915 - one loop: every event of the log goes t
                 try:
                     if reason is not None:
                         raise InvalidEvent(reason)
-                    kind, text = validate(raw)
+                    kind, text, interval, noted = note(raw)
                 except InvalidEvent as e:
                     number = seq if account is None else b"%d" % (first + place)
                     _refuse(batch, account, event_id(entry_id, place), producer, number, raw, e.reason)
                 else:
                     logs[kind.category].append(text)
-                    counters[kind.name] = counters.get(kind.name, 0) + 1
+                    cell = (kind.name, interval)
+                    if cell in notes:
+                        notes[cell].append(noted)
+                    else:
+                        notes[cell] = [noted]
         elif not skip and not strays:
             strays = ((0, _without_event(fields)),)
         for follow, (place, raw) in zip(range(len(strays) - 1, -1, -1), strays, strict=True):
@@ -187,6 +193,11 @@ def collect(  # noqa: PLR0912, PLR0915 - one loop: every event of the log goes t
                 batch.without_letter += 1
                 if stray_account is not None:
                     stray_account.dead += 1
+        if len(notes) > MOST_CELLS:
+            batch.entries = entries[:taken]
+            break
+    for (name, _), of_cell in notes.items():
+        batch.counters[name] = batch.counters.get(name, 0) + len(of_cell)
     return batch
 
 
@@ -246,13 +257,13 @@ def collect_despite_bugs(
             len(entries),
             extra={"action": "batch_failed"},
         )
-    return collect(entries, applied, kinds, _guarded(validator(kinds)), ended)
+    return collect(entries, applied, kinds, _guarded(noter(kinds)), ended)
 
 
-def _guarded(validate: Validate) -> Validate:
-    def guarded(raw: bytes) -> tuple[Kind, bytes]:
+def _guarded(note: Noter) -> Noter:
+    def guarded(raw: bytes) -> tuple[Kind, bytes, str, Note]:
         try:
-            return validate(raw)
+            return note(raw)
         except InvalidEvent:
             raise
         except Exception as e:

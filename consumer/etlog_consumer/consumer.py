@@ -16,6 +16,7 @@ from etlog_events.store import BLOCK_MS
 from etlog_consumer.apply import Target
 from etlog_consumer.batch import Batch, Entry, collect_despite_bugs, report_dead_letters, report_losses
 from etlog_consumer.lease import Lease
+from etlog_consumer.ledger import MOST_TEXTS, Changes, Ledger
 from etlog_consumer.metrics import LogMetrics, Metrics
 from etlog_consumer.read_ahead import ReadAhead
 from etlog_consumer.recovery import Progress, Recovery, report_repairs
@@ -32,7 +33,8 @@ STANDBY_POLL = 0.25
 class Consumer:
     """Applies one log. Any number may run on it: one is active, the others stand by.
 
-    `client` is this consumer's own; it must not retry by itself.
+    `client` is this consumer's own; it must not retry by itself. The texts of at most `most_texts` rows of the ledger
+    are kept in memory.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Consumer:
         retain: int,
         name: str | None = None,
         metrics: LogMetrics | None = None,
+        most_texts: int = MOST_TEXTS,
     ) -> None:
         self.name = name or new_id()
         self._client = client
@@ -52,9 +55,11 @@ class Consumer:
         self._lease = Lease(client, target.keys, self.name)
         self._retain = retain
         self._recovery = Recovery(client, target.keys, retain)
+        self._ledger = Ledger(client, target.keys, target.kinds, keep=target.keep_sets, most_texts=most_texts)
         self._reading = ReadAhead(target.keys.events)
         self._progress = Progress()  # where this consumer stands, or stood when it was last at work
         self._batch: Batch | None = None  # in hand: collected, not yet applied
+        self._changes: Changes | None = None  # what it changes in the ledger, once it is being applied
         self._look_at = 0.0  # when a batch is to tell again what waits
         self._at_work = False
         self._standing_by = False
@@ -95,8 +100,8 @@ class Consumer:
             self._apply_in_hand()  # else a batch that takes longer to collect than a lease lasts is never applied
             self._stand_by(stop)
             return True
-        if not self._at_work:
-            self._start()
+        if not self._at_work and not self._start():
+            return False
         batch = self._batch
         apply = self._apply(batch) if batch is not None else None
         read = self._reading.command(BLOCK_MS if batch is None else None)
@@ -120,10 +125,12 @@ class Consumer:
             self._look()
         return batch is not None or self._oldest is None
 
-    def _start(self) -> None:
-        """Be at work, from where the log stands."""
+    def _start(self) -> bool:
+        """Be at work, from where the log stands. Returns False where it moves meanwhile."""
         keys, progress = self._target.keys, self._progress
         self._recovery.load(progress)
+        if not self._ledger.load(progress.cursor):
+            return False
         self._reading.start(progress.cursor)
         self._at_work, self._standing_by = True, False
         self._metrics.active()
@@ -134,6 +141,7 @@ class Consumer:
             progress.cursor.decode(),
             extra={"action": "active", "cursor": progress.cursor.decode()},
         )
+        return True
 
     def _collect(self, entries: Sequence[Entry]) -> Batch | None:
         """Collect `entries`. The next batch follows on from this one: if this is refused, all in hand is put down."""
@@ -142,6 +150,7 @@ class Consumer:
         progress = self._progress
         ended = self._recovery.ended_among(progress, entries)
         batch = collect_despite_bugs(entries, progress.numbers, self._target.kinds, ended)
+        self._reading.give_back(entries[len(batch.entries) :])
         progress.note(batch.numbers)
         return batch
 
@@ -164,11 +173,16 @@ class Consumer:
         look = monotonic() >= self._look_at
         if look:
             self._look_at = monotonic() + LOOK
-        return self._target.call(batch, progress.cursor, retain=self._retain, entries_read=entries_read, look=look)
+        self._changes = changes = self._ledger.changes(batch.notes)
+        return self._target.call(
+            batch, changes, progress.cursor, retain=self._retain, entries_read=entries_read, look=look
+        )
 
     def _applied(self, batch: Batch, answer: Sequence[bytes], seconds: float) -> None:
         """Note that `batch` was applied, within so many seconds."""
         entries_read, entries, events, *repairs = answer
+        assert self._changes is not None
+        self._ledger.apply(self._changes, batch.last)
         self._progress.cursor = batch.last
         self._progress.entries_read = int(entries_read) if entries_read else None
         if entries:
@@ -195,13 +209,14 @@ class Consumer:
         before = self._progress.cursor
         gaps = self._recovery.look(self._progress, idle=self._oldest is None)
         self._metrics.lost.inc(sum(len(gap) for gap in gaps))
-        if self._progress.cursor != before:
+        if self._progress.cursor != before or not self._ledger.holds():
             self._moved(self._progress.cursor)
 
     def _moved(self, cursor: bytes) -> None:
         """The log is not where this consumer left it: start over from where it is."""
         logger.info("Moved: the log is at %s", cursor.decode(), extra={"action": "moved"})
         self._put_down()
+        self._ledger.forget()
         self._lease.doubt()
 
     def _forget(self) -> None:

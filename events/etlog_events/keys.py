@@ -65,6 +65,25 @@ class Keys:
         """Hash: kind -> events applied since the log began."""
         return self._key("counters")
 
+    def sets(self, category: str) -> str:
+        """Hash: the ledger of `category`, `<start>/<end>` of a window -> JSON row of that set; `-` for errors that name
+        no window. See `etlog_ledger.row`."""
+        return self._key(f"sets:{category}")
+
+    def changes(self, category: str) -> str:
+        """Sorted set: the fields of that hash, scored by the events applied when the row last changed."""
+        return self._key(f"changes:{category}")
+
+    def of_category(self, category: str) -> tuple[str, str, str]:
+        """The keys of one category, in the order of the script that applies a batch."""
+        return (self.log(category), self.sets(category), self.changes(category))
+
+    @property
+    def unrowed(self) -> str:
+        """Hash: kind -> events applied that are in no row of the ledger any more: the row was dropped, or they are from
+        before the ledger."""
+        return self._key("unrowed")
+
     @property
     def stats(self) -> str:
         """Hash: how many events were `applied`, `dead`, `duplicate` (not applied again), `lost`, `unnumbered` (of the

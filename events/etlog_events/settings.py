@@ -169,6 +169,9 @@ class Settings:
         "Names of all logs that consumers apply and the API serves, comma-separated; unset: only `ETLOG_NAME`",
     )
     cap: int = _setting(_at_least(1, 1_000_000), 1000, "Events that each category's list holds")
+    keep_sets: int = _setting(
+        _at_least(1, 50_000), 2000, "Sets of each category and length of window that the ledger keeps, the newest"
+    )
     retain: int = _setting(_at_least(0), 100_000, "Applied events that stay in the stream, at least")
     categories: Mapping[str, str] = _setting(
         _categories,

@@ -6,9 +6,9 @@ is already canonical by one typed decode and one encode; only another spelling, 
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, NoReturn, Protocol, Union
+from typing import Annotated, Any, NamedTuple, NoReturn, Protocol, TypeAlias, Union
 
 import msgspec
 
@@ -20,39 +20,70 @@ from etlog_events.kinds import Kind, Kinds
 #: Takes the bytes of an event, gives its kind and its canonical text, raises `InvalidEvent(reason, raw)`.
 Validator = Callable[[bytes], tuple[Kind, bytes]]
 
+#: The interval of an event that names no window.
+NO_WINDOW = "-"
+
+
+class Facts(NamedTuple):
+    """What few events tell of their set: `seconds` that the stage took, the `error`, and the `stage` that failed."""
+
+    seconds: float | None
+    error: str | None
+    stage: str | None
+
+
+#: What an event tells of its set: its time without the `Z`, its size in digits, and further facts.
+Note: TypeAlias = tuple[bytes, bytes | None, Facts | None]
+
+#: Takes the bytes of an event, gives its kind, its canonical text, the interval `<start>/<end>` of its set, and its
+#: note. Raises `InvalidEvent(reason, raw)`.
+Noter = Callable[[bytes], tuple[Kind, bytes, str, Note]]
+
 
 @lru_cache(maxsize=8)
 def validator(kinds: Kinds) -> Validator:
     """The validation for a log with these kinds."""
+    noted = noter(kinds)
+
+    def validate(raw: bytes) -> tuple[Kind, bytes]:
+        return noted(raw)[:2]
+
+    return validate
+
+
+@lru_cache(maxsize=8)
+def noter(kinds: Kinds) -> Noter:
+    """The validation for a log with these kinds, which also takes note of what each event tells of its set."""
     types = {_text_type(kind): kind for kind in kinds.by_name.values()}
     decode = msgspec.json.Decoder(Union[tuple(types)]).decode  # noqa: UP007
     recognize = _recognizer(kinds)
 
-    def validate(raw: bytes) -> tuple[Kind, bytes]:
-        kind = recognize(raw)
-        if kind is not None:
-            return kind, raw
+    def note(raw: bytes) -> tuple[Kind, bytes, str, Note]:
+        recognized = recognize(raw)
+        if recognized is not None:
+            return recognized
         if len(raw) > MAX_BYTES:
             raise InvalidEvent(f"the event is {len(raw)} bytes long, the limit is {MAX_BYTES}", raw)
         try:
             text: _Text = decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
             _refuse(raw, e, kinds)
-        window = text.metadata.window
+        kind, window = types[type(text)], text.metadata.window
         if timestamps.is_canonical(text.time) and (
             window is msgspec.UNSET or _is_canonical_window(window.start, window.end)
         ):
             encoded = _encode(text)
             if encoded == raw:
-                return types[type(text)], raw
+                return kind, raw, *_noted(text, {})
         try:
-            return types[type(text)], _respell(raw, text)
+            canonical, own = _respell(raw, text)
+            return kind, canonical, *_noted(text, own)
         except InvalidEvent as e:
             raise InvalidEvent(e.reason, raw) from e
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
             _refuse(raw, e, kinds)
 
-    return validate
+    return note
 
 
 # The fast path: recognizes the text of most events, as etlog's producers write it, canonical with a size and a window.
@@ -67,43 +98,50 @@ _WINDOW_BYTES = 100
 #: What follows the seconds of the event's time.
 _is_time_end = re.compile(timestamps.TAIL.encode() + rb'"\}').fullmatch
 
+#: Seconds. No stage takes longer than a century.
+_MAX_SECONDS = 100 * 366 * 86_400
+
 #: Digits of a size that are never above `MAX_SIZE`.
 _DIGITS = 18
 
 
-def _recognizer(kinds: Kinds) -> Callable[[bytes], Kind | None]:
-    """Gives the kind of an event whose text is canonical for certain, and None for every other text."""
+def _recognizer(kinds: Kinds) -> Callable[[bytes], tuple[Kind, bytes, str, Note] | None]:
+    """Gives what a `Noter` does for a text that is canonical for certain, and None for every other one."""
     begins = {
         b'{"kind":"%s","metadata":{' % name.encode(): kind
         for name, kind in kinds.by_name.items()
         if "error" not in kind.action.needs
     }
 
-    def recognize(raw: bytes) -> Kind | None:
+    def recognize(raw: bytes) -> tuple[Kind, bytes, str, Note] | None:
         begin, _, rest = raw.partition(b'"size":')
         kind = begins.get(begin)
         if kind is None:
             return None
         size, _, rest = rest.partition(b",")
         window, _, time = rest.rpartition(b',"time":"')
-        recognized = (
+        if (
             size.isdigit()
             and len(size) <= _DIGITS
             and (size[0] != 48 or len(size) == 1)  # no leading 0
             and len(window) <= _WINDOW_BYTES
-            and _is_window_text(window)
+            and (interval := _interval_of_text(window))
             and _is_second_text(time[:19])
             and _is_time_end(time, 19)
-        )
-        return kind if recognized else None
+        ):
+            return kind, raw, interval, (time[:-3], size, None)
+        return None
 
     return recognize
 
 
 @lru_cache(maxsize=1024)
-def _is_window_text(text: bytes) -> bool:
+def _interval_of_text(text: bytes) -> str | None:
+    """Cached, because many events tell of few windows: and a text that is hashed once is a cheaper key."""
     match = _WINDOW_TEXT.fullmatch(text)
-    return match is not None and _is_canonical_window(match[1].decode(), match[2].decode())
+    if match is None or not _is_canonical_window(match[1].decode(), match[2].decode()):
+        return None
+    return f"{match[1].decode()}/{match[2].decode()}"
 
 
 @lru_cache(maxsize=1024)
@@ -122,7 +160,9 @@ class _Window(msgspec.Struct, forbid_unknown_fields=True):
 class _Metadata(Protocol):
     """What is known of metadata; keys of the stage's own are skipped by the typed decode."""
 
+    size: Any
     window: _Window | Any
+    error: Any
 
 
 class _Text(Protocol):
@@ -170,8 +210,8 @@ _encode = msgspec.json.Encoder().encode
 _decode_own_metadata = msgspec.json.Decoder(_OwnMetadata).decode
 
 
-def _respell(raw: bytes, text: _Text) -> bytes:
-    """Canonical text of an event in another spelling, or with metadata of the stage's own, kept as it is."""
+def _respell(raw: bytes, text: _Text) -> tuple[bytes, Mapping[str, bytes]]:
+    """Canonical text of an event in another spelling, or with metadata of the stage's own, kept as it is; and that."""
     try:
         text.time = timestamps.canonical(text.time)
     except ValueError as e:
@@ -184,21 +224,43 @@ def _respell(raw: bytes, text: _Text) -> bytes:
             raise InvalidEvent(f"metadata.window: {e}") from e
 
     msgspec.json.decode(raw)  # the typed decode skipped what it did not know, unlooked at
-    own = [
-        _encode(key) + b":" + msgspec.json.format(value, indent=-1)
-        for key, value in _decode_own_metadata(raw).metadata.items()
-        if key not in _METADATA_TYPES
-    ]
+    held = _decode_own_metadata(raw).metadata
+    own = {key: msgspec.json.format(value, indent=-1) for key, value in held.items() if key not in _METADATA_TYPES}
     encoded = _encode(text)
     if own:
         known = _encode(text.metadata)
-        pairs = b",".join([known[1:-1], *own] if known != b"{}" else own)
+        spelled = [_encode(key) + b":" + value for key, value in own.items()]
+        pairs = b",".join([known[1:-1], *spelled] if known != b"{}" else spelled)
         encoded = encoded.replace(b'"metadata":' + known, b'"metadata":{' + pairs + b"}", 1)
-    if encoded != raw or any(b"{" in pair for pair in own):  # else no key can stand twice
+    if encoded != raw or any(b"{" in value for value in own.values()):  # else no key can stand twice
         json.loads(raw, object_pairs_hook=_refuse_repeated_keys)
     if len(encoded) > MAX_BYTES:
         raise InvalidEvent(f"the event is {len(encoded)} bytes long, the limit is {MAX_BYTES}")
-    return encoded
+    return encoded, own
+
+
+def _noted(text: _Text, own: Mapping[str, bytes]) -> tuple[str, Note]:
+    """The interval and the note of an event in canonical spelling, with the metadata of the stage's own."""
+    known = text.metadata
+    window, size = known.window, known.size
+    interval = NO_WINDOW if window is msgspec.UNSET else f"{window.start}/{window.end}"
+    error = None if known.error is msgspec.UNSET else known.error
+    facts = None
+    if error is not None or "seconds" in own:
+        stage = _decoded(own, "stage")
+        facts = Facts(_seconds(_decoded(own, "seconds")), error, stage if isinstance(stage, str) else None)
+    return interval, (text.time[:-1].encode(), None if size is msgspec.UNSET else b"%d" % size, facts)
+
+
+def _decoded(own: Mapping[str, bytes], key: str) -> Any:
+    return msgspec.json.decode(own[key]) if key in own else None
+
+
+def _seconds(value: object) -> float | None:
+    """A duration that a stage has written. It is the stage's own, so it may be anything."""
+    if type(value) not in {int, float} or not 0 <= value <= _MAX_SECONDS:  # type: ignore[operator]
+        return None
+    return float(value)  # type: ignore[arg-type]
 
 
 def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> None:

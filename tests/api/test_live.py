@@ -15,7 +15,7 @@ from etlog_api.routes import live
 from etlog_consumer import batch
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
-from etlog_events.validation import validator
+from etlog_events.validation import noter, validator
 from etlog_producer import Producer
 from support.apis import Api, Fill, Serving, Tail, add, tail
 from support.consumers import Consuming, consumer_process
@@ -137,16 +137,19 @@ def test_an_event_on_which_etlog_has_a_bug_is_left_out(
 ) -> None:
     """As the consumer does, which makes it a dead letter: the live log goes on, and says so once."""
 
-    def buggy(kinds: Kinds) -> Callable[[bytes], Any]:
-        def validate(raw: bytes) -> Any:
-            if b"poison" in raw:
-                raise ZeroDivisionError("no one thought of thirteen")
-            return validator(kinds)(raw)
+    def buggy(right: Callable[[Kinds], Callable[[bytes], Any]]) -> Callable[[Kinds], Callable[[bytes], Any]]:
+        def of(kinds: Kinds) -> Callable[[bytes], Any]:
+            def validate(raw: bytes) -> Any:
+                if b"poison" in raw:
+                    raise ZeroDivisionError("no one thought of thirteen")
+                return right(kinds)(raw)
 
-        return validate
+            return validate
 
-    monkeypatch.setattr(batch, "validator", buggy)
-    monkeypatch.setattr(stream, "validator", buggy)
+        return of
+
+    monkeypatch.setattr(batch, "noter", buggy(noter))
+    monkeypatch.setattr(stream, "validator", buggy(validator))
     fill([saved(0)])
     with serving() as api, tail(api.url) as following:
         wait_until(lambda: following.last)

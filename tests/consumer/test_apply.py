@@ -7,6 +7,7 @@ import pytest
 import redis
 from etlog_consumer import Target, apply
 from etlog_consumer.batch import Batch, collect
+from etlog_consumer.ledger import Ledger
 from etlog_consumer.recovery import Progress, Recovery
 from etlog_events import scripts
 from etlog_events.keys import GROUP, Keys
@@ -55,7 +56,11 @@ def run(
     look: bool = True,
 ) -> Any:
     """Call the script."""
-    call = target.call(batch, cursor, retain=retain, entries_read=entries_read, look=look)
+    ledger = Ledger(client, target.keys, target.kinds, keep=target.keep_sets)
+    held: Any = client.get(target.keys.cursor)
+    ledger.load(held or START)
+    changes = ledger.changes(batch.notes)
+    call = target.call(batch, changes, cursor, retain=retain, entries_read=entries_read, look=look)
     return scripts.run(client, call)[0]
 
 

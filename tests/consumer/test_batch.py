@@ -11,7 +11,7 @@ from etlog_consumer.batch import MARK_EVERY, MAX_DEAD_BYTES, MOST_LETTERS, Accou
 from etlog_events.entry import MOST_EVENTS, NAMES
 from etlog_events.kinds import KUBECOST_KINDS, Kinds
 from etlog_events.sequence import MAX_SEQ
-from etlog_events.validation import validator
+from etlog_events.validation import noter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.log import Log
@@ -367,11 +367,11 @@ def validated(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
             given.append(raw)
             if b"poison" in raw:
                 raise ZeroDivisionError("nobody thought of thirteen")
-            return validator(kinds)(raw)
+            return noter(kinds)(raw)
 
         return validate
 
-    monkeypatch.setattr(batch_module, "validator", buggy)
+    monkeypatch.setattr(batch_module, "noter", buggy)
     return given
 
 

@@ -352,7 +352,9 @@ def test_what_a_producer_writes_takes_the_fast_path(size: int, time: str) -> Non
     """Sizes of any length, times with and without a fraction."""
     raw = text(f'"size":{size},{WINDOW}', time=f'"{time}"')
 
-    assert recognize(raw) is KUBECOST_KINDS.by_name["AllocationSetSaved"]
+    recognized = recognize(raw)
+    assert recognized
+    assert recognized[0] is KUBECOST_KINDS.by_name["AllocationSetSaved"]
 
 
 @pytest.mark.parametrize(

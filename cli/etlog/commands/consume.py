@@ -9,6 +9,7 @@ from typing import Any
 import redis
 from etlog_consumer import Consumer, Fleet, Target
 from etlog_consumer.http import served
+from etlog_consumer.ledger import MOST_TEXTS
 from etlog_consumer.metrics import LogMetrics, Metrics
 from etlog_events import store
 from etlog_events.keys import CONSUMERS, Keys
@@ -62,8 +63,15 @@ def run(settings: Settings) -> None:
     def apply(log: str, name: str | None, stop: threading.Event) -> None:
         several = len(settings.logs) > 1
         with logging_setup.about(log if several else None), connect(log) as client:
-            target = Target(Keys(log), settings.kinds, settings.cap)
-            Consumer(client, target, retain=settings.retain, name=name, metrics=of_log[log]).run(stop)
+            target = Target(Keys(log), settings.kinds, settings.cap, settings.keep_sets)
+            Consumer(
+                client,
+                target,
+                retain=settings.retain,
+                name=name,
+                metrics=of_log[log],
+                most_texts=MOST_TEXTS // len(settings.logs),
+            ).run(stop)
 
     def work(stop: threading.Event) -> None:
         if len(settings.logs) == 1:
