@@ -7,7 +7,7 @@ import pytest
 import redis
 from etlog_consumer import Target, apply
 from etlog_consumer.batch import Batch, collect
-from etlog_consumer.ledger import Ledger
+from etlog_consumer.ledger import Changes, Ledger
 from etlog_consumer.recovery import Progress, Recovery
 from etlog_events import scripts
 from etlog_events.keys import GROUP, Keys
@@ -45,6 +45,14 @@ def read(client: redis.Redis, keys: Keys, after: bytes = START, count: int | Non
     return collect(entries, applied, KUBECOST_KINDS)
 
 
+def changes_of(client: redis.Redis, target: Target, batch: Batch) -> Changes:
+    """What a consumer that knows the log works out for the ledger."""
+    ledger = Ledger(client, target.keys, target.kinds, keep=target.keep_sets)
+    held: Any = client.get(target.keys.cursor)
+    assert ledger.load(held or START)
+    return ledger.changes(batch.notes)
+
+
 def run(
     client: redis.Redis,
     target: Target,
@@ -52,14 +60,12 @@ def run(
     cursor: bytes = START,
     entries_read: int | None = None,
     *,
+    changes: Changes | None = None,
     retain: int = 1000,
     look: bool = True,
 ) -> Any:
     """Call the script."""
-    ledger = Ledger(client, target.keys, target.kinds, keep=target.keep_sets)
-    held: Any = client.get(target.keys.cursor)
-    ledger.load(held or START)
-    changes = ledger.changes(batch.notes)
+    changes = changes or changes_of(client, target, batch)
     call = target.call(batch, changes, cursor, retain=retain, entries_read=entries_read, look=look)
     return scripts.run(client, call)[0]
 
@@ -274,6 +280,9 @@ WRONG_TYPES: dict[str, Callable[[Keys], str]] = {
     "trim": lambda keys: keys.trim,
     "allocation": lambda keys: keys.log("allocation"),
     "asset": lambda keys: keys.log("asset"),
+    "unrowed": lambda keys: keys.unrowed,
+    "sets": lambda keys: keys.sets("asset"),
+    "changes": lambda keys: keys.changes("allocation"),
 }
 
 
@@ -284,13 +293,14 @@ def test_a_key_of_another_type_changes_nothing(
     """The batch is refused as a whole, and has all of its effects when the key is mended."""
     publish([*EVENTS, b"{}", saved(1, "AssetSet")])
     batch = read(client, keys)
+    changes = changes_of(client, target, batch)
     name = key(keys)
     kept = client.dump(name)
     client.set(name, "not what it should be")
     before = everything(client, keys)
 
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
-        run(client, target, batch)
+        run(client, target, batch, changes=changes)
 
     assert everything(client, keys) == before
     client.delete(name)
@@ -307,11 +317,12 @@ def test_a_cursor_of_another_type_changes_nothing(
     """Without a cursor nothing is certain."""
     publish(EVENTS)
     batch = read(client, keys)
+    changes = changes_of(client, target, batch)
     client.rpush(keys.cursor, "not what it should be")
     before = everything(client, keys)
 
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
-        run(client, target, batch)
+        run(client, target, batch, changes=changes)
 
     assert everything(client, keys) == before
 
@@ -408,6 +419,7 @@ def test_the_stream_is_trimmed_at_the_last_place_that_leaves_enough(
 def test_sums_stay_exact_past_32_bits(client: redis.Redis, keys: Keys, target: Target, publish: Publish) -> None:
     """A log that counts for years."""
     client.hset(keys.counters, "AllocationSetSaved", 2**52)
+    client.hset(keys.unrowed, "AllocationSetSaved", 2**52)
     client.hset(keys.stats, "applied", 10**15)
     publish(EVENTS)
 
@@ -431,8 +443,9 @@ def test_the_order_of_the_keys_is_that_of_the_script(keys: Keys, target: Target)
         keys.producers_ended,
         keys.trim,
         keys.id,
-        keys.log("allocation"),
-        keys.log("asset"),
+        keys.unrowed,
+        *(keys.log("allocation"), keys.sets("allocation"), keys.changes("allocation")),
+        *(keys.log("asset"), keys.sets("asset"), keys.changes("asset")),
     ]
 
 

@@ -427,6 +427,7 @@ def apply_some(log: Log, cursor_after: int) -> None:
         for entry_id, fields in found[:cursor_after]:
             entries.append((entry_id, [part for pair in fields.items() for part in pair]))
         consumer._progress = progress
+        consumer._ledger.load(progress.cursor)
         consumer._batch = consumer._collect(entries)
         consumer._apply_in_hand()
 
