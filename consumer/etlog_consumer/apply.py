@@ -61,7 +61,7 @@ class Target:
             *(*batch.stats.values(), batch.stats["dead"] - len(dead)),
         ]
         of_category = [changes.of_category[category] for category in self.kinds.categories]
-        arguments += (len(of_category), *(change.rows for change in of_category))
+        arguments += (1 + len(of_category), changes.rebuilt, *(change.rows for change in of_category))
         for numbers in (batch.counters, changes.unrowed):
             arguments.append(len(numbers))
             for name, number in numbers.items():

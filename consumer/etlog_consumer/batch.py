@@ -1,6 +1,7 @@
 """A batch: what a run of entries does to the log, worked out before anything is changed."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
@@ -23,9 +24,8 @@ MOST_LETTERS = 4000
 #: is told, because it marks the last one of a batch.
 MARK_EVERY = 1000
 
-#: Cells of the ledger that a batch may hold before its last entry, which holds `MOST_EVENTS` at most: the store does
-#: nothing else while it takes their rows.
-MOST_CELLS = 500
+#: Cells of the ledger in one batch: the store does nothing else while it takes their rows.
+MOST_CELLS = 1000
 
 #: Losses and dead letters of one batch that get a log line each.
 REPORTED = 10
@@ -80,7 +80,7 @@ class Batch:
 
     entries: Sequence[Entry] = ()
     logs: dict[str, list[bytes]] = field(default_factory=dict)
-    notes: dict[tuple[str, str], list[Note]] = field(default_factory=dict)
+    notes: defaultdict[tuple[str, str], list[Note]] = field(default_factory=lambda: defaultdict(list))
     counters: dict[str, int] = field(default_factory=dict)
     accounts: dict[bytes, Account] = field(default_factory=dict)
     dead: list[DeadLetter] = field(default_factory=list)
@@ -129,9 +129,12 @@ def collect(  # noqa: PLR0912, PLR0915 - one loop: every event of the log goes t
     batch = Batch(entries, logs={category: [] for category in kinds.categories})
     logs, notes, accounts = batch.logs, batch.notes, batch.accounts
     passed = marked = 0
-    for taken, (entry_id, fields) in enumerate(entries, 1):
+    for taken, (entry_id, fields) in enumerate(entries):
         held = contents(fields)
         producer, seq, events, strays = held
+        if taken and len(notes) + len(events) > MOST_CELLS:
+            batch.entries = entries[:taken]
+            break
         passed += len(events) + len(strays) or 1
         if passed - marked >= MARK_EVERY:
             batch.marks.append((passed, entry_id))
@@ -168,11 +171,7 @@ def collect(  # noqa: PLR0912, PLR0915 - one loop: every event of the log goes t
                     _refuse(batch, account, event_id(entry_id, place), producer, number, raw, e.reason)
                 else:
                     logs[kind.category].append(text)
-                    cell = (kind.name, interval)
-                    if cell in notes:
-                        notes[cell].append(noted)
-                    else:
-                        notes[cell] = [noted]
+                    notes[kind.name, interval].append(noted)
         elif not skip and not strays:
             strays = ((0, _without_event(fields)),)
         for follow, (place, raw) in zip(range(len(strays) - 1, -1, -1), strays, strict=True):
@@ -193,9 +192,6 @@ def collect(  # noqa: PLR0912, PLR0915 - one loop: every event of the log goes t
                 batch.without_letter += 1
                 if stray_account is not None:
                     stray_account.dead += 1
-        if len(notes) > MOST_CELLS:
-            batch.entries = entries[:taken]
-            break
     for (name, _), of_cell in notes.items():
         batch.counters[name] = batch.counters.get(name, 0) + len(of_cell)
     return batch

@@ -235,6 +235,7 @@ class Consumer:
         """Wait a moment for the lease of another consumer to end."""
         if not self._standing_by:
             logger.info("Standing by, another consumer is active", extra={"action": "standing_by"})
+            self._ledger.forget()
         self._standing_by = True
         self._metrics.standing_by()
         self._put_down()

@@ -4,7 +4,7 @@ Rows change only where a batch is applied, and only if the log is where the cons
 what the store holds. What others did to the rows is noticed by their number, and put right when they are loaded.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -12,12 +12,15 @@ from typing import Any
 from etlog_events import scripts
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
+from etlog_events.scripts import Command
+from etlog_events.sequence import number_of
 from etlog_events.validation import NO_WINDOW
 from etlog_ledger.fold import Notes, fold
 from etlog_ledger.retention import Placement, Retention
 from etlog_ledger.row import Row, add_events, decode, encode, merge
+from redis.exceptions import ResponseError
 
-from etlog_consumer.rebuild import AT_ONCE, load
+from etlog_consumer.rebuild import AT_ONCE, load, numbers, report
 
 #: Rows whose texts the consumers of a process keep in memory: 40 MB as rows usually are. Others are asked for.
 MOST_TEXTS = 100_000
@@ -36,10 +39,12 @@ class CategoryChange:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a batch changes in the ledger; `unrowed` counts events that are in no row afterwards, by kind."""
+    """What a batch changes in the ledger, which was `rebuilt` so often; `unrowed` counts events that are in no row
+    afterwards, by kind."""
 
     of_category: Mapping[str, CategoryChange]
     unrowed: Mapping[str, int]
+    rebuilt: int
 
 
 class _Rows:
@@ -89,6 +94,8 @@ class Ledger:
         #: Where the log held the rows in memory; None: they are worth nothing.
         self._cursor: bytes | None = None
         self._rows: dict[str, _Rows] = {}
+        self._unrowed: dict[str, int] = {}
+        self._rebuilt = 0
 
     def load(self, cursor: bytes) -> bool:
         """Know the rows of the log at `cursor`, reading them unless they are known. Returns False where it has moved.
@@ -100,18 +107,30 @@ class Ledger:
             found = load(self._client, self._keys, self._kinds, keep=self._keep, cursor=cursor)
             if found is None:
                 return False
-            self._rows = {category: _Rows(self._keep, self._room, texts) for category, texts in found.items()}
+            self._rows = {category: _Rows(self._keep, self._room, texts) for category, texts in found.texts.items()}
+            self._unrowed, self._rebuilt = dict(found.unrowed), found.rebuilt
+            report(found.repairs, self._keys.name)
             self._cursor = cursor
         return True
 
     def forget(self) -> None:
-        """Rely on nothing in memory: someone else was here."""
+        """Rely on nothing in memory: someone else is at work on the log, or was."""
         self._cursor = None
+        self._rows = {}
 
     def holds(self) -> bool:
-        """Whether the store has as many rows as are known here."""
-        expected = [len(self._rows[category]) for category in self._kinds.categories for _ in range(2)]
-        return self._sizes() == expected
+        """Whether the store has as many rows as are known here, and the same numbers of events that are in none."""
+        commands: list[Command] = [("HGETALL", self._keys.unrowed), ("HGET", self._keys.stats, "rebuilt")]
+        expected: list[int] = []
+        for category, rows in self._rows.items():
+            commands += [("HLEN", self._keys.sets(category)), ("ZCARD", self._keys.changes(category))]
+            expected += [len(rows), len(rows)]
+        try:
+            unrowed, rebuilt, *sizes = scripts.run(self._client, *commands)
+        except ResponseError:  # a key of another type, which loading names
+            return False
+        known = (self._rebuilt, self._unrowed, expected)
+        return (number_of(rebuilt or b""), numbers(unrowed), sizes) == known
 
     def changes(self, notes: Notes) -> Changes:
         """What a batch with these notes changes. Nothing is changed yet.
@@ -123,12 +142,14 @@ class Ledger:
         of_category = {
             category: self._changed(category, folded.get(category, {}), unrowed) for category in self._kinds.categories
         }
-        return Changes(of_category, unrowed)
+        return Changes(of_category, unrowed, self._rebuilt)
 
     def apply(self, changes: Changes, cursor: bytes) -> None:
         """The changes made last were applied; the log is at `cursor` now."""
         for category, change in changes.of_category.items():
             self._rows[category].apply(change)
+        for kind, events in changes.unrowed.items():
+            self._unrowed[kind] = self._unrowed.get(kind, 0) + events
         self._cursor = cursor
 
     def _changed(self, category: str, folded: Mapping[str, Row], unrowed: dict[str, int]) -> CategoryChange:
@@ -137,42 +158,32 @@ class Ledger:
             return CategoryChange(len(rows))
         known = {interval for interval in folded if interval in rows}
         placement = rows.retention.place([i for i in folded if i not in known and i != NO_WINDOW])
-        texts = self._texts(category, [*known.union(placement.dropped)])
+        held = self._held(category, known.union(placement.dropped))
         put: dict[str, bytes] = {}
-        gone = [decode(texts[interval]) for interval in placement.dropped]
+        gone = [held[interval] for interval in placement.dropped]
         dropped = set(placement.dropped)
         for interval, row in folded.items():
             if interval in placement.refused or interval in dropped:
                 gone.append(row)
             elif interval in known:
-                held = decode(texts[interval])
-                merge(held, row)
-                put[interval] = encode(held)
+                put[interval] = encode(merge(held[interval], row))
             else:
                 put[interval] = encode(row)
         for row in gone:
             add_events(unrowed, row, self._kinds.categories[category])
         return CategoryChange(len(rows), placement.dropped, put, placement)
 
-    def _texts(self, category: str, intervals: Sequence[str]) -> Mapping[str, bytes]:
-        """The texts of rows, from memory or else from the store."""
+    def _held(self, category: str, intervals: Iterable[str]) -> dict[str, Row]:
+        """The rows of these sets, from memory or else from the store."""
         texts = self._rows[category].texts
-        unknown = [interval for interval in intervals if interval not in texts]
-        if not unknown:
-            return texts
-        found = {interval: texts[interval] for interval in intervals if interval in texts}
+        found = {interval: texts.get(interval) for interval in intervals}
+        unknown = [interval for interval, text in found.items() if text is None]
         for first in range(0, len(unknown), AT_ONCE):
             some = unknown[first : first + AT_ONCE]
             [answers] = scripts.run(self._client, ("HMGET", self._keys.sets(category), *some))
-            if None in answers:
-                self.forget()
-                raise RuntimeError(f"rows of {self._keys.sets(category)} were removed")
             found.update(zip(some, answers, strict=True))
-        return found
-
-    def _sizes(self) -> list[int]:
-        """How many rows each category has in the store, and how many are listed as changed."""
-        commands = []
-        for category in self._kinds.categories:
-            commands += [("HLEN", self._keys.sets(category)), ("ZCARD", self._keys.changes(category))]
-        return scripts.run(self._client, *commands)
+        try:
+            return {interval: decode(text or b"") for interval, text in found.items()}
+        except ValueError as e:
+            self.forget()
+            raise RuntimeError(f"someone else has written to {self._keys.sets(category)}") from e

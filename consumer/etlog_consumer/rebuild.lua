@@ -1,47 +1,54 @@
 -- Put right, in steps, what the ledger of one category holds.
 --
--- EVALSHA <sha> 6 contract cursor stats unrowed sets changes  from rows relist, then four lists, each led by its length
+-- EVALSHA <sha> 7 contract cursor stats counters unrowed sets changes  from rebuilt rows relist, then five lists, each
+--              led by its length
 --
 --   contract  string      version of the contract that the log follows
 --   cursor    string      id of the last applied entry
 --   stats     hash        applied, rebuilt (how often a step like this was done) and others
+--   counters  hash        kind -> events applied
 --   unrowed   hash        kind -> events that are in no row any more
 --   sets      hash        the ledger: interval of a set -> its row
 --   changes   sorted set  the same intervals -> `applied` when the row last changed
 --
 --   from             the cursor by the caller's account ("0-0": nothing applied yet)
---   rows             how many rows there are by the caller's account
+--   rebuilt, rows    how often this was done, and how many rows there are, by the caller's account
 --   relist           "1": `changes` is made anew, by this step and those that follow
+--   kind, number     of `counters`, to set
 --   kind, number     of `unrowed`, to set
 --   interval         whose rows are dropped
 --   interval, row    to put
 --   interval         of rows that stay and are to stand in `changes`
 --
--- Returns true, or false where the log or the ledger is not as the caller knows it, with nothing changed. Whoever keeps
--- a copy of the rows sees by `rebuilt` that it is worth nothing.
+-- Returns `rebuilt` as it is now, or false where the log or the ledger is not as the caller knows it, with nothing
+-- changed. Whoever keeps a copy of the rows sees by `rebuilt` that it is worth nothing.
 -- All that can fail is read before the first write: what a script has written before an error stays written.
 
-local cursor, stats, unrowed, sets, changes = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local from, rows, relist = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
-position = 4
+local cursor, stats, counters, unrowed, sets, changes = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local from, rebuilt, rows, relist = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
+position = 5
 
-local wrong = require_type(stats, 'hash') or require_type(unrowed, 'hash') or require_type(sets, 'hash')
-  or require_type(changes, 'zset')
+local wrong = require_type(stats, 'hash') or require_type(counters, 'hash') or require_type(unrowed, 'hash')
+  or require_type(sets, 'hash') or require_type(changes, 'zset')
 if wrong then
   return wrong
 end
-if (redis.call('GET', cursor) or '0-0') ~= from or redis.call('HLEN', sets) ~= rows then
+local held = numbers_of(stats, {'applied', 'rebuilt'})
+if (redis.call('GET', cursor) or '0-0') ~= from or held.rebuilt ~= rebuilt or redis.call('HLEN', sets) ~= rows then
   return false
 end
-local score = digits(number(redis.call('HGET', stats, 'applied')))
+local score = digits(held.applied)
 
-redis.call('HSET', stats, 'rebuilt', digits(number(redis.call('HGET', stats, 'rebuilt')) + 1))
+redis.call('HSET', stats, 'rebuilt', digits(rebuilt + 1))
 if relist then
   redis.call('UNLINK', changes)
 end
-local first, last = take_list(2)
-if last > first then
-  redis.call('HSET', unrowed, unpack(ARGV, first, last))
+local first, last
+for _, hash in ipairs({counters, unrowed}) do
+  first, last = take_list(2)
+  if last > first then
+    redis.call('HSET', hash, unpack(ARGV, first, last))
+  end
 end
 drop_rows(sets, changes, take_list(1))
 first, last = take_list(2)
@@ -50,4 +57,4 @@ first, last = take_list(1)
 for i = first, last do
   redis.call('ZADD', changes, score, ARGV[i])
 end
-return true
+return rebuilt + 1

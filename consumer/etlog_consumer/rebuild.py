@@ -1,17 +1,18 @@
 """Loading the ledger of a log, and putting right what does not add up: for each kind, counter = sum of `n` + unrowed.
 
-What may not: rows that someone else removed or wrote, and a log that has no ledger yet. Where a category has no rows,
-they are made from its capped list; all other events are counted in `unrowed`.
+What may not: rows that someone else removed or wrote, counters that were reset, and a log that has no ledger yet.
+Where a category has no rows, they are made from its capped list; all other events are counted in `unrowed`.
 """
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
-from etlog_events import scripts, timestamps
+from etlog_events import scripts
 from etlog_events.errors import InvalidEvent
+from etlog_events.event import canonical_window
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
 from etlog_events.scripts import Script
@@ -19,11 +20,12 @@ from etlog_events.sequence import number_of
 from etlog_events.validation import NO_WINDOW, Note, noter
 from etlog_ledger.fold import fold
 from etlog_ledger.retention import Retention
-from etlog_ledger.row import Row, add_events, decode, encode, merge
-
-from etlog_consumer.batch import REPORTED
+from etlog_ledger.row import Row, add_events, decode, encode, is_sound, merge
+from redis.exceptions import ResponseError
 
 logger = logging.getLogger("etlog.consumer")
+
+T = TypeVar("T")
 
 SCRIPT = Script.load(
     *("etlog_consumer:head.lua", "etlog_events:contract.lua"),
@@ -37,47 +39,112 @@ AT_ONCE = 1000
 EVENTS_AT_ONCE = 200
 
 
-@dataclass(slots=True)
-class _Found:
-    """What the store holds of one category: its rows, the fields that hold none, how many events the rows tell of by
-    kind, and how many fields are `listed` as changed."""
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What was done to the ledger of one category: so many `sets` got a row from its list, so many fields that held no
+    row were `removed`, and so many events are in no row now."""
 
-    texts: dict[str, bytes] = field(default_factory=dict)
-    broken: list[bytes] = field(default_factory=list)
-    events: dict[str, int] = field(default_factory=dict)
-    listed: int = 0
+    category: str
+    sets: int
+    removed: int
+    unrowed: int
 
 
-def load(client: Any, keys: Keys, kinds: Kinds, *, keep: int, cursor: bytes) -> dict[str, dict[str, bytes]] | None:
-    """The rows of each category, interval -> text, of a log at `cursor`, put right where they do not add up.
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The ledger as the store holds it: the rows of each category, interval -> text, the events that are in none, by
+    kind, how often it was rebuilt, and what was put right just now."""
+
+    texts: Mapping[str, dict[str, bytes]]
+    unrowed: Mapping[str, int]
+    rebuilt: int
+    repairs: Sequence[Repair]
+
+
+def load(client: Any, keys: Keys, kinds: Kinds, *, keep: int, cursor: bytes) -> Loaded | None:
+    """The ledger of a log at `cursor`, put right where it does not add up.
 
     Where rows are made from lists, the `keep` newest sets of each length have one. Returns None where the log or its
     ledger has moved meanwhile. Raises the driver's errors.
     """
+    _require_types(client, keys, kinds)
     found = {category: _read(client, keys, prefix, category) for category, prefix in kinds.categories.items()}
-    commands = [("GET", keys.cursor), ("HGETALL", keys.counters), ("HGETALL", keys.unrowed)]
+    commands: list[tuple[str, ...]] = [("HGETALL", keys.counters), ("HGETALL", keys.unrowed)]
     for category in kinds.categories:
         commands += [("HLEN", keys.sets(category)), ("ZCARD", keys.changes(category))]
-    at, counters, unrowed, *sizes = scripts.run(client, *commands)
+    of_log = ("GET", keys.cursor), ("HMGET", keys.stats, "applied", "rebuilt")
+    at, stats, counters, unrowed, *sizes = scripts.run(client, *of_log, *commands)
     if (at or b"0-0") != cursor:
         return None
-    for of_category, rows, listed in zip(found.values(), sizes[::2], sizes[1::2], strict=True):
+    applied, rebuilt = (number_of(number or b"") for number in stats)
+    counters, unrowed = numbers(counters), numbers(unrowed)
+    counters_are_whole = sum(counters.values()) >= applied
+    repairs = []
+    for (category, of_category), rows, listed in zip(found.items(), sizes[::2], sizes[1::2], strict=True):
         if rows != len(of_category.texts) + len(of_category.broken):
             return None
-        of_category.listed = listed
-    counters, unrowed = _numbers(counters), _numbers(unrowed)
-    for category, of_category in found.items():
-        wanted = {
-            name: max(0, counters.get(name, 0) - of_category.events.get(name, 0))
-            for name, kind in kinds.by_name.items()
-            if kind.category == category
-        }
-        rows = len(of_category.texts)
-        if of_category.broken or of_category.listed != rows or any(unrowed.get(k, 0) != n for k, n in wanted.items()):
-            repair = _Repair(client, keys, category, kinds.categories[category], cursor)
-            if not repair.run(of_category, wanted, _from_list(client, keys, kinds, category, keep) if not rows else {}):
+        due = _Due({}, {}, relist=listed != rows)
+        for name in (name for name, kind in kinds.by_name.items() if kind.category == category):
+            counted, without_row, in_rows = counters.get(name, 0), unrowed.get(name, 0), of_category.events.get(name, 0)
+            # The ledger is a second account of what was counted. Of two that differ, the stats say which is right.
+            total = max(counted, in_rows if counters_are_whole else in_rows + without_row)
+            if total != counted:
+                due.counters[name] = total
+            if total - in_rows != without_row:
+                due.unrowed[name] = unrowed[name] = total - in_rows
+        if of_category.broken or due.relist or due.counters or due.unrowed:
+            steps = _Steps(client, keys, category, cursor, rebuilt)
+            if not steps.put_right(of_category, due):
                 return None
-    return {category: of_category.texts for category, of_category in found.items()}
+            if not of_category.texts and due.unrowed:
+                made = _from_list(client, keys, kinds, category, keep)
+                if not steps.fill(of_category.texts, made, kinds.categories[category], unrowed):
+                    return None
+            rebuilt = steps.rebuilt
+            of_kinds = (unrowed.get(name, 0) for name, kind in kinds.by_name.items() if kind.category == category)
+            repairs.append(Repair(category, steps.filled, len(of_category.broken), sum(of_kinds)))
+    return Loaded({category: of_category.texts for category, of_category in found.items()}, unrowed, rebuilt, repairs)
+
+
+def report(repairs: Sequence[Repair], log: str) -> None:
+    """Log what was put right."""
+    for repair in repairs:
+        logger.warning(
+            "The ledger of category %s of log %s did not add up, as before the first one or after others wrote to it: "
+            "%d sets are taken from the list, %d fields that held no row are removed, %d events are in no row now",
+            *(repair.category, log, repair.sets, repair.removed, repair.unrowed),
+            extra={"action": "ledger_repaired", "category": repair.category},
+        )
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the store holds of one category: its rows, the fields that hold none, and how many events the rows tell of,
+    by kind."""
+
+    texts: dict[str, bytes] = field(default_factory=dict)
+    broken: set[bytes] = field(default_factory=set)
+    events: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """What is to be put right beside fields that hold no row: numbers to set, and whether `changes` is made anew."""
+
+    counters: dict[str, int]
+    unrowed: dict[str, int]
+    relist: bool
+
+
+def _require_types(client: Any, keys: Keys, kinds: Kinds) -> None:
+    """Raise an error that names a key of another type; that of a command which meets it does not."""
+    expected = {keys.counters: "hash", keys.unrowed: "hash", keys.stats: "hash"}
+    for category in kinds.categories:
+        expected |= {keys.log(category): "list", keys.sets(category): "hash", keys.changes(category): "zset"}
+    types = scripts.run(client, *(("TYPE", key) for key in expected))
+    for (key, type_), found in zip(expected.items(), types, strict=True):
+        if found.decode() not in {type_, "none"}:
+            raise ResponseError(f"WRONGTYPE {key} should be a {type_}, it is a {found.decode()}")
 
 
 def _read(client: Any, keys: Keys, prefix: str, category: str) -> _Found:
@@ -86,16 +153,10 @@ def _read(client: Any, keys: Keys, prefix: str, category: str) -> _Found:
     while True:
         [(place, fields)] = scripts.run(client, ("HSCAN", keys.sets(category), place, "COUNT", AT_ONCE))
         for name, text in zip(fields[::2], fields[1::2], strict=True):
-            interval = _interval(name)
-            if interval in found.texts or name in found.broken:
-                continue  # the store may name a field twice
-            try:
-                row = decode(text)
-            except ValueError:
-                row = None
+            interval, row = _interval(name), _row(text)
             if interval is None or row is None:
-                found.broken.append(name)
-            else:
+                found.broken.add(name)
+            elif interval not in found.texts:  # the store may name a field twice
                 found.texts[interval] = text
                 add_events(found.events, row, prefix)
         if place == b"0":
@@ -105,14 +166,25 @@ def _read(client: Any, keys: Keys, prefix: str, category: str) -> _Found:
 def _interval(name: bytes) -> str | None:
     """The interval that a field names, None where it names none."""
     text = name.decode(errors="replace")
-    start, slash, end = text.partition("/")
-    is_one = slash and timestamps.is_canonical(start) and timestamps.is_canonical(end)
-    return text if is_one or text == NO_WINDOW else None
+    start, _, end = text.partition("/")
+    try:
+        return text if text == NO_WINDOW or canonical_window(start, end) == (start, end) else None
+    except ValueError:
+        return None
+
+
+def _row(text: bytes) -> Row | None:
+    """The row that a field holds, None where it holds none."""
+    try:
+        row = decode(text)
+    except ValueError:
+        return None
+    return row if is_sound(row) else None
 
 
 def _from_list(client: Any, keys: Keys, kinds: Kinds, category: str, keep: int) -> dict[str, Row]:
     """The rows that the events in the list of a category make."""
-    note = noter(kinds)
+    note, retention = noter(kinds), Retention(keep)
     rows: dict[str, Row] = {}
     for texts in _slices(client, keys.log(category)):
         notes: dict[tuple[str, str], list[Note]] = {}
@@ -122,10 +194,14 @@ def _from_list(client: Any, keys: Keys, kinds: Kinds, category: str, keep: int) 
             except InvalidEvent:
                 continue
             notes.setdefault((kind.name, interval), []).append(noted)
-        for interval, row in fold(notes, kinds).get(category, {}).items():
-            merge(rows.setdefault(interval, {}), row)
-    refused = Retention(keep).place([interval for interval in rows if interval != NO_WINDOW]).refused
-    return {interval: row for interval, row in rows.items() if interval not in refused}
+        folded = fold(notes, kinds).get(category, {})
+        placement = retention.place([interval for interval in folded if interval not in rows and interval != NO_WINDOW])
+        retention.apply(placement)
+        for interval, row in folded.items():
+            rows[interval] = merge(rows.get(interval, {}), row)
+        for interval in (*placement.refused, *placement.dropped):
+            del rows[interval]
+    return rows
 
 
 def _slices(client: Any, key: str) -> Iterator[Sequence[bytes]]:
@@ -138,62 +214,54 @@ def _slices(client: Any, key: str) -> Iterator[Sequence[bytes]]:
         first += len(texts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Repair:
-    """The steps that put right the ledger of one category of a log at `cursor`. After each of them it adds up."""
+class _Steps:
+    """The steps that put right the ledger of one category of a log at `cursor`, which was `rebuilt` so often. After
+    each of them it adds up. They return False where the log or its ledger has moved."""
 
-    client: Any
-    keys: Keys
-    category: str
-    prefix: str
-    cursor: bytes
+    def __init__(self, client: Any, keys: Keys, category: str, cursor: bytes, rebuilt: int) -> None:
+        self._client = client
+        of_log = (keys.contract, keys.cursor, keys.stats, keys.counters, keys.unrowed)
+        self._keys = (*of_log, keys.sets(category), keys.changes(category))
+        self._cursor = cursor
+        self.rebuilt = rebuilt
+        self.filled = 0
 
-    def run(self, found: _Found, unrowed: dict[str, int], rows: Mapping[str, Row]) -> bool:
-        """Remove what is no row, set `unrowed`, and put `rows` where there are none. Returns False where the log or its
-        ledger has moved."""
-        texts = found.texts
-        is_listed = found.listed == len(texts) + len(found.broken)
-        if not self._step(len(texts) + len(found.broken), unrowed, relist=not is_listed, dropped=found.broken):
+    def put_right(self, found: _Found, due: _Due) -> bool:
+        """Remove what is no row, set the numbers, and list the rows in `changes`."""
+        texts, broken = found.texts, list(found.broken)
+        first = broken[:AT_ONCE]
+        if not self._step(len(texts) + len(broken), due.counters, due.unrowed, relist=due.relist, dropped=first):
             return False
-        for names in _chunks([] if is_listed else list(texts)):
-            if not self._step(len(texts), listed=names):
+        left = len(texts) + len(broken) - len(first)
+        for names in _chunks(broken[AT_ONCE:]):
+            if not self._step(left, dropped=names):
                 return False
-        for name in found.broken[:REPORTED]:
-            logger.warning(
-                "Removed the field %s of %s: it held no row of the ledger",
-                *(name.decode(errors="backslashreplace"), self.keys.sets(self.category)),
-                extra={"action": "row_removed"},
-            )
-        if not self._fill(texts, unrowed, rows):
-            return False
-        logger.warning(
-            "The ledger of category %s of log %s did not add up, as before the first one or after others wrote to it: "
-            "%d sets were taken from the list, %d events are in no row",
-            *(self.category, self.keys.name, len(rows), sum(unrowed.values())),
-            extra={"action": "ledger_repaired"},
-        )
-        return True
+            left -= len(names)
+        return all(self._step(left, listed=names) for names in _chunks(list(texts) if due.relist else []))
 
-    def _fill(self, texts: dict[str, bytes], unrowed: dict[str, int], rows: Mapping[str, Row]) -> bool:
-        """Move events from `unrowed` into rows, unless these hold more than all that were counted."""
+    def fill(self, texts: dict[str, bytes], rows: Mapping[str, Row], prefix: str, unrowed: dict[str, int]) -> bool:
+        """Move events from `unrowed` into `rows`, unless these hold more than all that were counted."""
         events: dict[str, int] = {}
         for row in rows.values():
-            add_events(events, row, self.prefix)
+            add_events(events, row, prefix)
         if any(number > unrowed.get(name, 0) for name, number in events.items()):
             return True
         for intervals in _chunks(list(rows)):
+            moved: dict[str, int] = {}
             for interval in intervals:
-                for name, number in _events(rows[interval], self.prefix).items():
-                    unrowed[name] -= number
+                add_events(moved, rows[interval], prefix)
+            unrowed |= {name: unrowed[name] - number for name, number in moved.items()}
             put = {interval: encode(rows[interval]) for interval in intervals}
-            if not self._step(len(texts), unrowed, put=put):
+            if not self._step(len(texts), unrowed={name: unrowed[name] for name in moved}, put=put):
                 return False
             texts.update(put)
+            self.filled += len(put)
         return True
 
     def _step(
         self,
         rows: int,
+        counters: Mapping[str, int] = MappingProxyType({}),
         unrowed: Mapping[str, int] = MappingProxyType({}),
         *,
         relist: bool = False,
@@ -201,31 +269,24 @@ class _Repair:
         put: Mapping[str, bytes] = MappingProxyType({}),
         listed: Sequence[str] = (),
     ) -> bool:
-        keys, of_category = self.keys, (self.keys.sets(self.category), self.keys.changes(self.category))
-        arguments: list[Any] = [self.cursor, rows, "1" if relist else "", len(unrowed)]
-        for pair in unrowed.items():
-            arguments += pair
-        arguments += (len(dropped), *dropped, len(put))
-        for row in put.items():
-            arguments += row
+        arguments: list[Any] = [self._cursor, self.rebuilt, rows, "1" if relist else ""]
+        for pairs in (counters, unrowed):
+            arguments += (len(pairs), *(part for pair in pairs.items() for part in pair))
+        arguments += (len(dropped), *dropped)
+        arguments += (len(put), *(part for row in put.items() for part in row))
         arguments += (len(listed), *listed)
-        names = (keys.contract, keys.cursor, keys.stats, keys.unrowed, *of_category)
-        return SCRIPT.run(self.client, names, arguments) is not None
+        rebuilt = SCRIPT.run(self._client, self._keys, arguments)
+        self.rebuilt = rebuilt or self.rebuilt
+        return rebuilt is not None
 
 
-def _events(row: Row, prefix: str) -> dict[str, int]:
-    events: dict[str, int] = {}
-    add_events(events, row, prefix)
-    return events
-
-
-def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
+def _chunks(names: Sequence[T]) -> Iterator[Sequence[T]]:
     for first in range(0, len(names), AT_ONCE):
         yield names[first : first + AT_ONCE]
 
 
-def _numbers(fields: Sequence[bytes]) -> dict[str, int]:
-    """What a hash of numbers holds, by name."""
+def numbers(fields: Sequence[bytes]) -> dict[str, int]:
+    """What a hash of numbers holds, by name; the driver's answer to HGETALL lists name, value, name, value …"""
     return {
         name.decode(errors="replace"): number_of(text) for name, text in zip(fields[::2], fields[1::2], strict=True)
     }

@@ -260,7 +260,7 @@ def _seconds(value: object) -> float | None:
     """A duration that a stage has written. It is the stage's own, so it may be anything."""
     if type(value) not in {int, float} or not 0 <= value <= _MAX_SECONDS:  # type: ignore[operator]
         return None
-    return float(value)  # type: ignore[arg-type]
+    return float(value) + 0.0  # type: ignore[arg-type] # there is a -0.0
 
 
 def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> None:

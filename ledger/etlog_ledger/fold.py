@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from etlog_events.kinds import Kinds
 from etlog_events.validation import NO_WINDOW, Note
 
-from etlog_ledger.row import MAX_ERROR, Cell, Row, cell_of, greatest
+from etlog_ledger.row import MAX_ERROR, Cell, Row, cell_of, greatest, in_order
 
 #: The notes of a batch: by the name of the kind and the interval of the set.
 Notes = Mapping[tuple[str, str], Sequence[Note]]
@@ -22,40 +22,49 @@ def fold(notes: Notes, kinds: Kinds) -> dict[str, dict[str, Row]]:
                 row[cell_name] = cell(interval, of_cell)
         else:
             row[kind.action.name] = cell(interval, of_set)
+    for of_category in rows.values():
+        for interval, row in of_category.items():
+            if len(row) > 1:
+                of_category[interval] = in_order(row)
     return rows
 
 
 def cell(interval: str, notes: Sequence[Note]) -> Cell:
     """The cell that these notes make, at least one, which are all of one set and action."""
     if len(notes) == 1:
-        [(first, digits, facts)] = notes
-        last, size = first, None if digits is None else int(digits)
-        seconds, error, _ = facts or (None, None, None)
+        first = last = notes[0][0]
+        size, seconds, error = _told(notes[0])
     else:
         times = [note[0] for note in notes]
         first, last = min(times), max(times)
-        latest = [note for note in notes if note[0] == last]
-        size = greatest(None if digits is None else int(digits) for _, digits, _ in latest)
-        told = [facts for *_, facts in latest if facts]
-        seconds, error = greatest(facts.seconds for facts in told), greatest(_cut(facts.error) for facts in told)
+        size, seconds, error = _told(notes[times.index(last)])
+        if times.count(last) > 1:
+            latest = [_told(note) for note in notes if note[0] == last]
+            size, seconds, error = (greatest(values) for values in zip(*latest, strict=True))
     settled = None
     if interval != NO_WINDOW:
         end = interval.partition("/")[2][:-1].encode()
         if last >= end:
             settled = first if first >= end else min(note[0] for note in notes if note[0] >= end)
+    text = first.decode() + "Z"
     return Cell(
         n=len(notes),
-        first=first.decode() + "Z",
-        last=last.decode() + "Z",
-        settled=None if settled is None else settled.decode() + "Z",
+        first=text,
+        last=text if last is first else last.decode() + "Z",
+        settled=None if settled is None else text if settled is first else settled.decode() + "Z",
         size=size,
         seconds=seconds,
-        error=_cut(error),
+        error=error,
     )
 
 
-def _cut(error: str | None) -> str | None:
-    return error if error is None else error[:MAX_ERROR]
+def _told(note: Note) -> tuple[int | None, float | None, str | None]:
+    """The size, the seconds and the error of an event, as a cell holds them."""
+    _, digits, facts = note
+    size = None if digits is None else int(digits)
+    if facts is None:
+        return size, None, None
+    return size, facts.seconds, facts.error and facts.error[:MAX_ERROR]
 
 
 def _by_cell(action: str, notes: Sequence[Note]) -> dict[str, list[Note]]:

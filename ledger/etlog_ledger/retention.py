@@ -1,11 +1,12 @@
 """Retention: which sets of one category keep their row.
 
 1. Of each length of window, the newest `keep` sets.
-2. Lengths of which there is a single row share the room of one: the newest `keep` of them together.
+2. Unusual lengths of which there is a single row share the room of one: the newest `keep` of them together.
 3. At most `MOST_SETS` in all. The weakest lengths give way first, their oldest sets first: a length is the weaker the
-   fewer rows it has, and those that no clock or calendar has are weaker than all others.
+   fewer rows it has, and unusual ones are weaker than all others.
 
-So a flood of windows of random lengths pushes out its own rows, never those of a pipeline.
+Usual are the lengths that clocks and calendars have, see `is_usual`. So a flood of windows of random lengths pushes out
+its own rows, never those of a pipeline.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -28,7 +29,6 @@ _DAY = timedelta(days=1)
 _CLOCK_CHANGES = (timedelta(0), timedelta(minutes=30), timedelta(hours=1))
 
 
-@lru_cache(maxsize=4096)
 def length_of(interval: str) -> timedelta:
     """The length of a window, to the microsecond."""
     start, _, end = interval.partition("/")
@@ -39,7 +39,7 @@ def length_of(interval: str) -> timedelta:
 def is_usual(length: timedelta) -> bool:
     """Whether clocks and calendars have windows of this length: equal parts of a day in whole seconds, and whole days
     up to a leap year, an hour or half of one longer or shorter where the clock changes."""
-    if length.microseconds:
+    if length.microseconds or not length:
         return False
     if length <= _DAY:
         return not _DAY % length or _DAY - length in _CLOCK_CHANGES

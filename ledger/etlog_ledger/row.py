@@ -8,9 +8,10 @@ What a row holds depends neither on the order of the events nor on how they came
 """
 
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias, TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
+from etlog_events import timestamps
 from etlog_events.kinds import ACTIONS
 
 #: Characters of an error that a row keeps.
@@ -26,7 +27,7 @@ _NAMES = tuple(action.name for action in ACTIONS)
 _ORDER = {name: place for place, name in enumerate((*_NAMES, *(f"{_COMPUTE_ERROR}.{stage}" for stage in STAGES)))}
 
 
-class Cell(msgspec.Struct, omit_defaults=True):
+class Cell(msgspec.Struct, omit_defaults=True, gc=False):
     """One action on one set.
 
     `n` counts its events; `first` and `last` are the earliest and the latest of their times, `settled` the earliest one
@@ -34,7 +35,7 @@ class Cell(msgspec.Struct, omit_defaults=True):
     characters) are those of the latest event; of several at that time, the greatest values.
     """
 
-    n: int
+    n: Annotated[int, msgspec.Meta(ge=1)]
     first: str
     last: str
     settled: str | None = None
@@ -58,11 +59,24 @@ def decode(text: bytes) -> Row:
         raise ValueError(f"not a row of the ledger: {e}") from e
 
 
+def is_sound(row: Row) -> bool:
+    """Whether a row that was decoded holds times where it must."""
+    return all(
+        timestamps.is_canonical(time)
+        for cell in row.values()
+        for time in (cell.first, cell.last, cell.settled)
+        if time is not None
+    )
+
+
 def encode(row: Mapping[str, Cell]) -> bytes:
-    """The text of a row: compact JSON, the cells in the order of a set's life."""
-    if len(row) > 1:
-        row = dict(sorted(row.items(), key=_place))
+    """The text of a row: compact JSON."""
     return _encode(row)
+
+
+def in_order(row: Mapping[str, Cell]) -> Row:
+    """The same cells in the order of a set's life; those that only a later release knows stand last."""
+    return {name: row[name] for name in sorted(row, key=_place)}
 
 
 def cell_of(action: str, stage: str | None = None) -> str:
@@ -77,39 +91,31 @@ def add_events(sums: dict[str, int], row: Mapping[str, Cell], prefix: str) -> No
         sums[kind] = sums.get(kind, 0) + cell.n
 
 
-def merge(row: Row, cells: Mapping[str, Cell]) -> None:
-    """Take what further events tell of the set into `row`."""
-    for name, cell in cells.items():
+def merge(row: Row, further: Mapping[str, Cell]) -> Row:
+    """The row with what further events tell of its set; both rows are given up for it, and `further` is in order."""
+    news = False
+    for name, cell in further.items():
         held = row.get(name)
-        row[name] = cell if held is None else _merged(held, cell)
+        if held is None:
+            row[name] = cell
+            news = True
+        else:
+            _add(held, cell)
+    return in_order(row) if news else row
 
 
-def _merged(one: Cell, other: Cell) -> Cell:
-    if _is_before(one.last, other.last):
-        latest = other
-    elif _is_before(other.last, one.last):
-        latest = one
-    else:
-        latest = Cell(
-            n=0,
-            first="",
-            last=one.last,
-            size=greatest((one.size, other.size)),
-            seconds=greatest((one.seconds, other.seconds)),
-            error=greatest((one.error, other.error)),
-        )
-    settled = one.settled
-    if settled is None or (other.settled is not None and _is_before(other.settled, settled)):
-        settled = other.settled
-    return Cell(
-        n=one.n + other.n,
-        first=other.first if _is_before(other.first, one.first) else one.first,
-        last=latest.last,
-        settled=settled,
-        size=latest.size,
-        seconds=latest.seconds,
-        error=latest.error,
-    )
+def _add(held: Cell, further: Cell) -> None:
+    held.n += further.n
+    if _is_before(further.first, held.first):
+        held.first = further.first
+    if further.settled is not None and (held.settled is None or _is_before(further.settled, held.settled)):
+        held.settled = further.settled
+    if _is_before(held.last, further.last):
+        held.last, held.size, held.seconds, held.error = further.last, further.size, further.seconds, further.error
+    elif further.last == held.last:
+        held.size = greatest((held.size, further.size))
+        held.seconds = greatest((held.seconds, further.seconds))
+        held.error = greatest((held.error, further.error))
 
 
 def greatest(values: Iterable[T | None]) -> T | None:
@@ -122,6 +128,5 @@ def _is_before(one: str, other: str) -> bool:
     return one[:-1] < other[:-1]
 
 
-def _place(cell: tuple[str, Cell]) -> tuple[int, str]:
-    """A cell that a later release has made stands last."""
-    return _ORDER.get(cell[0], len(_ORDER)), cell[0]
+def _place(name: str) -> tuple[int, str]:
+    return _ORDER.get(name, len(_ORDER)), name
