@@ -11,7 +11,7 @@ from time import time
 from etlog_producer.spool.folder import Descriptor, open_trusted
 from etlog_producer.spool.header import SegmentHeader
 from etlog_producer.spool.line import Line, Mark
-from etlog_producer.spool.names import SpoolFile
+from etlog_producer.spool.names import SpoolFile, set_aside
 from etlog_producer.spool.reader import SegmentReader
 
 logger = logging.getLogger("etlog.producer")
@@ -150,15 +150,6 @@ class LeftBehind:
         self.lock()
         self._reader = reader
         return before == self._size
-
-
-def set_aside(path: Path, suffix: str) -> Path:
-    """Rename a file to a name that ends with `suffix` and that no other file has. Raises `OSError`."""
-    aside, number = path.with_suffix(suffix), 1
-    while os.path.lexists(aside):
-        number += 1
-        aside = path.with_suffix(f".{number}{suffix}")
-    return path.rename(aside)
 
 
 def _last_mark(file: int, size: int) -> Mark:

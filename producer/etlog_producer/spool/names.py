@@ -1,5 +1,6 @@
 """The names of spool files: `<producer>.<first number>.<token>.spool`, so that two processes never share a file."""
 
+import os
 import re
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -54,3 +55,12 @@ def file_name(producer: str, first: int, token: str, *, taken: bool = False) -> 
     if not _TOKEN.fullmatch(token):  # someone made it who makes others
         token = blake2b(token.encode(), digest_size=8).hexdigest()
     return f"{producer}.{first:020d}.{token}{'.taken' if taken else ''}.spool"
+
+
+def set_aside(path: Path, suffix: str) -> Path:
+    """Rename a file to a name that ends with `suffix` and that no other file has. Raises `OSError`."""
+    aside, number = path.with_suffix(suffix), 1
+    while os.path.lexists(aside):
+        number += 1
+        aside = path.with_suffix(f".{number}{suffix}")
+    return path.rename(aside)

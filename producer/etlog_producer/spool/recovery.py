@@ -25,8 +25,8 @@ from etlog_producer.errors import FileRefused, IdTaken, OtherLog
 from etlog_producer.publish import Publisher
 from etlog_producer.spool.folder import SpoolFolder
 from etlog_producer.spool.header import SegmentHeader
-from etlog_producer.spool.left_behind import LeftBehind, set_aside
-from etlog_producer.spool.names import SpoolFile
+from etlog_producer.spool.left_behind import LeftBehind
+from etlog_producer.spool.names import SpoolFile, set_aside
 from etlog_producer.spool.orphan import Orphan
 
 logger = logging.getLogger("etlog.producer")

@@ -39,7 +39,7 @@ from zlib import crc32
 from etlog_producer.spool.folder import Descriptor
 from etlog_producer.spool.header import SegmentHeader
 from etlog_producer.spool.line import Line, Mark, encode
-from etlog_producer.spool.names import SpoolFile, file_name
+from etlog_producer.spool.names import SpoolFile, file_name, set_aside
 from etlog_producer.spool.reader import SegmentReader
 
 
@@ -82,9 +82,13 @@ class Segment:
             raise
 
     def appear(self) -> None:
-        """Give the file its name. Raises `OSError`; then there is none."""
+        """Give the file its name; a folder that is there makes way. Raises `OSError`; then there is none."""
         try:
-            self._unfinished.rename(self.path)
+            try:
+                self._unfinished.rename(self.path)
+            except IsADirectoryError:
+                set_aside(self.path, ".broken")
+                self._unfinished.rename(self.path)
         except OSError:
             self._file.close()
             self._unfinished.unlink(missing_ok=True)

@@ -156,10 +156,9 @@ class SpoolWriter:
         fault = segment.fault()
         runs = segment.runs()
         try:
-            self._folder.make()
             # The first one comes last: it may take the place of a file that is there, which has all of them till then.
             for first, events in reversed([part for run in runs for part in self._missing(*run, segment)]):
-                self._add(Segment(self._folder.path, self._header, first, events))
+                self._new(first, events)
         except OSError as e:
             if not segment.detached:
                 segment.detached = True
@@ -188,6 +187,18 @@ class SpoolWriter:
             f", {lost} are gone" if lost else "",
             extra={"action": "spool_file_hurt", "path": str(segment.path), "written": written, "gone": lost},
         )
+
+    def _new(self, first: int, events: Sequence[bytes] = ()) -> Segment:
+        """A new file with these events. Raises `OSError`."""
+        self._folder.make()
+        try:
+            segment = Segment(self._folder.path, self._header, first, events)
+            self._add(segment)
+        except FileNotFoundError:  # someone has removed the folder meanwhile
+            self._folder.make()
+            segment = Segment(self._folder.path, self._header, first, events)
+            self._add(segment)
+        return segment
 
     def _add(self, segment: Segment) -> None:
         """Let a file appear. An interrupt must not leave one that is unknown here: it would not be locked for long."""
@@ -273,9 +284,7 @@ class SpoolWriter:
         self._others = self._folder.bytes() - self._bytes
         if bounded and self._others + self._bytes >= self._max_bytes:
             raise self._full
-        segment = Segment(self._folder.path, self._header, first)
-        self._add(segment)
-        return segment
+        return self._new(first)
 
     @property
     def _full(self) -> OSError:

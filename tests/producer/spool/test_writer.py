@@ -73,6 +73,12 @@ def replace(path: Path) -> None:
     path.with_name("other").rename(path)
 
 
+def put_a_folder(path: Path) -> None:
+    """Put one in its place."""
+    path.unlink()
+    path.mkdir()
+
+
 def damage(path: Path, number: int) -> None:
     """Change a byte in an event."""
     text = path.read_bytes()
@@ -91,6 +97,7 @@ HURT: dict[str, tuple[Callable[[Path], Any], list[int], str]] = {
         [],
         "was removed; 10 of its events",
     ),
+    "a folder in its place": (put_a_folder, [], "was replaced; 10 of its events"),
     "cut short": (truncate, list(range(5, 11)), "was cut short; 4 of its events are in new files now, 6 are gone"),
     "emptied": (lambda path: os.truncate(path, 0), list(range(1, 11)), "was cut short; 0 of its events"),
 }
@@ -120,6 +127,28 @@ def test_a_file_is_written_anew(spool: SpoolWriter, folder: SpoolFolder, how: st
     spool.heal()
     [line] = logged("spool_file_hurt")
     assert f"{path} {said}" in line
+
+
+@pytest.mark.parametrize("moment", [SpoolFolder.make, SpoolFolder.bytes], ids=["made", "measured"])
+def test_a_folder_that_goes_while_a_file_is_opened_is_made_again(
+    spool: SpoolWriter, folder: SpoolFolder, monkeypatch: pytest.MonkeyPatch, moment: Callable[[SpoolFolder], Any]
+) -> None:
+    """As by someone who tidies up at the wrong moment."""
+    gone: list[Path] = []
+
+    def and_then_it_goes(self: SpoolFolder) -> Any:
+        done = moment(self)
+        if not gone:
+            shutil.rmtree(self.path)
+            gone.append(self.path)
+        return done
+
+    monkeypatch.setattr(SpoolFolder, moment.__name__, and_then_it_goes)
+
+    spool.append(1, events(1, 3))
+
+    assert gone
+    assert on_disk(folder) == [1, 2, 3]
 
 
 def test_what_another_appends_is_cut_off(spool: SpoolWriter, folder: SpoolFolder) -> None:
