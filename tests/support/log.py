@@ -51,6 +51,14 @@ class Log:
         """The counters."""
         return stream.counters(self.client, self.keys)
 
+    def rows(self, category: str = "allocation") -> dict[str, Any]:
+        """The rows of the ledger of `category`, by their intervals."""
+        return stream.rows(self.client, self.keys, category)
+
+    def unrowed(self) -> dict[str, int]:
+        """Events that are in no row, by kind."""
+        return stream.unrowed(self.client, self.keys)
+
     def stats(self) -> dict[str, int]:
         """The stats."""
         return stream.stats(self.client, self.keys)

@@ -1,5 +1,6 @@
 """What a log holds, as a test looks at it."""
 
+import json
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -74,6 +75,16 @@ def listed(client: Client, keys: Keys, category: str) -> list[bytes]:
 def counters(client: Client, keys: Keys) -> dict[str, int]:
     """The counters."""
     return {kind.decode(): int(number) for kind, number in client.hgetall(keys.counters).items()}
+
+
+def rows(client: Client, keys: Keys, category: str) -> dict[str, Any]:
+    """The rows of the ledger of `category`, by their intervals."""
+    return {interval.decode(): json.loads(row) for interval, row in client.hgetall(keys.sets(category)).items()}
+
+
+def unrowed(client: Client, keys: Keys) -> dict[str, int]:
+    """Events that are in no row, by kind."""
+    return {kind.decode(): int(number) for kind, number in client.hgetall(keys.unrowed).items()}
 
 
 def stats(client: Client, keys: Keys) -> dict[str, int]:
