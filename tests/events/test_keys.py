@@ -18,6 +18,9 @@ KEYS = Keys("default")
         (KEYS.log("allocation"), "etlog:{default}:log:allocation"),
         (KEYS.log("asset"), "etlog:{default}:log:asset"),
         (KEYS.counters, "etlog:{default}:counters"),
+        (KEYS.sets("allocation"), "etlog:{default}:sets:allocation"),
+        (KEYS.changes("asset"), "etlog:{default}:changes:asset"),
+        (KEYS.unrowed, "etlog:{default}:unrowed"),
         (KEYS.stats, "etlog:{default}:stats"),
         (KEYS.dead, "etlog:{default}:dead"),
         (KEYS.producers, "etlog:{default}:producers"),
@@ -69,6 +72,15 @@ def test_the_lists_come_in_the_order_of_the_categories() -> None:
     assert KEYS.logs(["asset", "allocation"]) == ["etlog:{default}:log:asset", "etlog:{default}:log:allocation"]
 
 
+def test_the_keys_of_a_category_come_in_the_order_of_the_script_that_applies() -> None:
+    """List, rows and changes, of one category after the other."""
+    assert KEYS.of_category("asset") == (
+        "etlog:{default}:log:asset",
+        "etlog:{default}:sets:asset",
+        "etlog:{default}:changes:asset",
+    )
+
+
 def test_all_keys_of_a_log_share_a_hash_tag() -> None:
     """A Redis Cluster keeps them in one slot, and another log in another."""
     keys = Keys("nightly")
@@ -79,7 +91,9 @@ def test_all_keys_of_a_log_share_a_hash_tag() -> None:
         keys.cursor,
         keys.lease,
         *keys.logs(["asset"]),
+        *keys.of_category("asset"),
         keys.counters,
+        keys.unrowed,
         keys.stats,
         keys.dead,
         keys.id,

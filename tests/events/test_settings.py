@@ -23,6 +23,7 @@ def test_without_an_environment_the_defaults_hold() -> None:
     assert settings.name == "default"
     assert settings.logs == ("default",)
     assert settings.cap == 1000
+    assert settings.keep_sets == 2000
     assert settings.retain == 100_000
     assert settings.categories == {}
     assert settings.timezone is UTC
@@ -40,6 +41,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
             "ETLOG_REDIS_URL": "rediss://store.example:6380/2",
             "ETLOG_NAME": "nightly-2.b_c",
             "ETLOG_CAP": "50",
+            "ETLOG_KEEP_SETS": "500",
             "ETLOG_RETAIN": "0",
             "ETLOG_CATEGORIES": "cloudcost=CloudCostSet, network=NetworkSet",
             "ETLOG_TIMEZONE": "Europe/Berlin",
@@ -53,7 +55,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
 
     assert settings.redis_url == "rediss://store.example:6380/2"
     assert settings.keys == Keys("nightly-2.b_c")
-    assert (settings.cap, settings.retain, settings.port) == (50, 0, 8080)
+    assert (settings.cap, settings.keep_sets, settings.retain, settings.port) == (50, 500, 0, 8080)
     assert settings.categories == {"cloudcost": "CloudCostSet", "network": "NetworkSet"}
     assert settings.timezone == ZoneInfo("Europe/Berlin")
     assert settings.api_token == (TOKEN, OTHER_TOKEN)
@@ -115,6 +117,7 @@ BAD_VALUES = {
     "ETLOG_NAME": ["a b", "-a", "{a}", "a:b", "a" * 65, "a\nb", "ä", "a/b", "*"],
     "ETLOG_NAMES": ["a,b c", "a,", ",", "a,b,a", "a;b", "a,{b}"],
     "ETLOG_CAP": ["0", "-1", "ten", "1.5", "1e3", "1000001", "٣", "9" * 5000, " "],
+    "ETLOG_KEEP_SETS": ["0", "-1", "all", "2.0", "50001"],
     "ETLOG_RETAIN": ["-1", "all", "0x10"],
     "ETLOG_CATEGORIES": [
         "cloudcost",
