@@ -6,8 +6,6 @@ the first step to that one the log is at a contract that no part knows. Whenever
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +14,7 @@ from etlog_events.keys import CONSUMERS_CONTRACT, Keys
 from etlog_events.scripts import Script
 from redis.exceptions import ResponseError
 
+from etlog.connection import one_connection
 from etlog.errors import FAILED, CommandFailed
 from etlog.in_flight import InFlight, in_flight
 from etlog.progress import Advance, unseen
@@ -90,7 +89,7 @@ def upgrade(client: Any, keys: Keys, advance: Advance = unseen) -> Converted | N
 
     Raises the driver's errors, `OtherContract`, and `CommandFailed` while a consumer is active.
     """
-    with _one_connection(client) as connected:
+    with one_connection(client) as connected:
 
         def step(name: str, *arguments: Any) -> list[Any] | None:
             """The answer to a step, None where the log is at contract 2 already."""
@@ -124,30 +123,3 @@ def upgrade(client: Any, keys: Keys, advance: Advance = unseen) -> Converted | N
             return None
     producers, _ = switched
     return Converted(producers, in_flight(client, keys, client.get(keys.cursor) or b"0-0"))
-
-
-@contextmanager
-def _one_connection(client: Any) -> Iterator[Any]:
-    """A client with a single connection, which it does not replace: HSCAN goes on only on the server where it began."""
-    pool = client.connection_pool
-    connection = pool.get_connection()
-    try:
-        yield _Client(_Pool(connection))
-    finally:
-        pool.release(connection)
-
-
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    connection: Any
-
-    def get_connection(self) -> Any:
-        return self.connection
-
-    def release(self, connection: Any) -> None:
-        """It is not given back before the end."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Client:
-    connection_pool: _Pool

@@ -4,8 +4,8 @@ For each producer, published = applied + dead + lost + in flight. Publishing rec
 the next three, and those in flight are counted here, in the stream after the cursor. The two sides are recorded
 independently, so a missing event shows.
 
-The sums are checked, too: the stats must hold every number that the producers' records account for, and the counters
-every event in the stats.
+The sums are checked, too: the stats must hold every number that the producers' records account for, the counters every
+event in the stats, and the ledger every event in the counters, see `etlog.ledger_check`.
 
 A log may have a million producers. The records of few are read in one step, so that what is compared belongs together.
 Those of many are read slice by slice: each is right in itself, but their sums mean something only if nothing happened
@@ -17,9 +17,12 @@ from typing import Any, NamedTuple
 
 from etlog_events import contract
 from etlog_events.keys import Keys
+from etlog_events.kinds import KUBECOST_KINDS, Kinds
 from etlog_events.sequence import Record
 
+from etlog import ledger_check
 from etlog.in_flight import InFlight, in_flight
+from etlog.ledger_check import LedgerCheck
 from etlog.progress import Advance, unseen
 from etlog.records import SUMS, Records
 
@@ -68,8 +71,8 @@ class Verification:
     `producers` are the accounts of at most `MOST_TOLD` of `producers_total`, the `producers_notable` with something to
     tell first. `ended` sums up those whose record is gone, `total` all. `unnumbered` counts applied and dead events
     that came without a number, `unnumbered_in_flight` those that wait. `counted` tells whether the events in flight
-    were counted in the stream, `stood_still` whether the log did while it was read: otherwise its sums, or what the
-    stream holds of some producers, could not be compared.
+    were counted in the stream, `stood_still` whether the log did while it was read: otherwise its sums, its ledger, or
+    what the stream holds of some producers, could not be compared.
     """
 
     cursor: str
@@ -81,6 +84,7 @@ class Verification:
     unnumbered: int
     unnumbered_in_flight: int
     duplicates: int
+    ledger: LedgerCheck
     counted: bool
     stood_still: bool
     faults: list[str]
@@ -101,8 +105,9 @@ class _State(NamedTuple):
     ended: dict[bytes, bytes]
 
 
-def verify(client: Any, keys: Keys, advance: Advance = unseen) -> Verification:
-    """Read the log and check it; `advance` is told how many producers are read, of how many.
+def verify(client: Any, keys: Keys, advance: Advance = unseen, kinds: Kinds = KUBECOST_KINDS) -> Verification:
+    """Read the log and check it; `advance` is told how many producers are read, of how many. Of the ledger, the
+    categories of `kinds` are checked.
 
     Raises the driver's errors and `OtherContract`.
     """
@@ -123,7 +128,8 @@ def verify(client: Any, keys: Keys, advance: Advance = unseen) -> Verification:
         rows.append((account.missing != 0, record.seen, account))
         if account.missing and producer not in unsettled:
             faults.append(_fault(account))
-    faults += faults_of_sums
+    ledger, faults_of_ledger = ledger_check.check(client, keys, kinds)
+    faults += faults_of_sums + faults_of_ledger
     rows.sort(key=lambda row: row[:2], reverse=True)
     told = [account for *_, account in rows]
     told += [_account(producer, record, found) for producer, record in records.not_open().items()]
@@ -137,8 +143,9 @@ def verify(client: Any, keys: Keys, advance: Advance = unseen) -> Verification:
         unnumbered=stats.get("unnumbered", 0),
         unnumbered_in_flight=found.unnumbered,
         duplicates=stats.get("duplicate", 0),
+        ledger=ledger,
         counted=found.complete,
-        stood_still=is_one_moment and not unsettled,
+        stood_still=is_one_moment and not unsettled and ledger.stood_still,
         faults=_some(faults),
     )
 

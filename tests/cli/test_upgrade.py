@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from support.consumers import catch_up, consumer_thread
 from support.samples import saved
 from support.servers import Server
 from support.stream import Client, counters, dead, entries, listed
+from support.watched import Killed, Watched, killed_at
 
 FIXTURE = Path(__file__).parent / "contract1"
 EXPECTED: dict[str, Any] = json.loads((FIXTURE / "expected.json").read_text())
@@ -286,70 +287,6 @@ def test_many_producers_are_converted_slice_by_slice(
     fields = 3 * 500 + sum(map(len, OLD.values())) + len(RETIRED)
     assert told[-1] == (fields, fields)
     assert len(told) > 50
-
-
-class Watched:
-    """A client that calls `before` or `after` with the number of each command that is sent, from 1 on. The reply to it
-    is lost if `after` raises."""
-
-    def __init__(
-        self,
-        client: Client,
-        before: Callable[[int], Any] = lambda number: None,
-        after: Callable[[int], Any] = lambda number: None,
-    ) -> None:
-        self._client, self._before, self._after = client, before, after
-        self._number = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    @property
-    def connection_pool(self) -> Any:
-        """Of watched connections."""
-        return self
-
-    def get_connection(self) -> Any:
-        """A connection that is watched."""
-        return _WatchedConnection(self, self._client.connection_pool.get_connection())
-
-    def release(self, connection: Any) -> None:
-        """Take it back."""
-        self._client.connection_pool.release(connection.real)
-
-    def send(self, connection: Any, packed: Any) -> None:
-        """Send commands."""
-        self._number += 1
-        self._before(self._number)
-        connection.send_packed_command(packed)
-        if self._after is not None:
-            self._after(self._number)
-
-
-class _WatchedConnection:
-    def __init__(self, client: Watched, real: Any) -> None:
-        self.client, self.real = client, real
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.real, name)
-
-    def send_packed_command(self, packed: Any) -> None:
-        """Send commands."""
-        self.client.send(self.real, packed)
-
-
-class Killed(Exception):
-    """Raised where the process would have died."""
-
-
-def killed_at(number: int) -> Callable[[int], None]:
-    """Die at the command of that number."""
-
-    def look(at: int) -> None:
-        if at == number:
-            raise Killed
-
-    return look
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

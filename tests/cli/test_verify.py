@@ -6,18 +6,26 @@ from typing import Any
 
 import pytest
 import redis
-from etlog import in_flight, records, verification
+from etlog import in_flight, ledger_check, records, verification
 from etlog.__main__ import run
 from etlog.commands import verify as command
+from etlog.ledger_check import LedgerCheck
 from etlog.verification import Account, verify
+from etlog_consumer import Consumer, Target
+from etlog_events.event import Event
 from etlog_events.keys import Keys
+from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS, Kinds
 from etlog_events.sequence import Record
+from etlog_events.store import connect
+from etlog_ledger.row import Cell, encode
 from etlog_producer.publish import Identity, Publisher
-from support.consumers import Consuming
-from support.samples import saved
+from support.consumers import CaughtUp, Consuming, catch_up, in_threads
+from support.samples import WINDOW, saved
 from support.stream import Client, raw_entries
+from support.watched import Watched
 
 EVENTS = [saved(size) for size in range(10)]
+SET = "/".join(WINDOW)
 Verify = Callable[..., int]
 
 
@@ -59,6 +67,7 @@ def test_a_log_is_complete(busy_log: Keys, etlog_verify: Verify, capsys: pytest.
     assert ["b", "23", "10", "0", "3", "10"] in lines
     assert ["total", "34", "20", "1", "3", "10"] in lines
     assert not any(line[:1] == ["(ended)"] for line in lines)
+    assert " ".join(lines[-2]) == "Ledger: 1 set of allocation, 0 sets of asset. Events in rows: 21, in none: 0."
     assert lines[-1][:3] == ["published", "=", "applied"]
 
 
@@ -70,6 +79,8 @@ def test_it_is_told_as_json(busy_log: Keys, etlog_verify: Verify, capsys: pytest
     assert found["holds"] is True
     assert found["total"]["published"] == 34
     assert (found["unnumbered"], found["unnumbered_in_flight"]) == (2, 1)
+    sets = {"allocation": 1, "asset": 0}
+    assert found["ledger"] == {"sets": sets, "events": 21, "unrowed": 0, "stood_still": True}
 
 
 def test_an_empty_log_is_complete(etlog_verify: Verify) -> None:
@@ -114,6 +125,34 @@ FAULTS: dict[str, tuple[Callable[[redis.Redis, Keys], Any], str]] = {
         lambda client, keys: client.hset(keys.producers, "a", "published=few"),
         "a holds no record in {producers}",
     ),
+    "an event that is in a row, too, and called one in no row": (
+        lambda client, keys: client.hincrby(keys.unrowed, "AllocationSetSaved", 3),
+        "the rows of the ledger tell of 21 AllocationSetSaved and 3 are in no row, but the counters say 21",
+    ),
+    "a row that is gone": (
+        lambda client, keys: client.hdel(keys.sets("allocation"), SET),
+        "the rows of the ledger tell of 0 AllocationSetSaved and 0 are in no row, but the counters say 21",
+    ),
+    "a change without a row": (
+        lambda client, keys: client.zadd(keys.changes("asset"), {SET: 1}),
+        f"{SET} is in {{changes}}asset, but has no row",
+    ),
+    "a row without a change": (
+        lambda client, keys: client.zrem(keys.changes("allocation"), SET),
+        f"{SET} has a row, but is not in {{changes}}allocation",
+    ),
+    "a field that is no row": (
+        lambda client, keys: client.hset(keys.sets("asset"), SET, '{"Saved":1}'),
+        f"{SET} holds no row in {{sets}}asset",
+    ),
+    "a row of no window": (
+        lambda client, keys: client.hset(keys.sets("asset"), "-/2022-06-03T11:00:00Z", "{}"),
+        "-/2022-06-03T11:00:00Z in {sets}asset is not the interval of a window",
+    ),
+    "a number of events in no row that is none": (
+        lambda client, keys: client.hset(keys.unrowed, "AllocationSetSaved", "-1"),
+        "AllocationSetSaved holds no number in {unrowed}",
+    ),
     "a sum that is not a number": (
         lambda client, keys: client.hset(keys.producers_ended, "dead", "few"),
         "dead holds no number in {producers}:ended",
@@ -127,6 +166,8 @@ def size_of_log(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     if request.param == "slice by slice":
         monkeypatch.setattr(verification, "AT_ONCE", 0)
         monkeypatch.setattr(verification, "SLICE", 1)
+        monkeypatch.setattr(ledger_check, "AT_ONCE", 0)
+        monkeypatch.setattr(ledger_check, "SLICE", 1)
 
 
 @pytest.mark.usefixtures("size_of_log")
@@ -144,7 +185,9 @@ def test_what_does_not_hold_is_said(
 
     assert etlog_verify() == 1
 
-    assert fault.format(producers=busy_log.producers) in verify(client, busy_log).faults
+    names = {"producers": busy_log.producers, "unrowed": busy_log.unrowed}
+    names |= {"sets": busy_log.sets(""), "changes": busy_log.changes("")}
+    assert fault.format(**names) in verify(client, busy_log).faults
     assert "Fault: " in capsys.readouterr().out
 
 
@@ -215,7 +258,8 @@ def test_every_spelling_of_an_entry_is_counted(client: Client, keys: Keys) -> No
     # Two of them are applied, and the cursor was set back.
     client.hset(keys.producers, "p", Record(10, 2, 0, 0, 1, b"", closed=False).encode())
     client.hset(keys.stats, "applied", 2)
-    client.hset(keys.counters, "AssetSetSaved", 2)
+    for counts in (keys.counters, keys.unrowed):
+        client.hset(counts, "AssetSetSaved", 2)
     for fields in ({"event": "", "event.1": ""}, {"note": ""}, {"event": "", "producer": "p", "seq": 2**53}):
         client.xadd(keys.events, fields)
     client.xadd(keys.events, {"event": "", "event.1": "", "producer": "unknown", "seq": 1})
@@ -268,7 +312,8 @@ def many(client: redis.Redis, keys: Keys) -> int:
             },
         )
     client.hset(keys.stats, mapping={"published": number, "applied": number})
-    client.hset(keys.counters, "AssetSetSaved", number)
+    for counts in (keys.counters, keys.unrowed):
+        client.hset(counts, "AssetSetSaved", number)
     return number
 
 
@@ -279,14 +324,15 @@ def test_of_many_producers_those_with_something_to_tell_are_told(
     changed(client, keys, "p3", dead=1)
     changed(client, keys, "p5", dead=1)
     client.hset(keys.stats, mapping={"applied": many - 2, "dead": 2})
-    client.hincrby(keys.counters, "AssetSetSaved", -2)
+    for counts in (keys.counters, keys.unrowed):
+        client.hincrby(counts, "AssetSetSaved", -2)
     Publisher(client, keys)(Identity("p4"), 2, EVENTS)
 
     assert etlog_verify() == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [line[0] for line in lines[1:6]] == ["p4", "p5", "p3", "p6999", "p6998"]
     assert ["total", "7010", "6998", "2", "0", "10"] in lines
-    assert lines[-4][:4] == ["and", str(many - 53), "more", "producers,"]
+    assert ["and", str(many - 53), "more", "producers,"] in [line[:4] for line in lines]
     assert etlog_verify("--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["producers_total"], found["producers_notable"], found["stood_still"]) == (many, 3, True)
@@ -438,3 +484,80 @@ def test_a_store_that_is_away_is_one_sentence(keys: Keys, capsys: pytest.Capture
     assert run(["verify", "--redis-url", "redis://127.0.0.1:1/0"]) != 0
 
     assert capsys.readouterr().err.startswith("etlog: the store at redis://127.0.0.1:1/0 cannot be reached")
+
+
+def test_a_log_of_before_the_ledger_is_told_what_to_do(
+    busy_log: Keys, client: redis.Redis, consuming: Consuming, caught_up: CaughtUp, etlog_verify: Verify
+) -> None:
+    """In one sentence; and a consumer does it."""
+    client.delete(*(key for category in CATEGORIES for key in busy_log.of_category(category)[1:]))
+    assert verify(client, busy_log).faults == [
+        "there is no ledger of allocation yet, as where an earlier release wrote the log: "
+        "start a consumer of this release, which builds it"
+    ]
+
+    with consuming():
+        caught_up()
+
+    assert etlog_verify() == 0
+    assert verify(client, busy_log).ledger.sets == {"allocation": 1, "asset": 0}
+
+
+def test_the_ledger_of_each_category_is_checked(
+    store_url: str, client: redis.Redis, keys: Keys, etlog_verify: Verify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the settings, too; sets, errors without a window, and events whose row was dropped."""
+    kinds = Kinds({**CATEGORIES, "cloudcost": "CloudCostSet"})
+    monkeypatch.setenv("ETLOG_CATEGORIES", "cloudcost=CloudCostSet")
+    for hour in range(5):
+        window = (f"2022-06-03T1{hour}:00:00Z", f"2022-06-03T1{hour + 1}:00:00Z")
+        client.xadd(keys.events, {"event": Event.new("CloudCostSetTotaled", window=window, kinds=kinds).encode()})
+    client.xadd(keys.events, {"event": Event.new("CloudCostSetComputeError", error="403", kinds=kinds).encode()})
+    with connect(store_url, part="consumer") as consumer:
+        target = Target(keys, kinds, 1000, keep_sets=3)
+        with in_threads(Consumer(consumer, target, retain=1000)):
+            catch_up(client, keys)
+
+    assert etlog_verify() == 0
+    found = verify(client, keys, kinds=kinds).ledger
+    assert found == LedgerCheck({"allocation": 0, "asset": 0, "cloudcost": 3}, events=4, unrowed=2, stood_still=True)
+
+    client.hincrby(keys.counters, "CloudCostSetTotaled", 1)
+    assert etlog_verify() == 1
+
+
+def test_of_many_fields_that_are_wrong_the_first_are_named(client: redis.Redis, keys: Keys) -> None:
+    """And the others counted."""
+    client.hset(keys.sets("asset"), mapping={f"no window {number:02}": "{}" for number in range(12)})
+
+    faults = verify(client, keys).faults
+
+    assert len(faults) == 2 * (ledger_check.NAMED + 1)
+    assert faults[0] == f"no window 00 in {keys.sets('asset')} is not the interval of a window"
+    assert faults[-1] == f"2 more rows are not in {keys.changes('asset')}"
+
+
+@pytest.mark.usefixtures("busy_log")
+@pytest.mark.parametrize(("times", "stood_still"), [(2, True), (1000, False)])
+def test_rows_are_compared_with_the_counters_of_their_moment(
+    client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch, times: int, stood_still: bool
+) -> None:
+    """While the log moves they are read again, and what could never be compared is not judged."""
+    monkeypatch.setattr(ledger_check, "AT_ONCE", 0)
+    monkeypatch.setattr(ledger_check, "SLICE", 1)
+    for hour in range(10, 20):
+        window = (f"2022-06-05T{hour}:00:00Z", f"2022-06-05T{hour + 1}:00:00Z")
+        client.hset(keys.sets("asset"), "/".join(window), "{}")
+        client.zadd(keys.changes("asset"), {"/".join(window): 1})
+
+    def move(command: int) -> None:
+        nonlocal times
+        if command % 5 == 0 and times:  # in the midst of each reading
+            times -= 1
+            number = client.hincrby(keys.counters, "AllocationSetSaved", 1)
+            client.hset(keys.sets("allocation"), SET, encode({"Saved": Cell(number, first="", last="")}))
+
+    checked, faults = ledger_check.check(Watched(client, before=move), keys, KUBECOST_KINDS)
+
+    assert (checked.stood_still, faults) == (stood_still, [])
+    assert checked.sets == {"allocation": 1, "asset": 10}

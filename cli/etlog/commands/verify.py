@@ -22,7 +22,8 @@ MOST_QUIET = 50
 @app.command()
 def verify(json: AsJson = False, redis_url: RedisUrl = None, log: LogName = None) -> None:
     """Check that every published event is accounted for: for each producer,
-    published = applied + dead + lost + in flight. Exits 1 if not.
+    published = applied + dead + lost + in flight. And that the ledger, the
+    rows of sets, tells of every event that the counters count. Exits 1 if not.
 
     \b
     etlog verify --log nightly
@@ -30,7 +31,7 @@ def verify(json: AsJson = False, redis_url: RedisUrl = None, log: LogName = None
     """
     settings = settings_of(redis_url=redis_url, name=log)
     with connected(settings, "verify") as client, progress.shown("reading the producers") as advance:
-        found = check(client, settings.keys, advance)
+        found = check(client, settings.keys, advance, settings.kinds)
     if json:
         typer.echo(orjson.dumps(found.json()).decode())
     else:
@@ -63,6 +64,10 @@ def show(found: Verification) -> None:
         f"Events without a number: {found.unnumbered}, and {found.unnumbered_in_flight} in flight. "
         f"Duplicates that were not applied: {found.duplicates}."
     )
+    ledger = found.ledger
+    sets = ", ".join(f"{number} set{'' if number == 1 else 's'} of {name}" for name, number in ledger.sets.items())
+    events = f" Events in rows: {ledger.events}, in none: {ledger.unrowed}." if ledger.stood_still else ""
+    say(f"Ledger: {sets}.{events}")
     if not found.counted:
         say(f"More than {in_flight.COUNTED_EVENTS} events wait: how many is derived from the sequence numbers.")
     if not found.stood_still:
