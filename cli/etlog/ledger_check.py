@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from etlog_events import scripts, timestamps
+from etlog_events import scripts
+from etlog_events.event import canonical_window
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
 from etlog_events.scripts import Command
 from etlog_events.sequence import number_of
 from etlog_events.validation import NO_WINDOW
-from etlog_ledger.row import add_events, decode
+from etlog_ledger.row import Row, add_events, decode, is_sound
 
 from etlog.connection import one_connection
 
@@ -73,13 +74,13 @@ class _Rows:
             if name in self.names:
                 continue
             self.names.add(name)
-            try:
-                add_events(self.events, decode(text), prefix)
-            except ValueError:
+            row = _row(text)
+            if row is None:
                 self.no_rows.append(name)
-            else:
-                if not _is_interval(name):
-                    self.not_intervals.append(name)
+                continue
+            add_events(self.events, row, prefix)
+            if not _is_interval(name):
+                self.not_intervals.append(name)
 
     @property
     def sets(self) -> int:
@@ -197,10 +198,22 @@ def _about(names: Sequence[bytes] | set[bytes], fault: str, more: str) -> list[s
     return [f"{_shown(name)} {fault}" for name in told] + ([f"{rest} more {more}"] if rest else [])
 
 
+def _row(text: bytes) -> Row | None:
+    """The row that a field holds, None where it holds none."""
+    try:
+        row = decode(text)
+    except ValueError:
+        return None
+    return row if is_sound(row) else None
+
+
 def _is_interval(name: bytes) -> bool:
-    text = name.decode(errors="replace")
-    start, _, end = text.partition("/")
-    return text == NO_WINDOW or (timestamps.is_canonical(start) and timestamps.is_canonical(end))
+    """Whether a field is named after a window, or is the one for errors without."""
+    start, _, end = name.decode(errors="replace").partition("/")
+    try:
+        return name == NO_WINDOW.encode() or canonical_window(start, end) == (start, end)
+    except ValueError:
+        return False
 
 
 def _named(fields: Sequence[bytes]) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 The records of its producers are converted beside the old ones, slice by slice, and take their place in one step. From
 the first step to that one the log is at a contract that no part knows. Whenever this ends too soon, it is run again.
+The ledger is built behind that step, from the lists: should this end too soon, a consumer does it when it starts.
 """
 
 import os
@@ -9,9 +10,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from etlog_consumer import rebuild
 from etlog_events import contract, scripts
 from etlog_events.keys import CONSUMERS_CONTRACT, Keys
+from etlog_events.kinds import Kinds
 from etlog_events.scripts import Script
+from etlog_events.validation import NO_WINDOW
 from redis.exceptions import ResponseError
 
 from etlog.connection import one_connection
@@ -24,6 +28,9 @@ SCRIPT = Script.load("etlog:upgrade.lua")
 #: Fields of a hash that one step converts: a few milliseconds of the store's time.
 SLICE = 500
 
+#: Attempts to build the ledger of a log that another process changes meanwhile.
+ATTEMPTS = 5
+
 #: The parts that write to a log, as their connections are named, and those that only read it.
 _WRITING = {"etlog-producer": "producer", "etlog-consumer": "consumer", "etlog-spool": "etlog spool flush"}
 _READING = {"etlog-api": "API"}
@@ -35,6 +42,16 @@ class Converted:
 
     producers: int
     waiting: InFlight
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What the ledger of a log holds: rows of so many sets; so many events are in none. `is_new` tells whether that was
+    made, or put right, just now."""
+
+    sets: int
+    unrowed: int
+    is_new: bool
 
 
 def needs_upgrade(client: Any, keys: Keys) -> bool:
@@ -123,3 +140,25 @@ def upgrade(client: Any, keys: Keys, advance: Advance = unseen) -> Converted | N
             return None
     producers, _ = switched
     return Converted(producers, in_flight(client, keys, client.get(keys.cursor) or b"0-0"))
+
+
+def build_ledger(client: Any, keys: Keys, kinds: Kinds, *, keep: int) -> Ledger | None:
+    """Build the ledger of a log at contract 2 from its lists, the `keep` newest sets of each length of window, unless
+    it is there. Returns None where that is left to a consumer, because one is at work.
+
+    Whenever this ends too soon, the ledger adds up with the counters, but for categories that it has not come to.
+    Raises the driver's errors and `OtherContract`.
+    """
+    is_new = False
+    with one_connection(client) as connected, contract.translated(f"log {keys.name}", "etlog"):
+        for _ in range(ATTEMPTS):
+            held, cursor = scripts.run(connected, ("EXISTS", keys.lease), ("GET", keys.cursor))
+            if held:
+                break
+            loaded = rebuild.load(connected, keys, kinds, keep=keep, cursor=cursor or b"0-0")
+            if loaded is not None:
+                sets = sum(len(texts) - (NO_WINDOW in texts) for texts in loaded.texts.values())
+                unrowed = sum(loaded.unrowed.get(name, 0) for name in kinds.by_name)
+                return Ledger(sets, unrowed, is_new or bool(loaded.repairs))
+            is_new = True
+    return None

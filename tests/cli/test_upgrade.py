@@ -1,5 +1,6 @@
 """`etlog upgrade`: logs of contract 1 are converted whole, whatever interrupts it, and this release takes over."""
 
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -17,14 +18,20 @@ import redis
 from etlog import upgrade as upgrading
 from etlog.__main__ import run
 from etlog.errors import CommandFailed
-from etlog.upgrade import Converted, upgrade
+from etlog.ledger_check import LedgerCheck, check
+from etlog.upgrade import Converted, Ledger, build_ledger, upgrade
 from etlog.verification import verify
 from etlog_api import create_app
+from etlog_consumer import rebuild
 from etlog_events import Settings
 from etlog_events.errors import OtherContract
+from etlog_events.event import Event
 from etlog_events.keys import CONSUMERS, CONSUMERS_CONTRACT, Keys
+from etlog_events.kinds import CATEGORIES, KUBECOST_KINDS, Kinds
 from etlog_events.sequence import Record
 from etlog_events.store import connect
+from etlog_events.validation import NO_WINDOW
+from etlog_ledger.row import Cell, Row, decode, merge
 from etlog_producer.spool import recovery
 from support import apis, commands
 from support.clustered import Clustered
@@ -83,15 +90,39 @@ def records(client: Client, keys: Keys) -> dict[str, Record]:
 
 
 def stats(client: Client, keys: Keys) -> dict[str, int]:
-    """All stats but the time."""
+    """All stats but the time, and those of the ledger."""
     found = {name.decode(): int(number) for name, number in client.hgetall(keys.stats).items()}
-    return {name: number for name, number in found.items() if name != "caught_up"}
+    return {name: number for name, number in found.items() if name not in {"caught_up", "rebuilt"}}
 
 
 def all_keys(client: Client, keys: Keys) -> set[str]:
     """What follows the name of the log in each of its keys."""
     prefix = keys.events.removesuffix("events")
     return {key.decode().removeprefix(prefix) for key in client.scan_iter(match=f"{prefix}*", count=1000)}
+
+
+def rows(client: Client, keys: Keys, category: str) -> dict[str, Row]:
+    """The rows of a category. All are among its changes, too."""
+    found = {name.decode(): decode(text) for name, text in client.hgetall(keys.sets(category)).items()}
+    assert {name.decode() for name in client.zrange(keys.changes(category), 0, -1)} == found.keys()
+    return found
+
+
+def recomputed(items: list[bytes], kinds: Kinds = KUBECOST_KINDS) -> dict[str, Row]:
+    """The rows that these events make, by another way: each is merged by itself."""
+    found: dict[str, Row] = {}
+    for item in items:
+        event = Event.decode(item, kinds)
+        action = kinds.by_name[event.kind].action.name
+        window = event.metadata.get("window")
+        settled = event.time if window and event.time[:-1] >= window["end"][:-1] else None
+        cell = Cell(
+            *(1, event.time, event.time, settled, event.metadata.get("size")),
+            error=event.metadata.get("error") if kinds.by_name[event.kind].action.is_error else None,
+        )
+        name = f"{window['start']}/{window['end']}" if window else NO_WINDOW
+        found[name] = merge(found.get(name, {}), {action: cell})
+    return found
 
 
 def ended(client: Client, keys: Keys) -> dict[str, int]:
@@ -108,7 +139,9 @@ def test_a_log_keeps_all_that_it_holds(restored: Client, capsys: pytest.CaptureF
     assert capsys.readouterr().out.splitlines() == [
         f"log default: {len(EXPECTED['logs']['default']['producers'])} producers converted, "
         f"{EXPECTED['logs']['default']['waiting']} events wait to be applied",
+        "log default: the ledger holds 311 sets; 8,719 older events are in no row",
         "log nightly: 2 producers converted, 0 events wait to be applied",
+        "log nightly: the ledger holds 10 sets",
     ]
     for keys in (DEFAULT, NIGHTLY):
         expected = EXPECTED["logs"][keys.name]
@@ -120,6 +153,7 @@ def test_a_log_keeps_all_that_it_holds(restored: Client, capsys: pytest.CaptureF
         for category, found in expected["lists"].items():
             items = listed(restored, keys, category)
             assert {"length": len(items), "sha256": digest(items)} == found
+            assert rows(restored, keys, category) == recomputed(items)
         letters = [letter[b"raw"] for letter in dead(restored, keys)]
         assert {"length": len(letters), "sha256": digest(letters)} == expected["dead"]
 
@@ -144,6 +178,7 @@ def test_a_log_keeps_all_that_it_holds(restored: Client, capsys: pytest.CaptureF
 
         verified = verify(restored, keys)
         assert verified.faults == []
+        assert verified.ledger.events == sum(found["length"] for found in expected["lists"].values())
         names = ("published", "applied", "dead", "lost", "in_flight")
         assert {name: getattr(verified.total, name) for name in names} == {
             name: expected["verify"]["total"][name] for name in names
@@ -487,6 +522,7 @@ def test_an_api_that_is_connected_is_to_be_restarted(
 
     assert capsys.readouterr().out.splitlines() == [
         f"log {keys.name}: {len(CONVERTED)} producers converted, 0 events wait to be applied",
+        f"log {keys.name}: the ledger holds 0 sets",
         f"restart the API that is connected from {address}",
     ]
 
@@ -501,6 +537,135 @@ def test_a_log_that_is_emptied_meanwhile_is_no_log(client: Client, keys: Keys) -
         upgrade(Watched(client, before=lambda at: client.set(keys.contract, 1) if at == 3 else None), keys)
 
 
+KINDS = Kinds({**CATEGORIES, "cloudcost": "CloudCostSet"})
+
+#: What the ledger holds of what `write_lists` writes. Of the older events nothing is known but their number.
+WHOLE = LedgerCheck({"allocation": 5, "asset": 0, "cloudcost": 1}, events=7 + 2, unrowed=1000 + 30, stood_still=True)
+
+
+def write_lists(client: Client, keys: Keys) -> None:
+    """The newest events of two categories: of five sets and without a window, and of one set."""
+    windows = [(f"2022-06-03T1{hour}:00:00Z", f"2022-06-03T1{hour + 1}:00:00Z") for hour in range(5)]
+    events = [Event.new("AllocationSetSaved", size=hour, window=window) for hour, window in enumerate(windows)]
+    events += [
+        Event.new("AllocationSetComputeError", error="403 Forbidden", window=windows[4]),
+        Event.new("AllocationSetComputeError", error="no space left"),
+    ]
+    cloud = [Event.new("CloudCostSetTotaled", window=windows[0], kinds=KINDS) for _ in range(2)]
+    client.rpush(keys.log("allocation"), *(event.encode() for event in events))
+    client.rpush(keys.log("cloudcost"), *(event.encode() for event in cloud))
+    counted = {"AllocationSetSaved": 1005, "AllocationSetComputeError": 2, "CloudCostSetTotaled": 32}
+    client.hset(keys.counters, mapping=counted)
+
+
+def ledger_of(client: Client, keys: Keys, kinds: Kinds = KINDS) -> LedgerCheck:
+    """What the ledger holds. It adds up."""
+    checked, faults = check(client, keys, kinds)
+    assert faults == []
+    return checked
+
+
+@pytest.fixture
+def converted(client: Client, keys: Keys) -> Keys:
+    """A log that was converted, whose upgrade ended before it came to the ledger."""
+    write(client, keys)
+    write_lists(client, keys)
+    upgrade(client, keys)
+    return keys
+
+
+def test_the_ledger_is_built_from_the_lists(
+    converted: Keys, client: Client, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For each category of the settings, of the newest sets of each length; no one is warned of what was asked for."""
+    assert build_ledger(client, converted, KINDS, keep=2000) == Ledger(6, 1030, is_new=True)
+
+    assert ledger_of(client, converted) == WHOLE
+    for category in KINDS.categories:
+        assert rows(client, converted, category) == recomputed(listed(client, converted, category), KINDS)
+    assert build_ledger(client, converted, KINDS, keep=2000) == Ledger(6, 1030, is_new=False)
+    assert capfd.readouterr() == ("", "")
+
+    client.delete(*(key for category in KINDS.categories for key in converted.of_category(category)[1:]))
+    assert build_ledger(client, converted, KINDS, keep=3) == Ledger(4, 1032, is_new=True)
+    assert ledger_of(client, converted).sets == {"allocation": 3, "asset": 0, "cloudcost": 1}
+
+
+@pytest.mark.usefixtures("own_log")
+def test_a_second_upgrade_builds_a_ledger_that_is_not_there(
+    converted: Keys, client: Client, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the one that was interrupted would have; a third one finds nothing to do."""
+    monkeypatch.setenv("ETLOG_CATEGORIES", "cloudcost=CloudCostSet")
+    done = f"log {converted.name}: nothing to convert, it is at contract 2 already"
+    for more in ([f"log {converted.name}: the ledger holds 6 sets; 1,030 older events are in no row"], []):
+        assert run(["upgrade"]) == 0
+        assert capsys.readouterr().out.splitlines() == [done, *more]
+        assert ledger_of(client, converted) == WHOLE
+
+
+def test_a_consumer_builds_a_ledger_that_is_not_there(converted: Keys, client: Client, store_url: str) -> None:
+    """Until then, `etlog verify` says what is to be done, and an upgrade leaves the ledger to a consumer at work."""
+    _, [fault] = check(client, converted, KINDS)
+    assert fault.startswith("there is no ledger of allocation and cloudcost yet, ")
+    assert "start a consumer" in fault
+    client.set(converted.lease, "host-17-abc", px=60_000)
+    assert build_ledger(client, converted, KINDS, keep=2000) is None
+    assert not {"unrowed", "sets:allocation"} & all_keys(client, converted)
+    client.delete(converted.lease)
+
+    client.xadd(converted.events, {"event": listed(client, converted, "allocation")[-1]})
+    with consumer_thread(store_url, converted, kinds=KINDS):
+        catch_up(client, converted)
+
+    assert ledger_of(client, converted) == dataclasses.replace(WHOLE, events=WHOLE.events + 1)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_the_ledger_adds_up_whenever_building_it_ends(
+    converted: Keys, client: Client, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """But for categories that it has not come to; then the next one builds what is missing."""
+    monkeypatch.setattr(rebuild, "AT_ONCE", 2)
+    held = set()
+    for number in range(1, 100):
+        client.delete(converted.unrowed, *(key for c in KINDS.categories for key in converted.of_category(c)[1:]))
+        with suppress(Killed):
+            build_ledger(Watched(client, **{when: killed_at(number)}), converted, KINDS, keep=2000)
+            break
+        checked, faults = check(client, converted, KINDS)
+        assert all(fault.startswith("there is no ledger of ") for fault in faults)
+        assert faults or checked.events + checked.unrowed == 1039
+        held.add(checked.events)
+        build_ledger(client, converted, KINDS, keep=2000)
+        assert ledger_of(client, converted).events + ledger_of(client, converted).unrowed == 1039
+    assert len(held) > 3
+    assert ledger_of(client, converted) == WHOLE
+
+
+def test_two_that_build_a_ledger_at_once_do_no_harm(
+    converted: Keys, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever one comes in between the steps of the other."""
+    monkeypatch.setattr(rebuild, "AT_ONCE", 2)
+    for number in range(1, 100):
+        client.delete(converted.unrowed, *(key for c in KINDS.categories for key in converted.of_category(c)[1:]))
+        other: list[Ledger | None] = []
+
+        def come_in(at: int, number: int = number, other: list[Ledger | None] = other) -> None:
+            if at == number:
+                other.append(build_ledger(client, converted, KINDS, keep=2000))
+
+        found = build_ledger(Watched(client, before=come_in), converted, KINDS, keep=2000)
+
+        checked = ledger_of(client, converted)
+        assert found is not None
+        assert (found.sets, found.unrowed) == (sum(checked.sets.values()), checked.unrowed)
+        if not other:
+            break
+    assert 10 < number < 99
+
+
 #: What a user needs for it, beside what every client sends.
 RIGHTS = (
     *("+role", "+cluster|slots", "+script|load", "+client|list"),
@@ -512,13 +677,20 @@ RIGHTS = (
     "~etlog:{*}:stats ~etlog:{*}:producers ~etlog:{*}:producers:* ~etlog:{*}:retired ~etlog:{*}:upgrade:*)",
     "(+time)",
     "(+xrange %R~etlog:{*}:events)",
+    "(+lrange %R~etlog:{*}:log:*)",
+    "(+hgetall %R~etlog:{*}:counters)",
+    "(+hgetall +hset ~etlog:{*}:unrowed)",
+    "(+hlen +hscan +hset ~etlog:{*}:sets:*)",
+    "(+zcard +zadd +unlink ~etlog:{*}:changes:*)",
 )
 
 
-def test_a_user_needs_only_these_rights(server: Server, keys: Keys, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_user_needs_only_these_rights(server: Server, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server's log of refusals stays empty."""
+    monkeypatch.setenv("ETLOG_CATEGORIES", "cloudcost=CloudCostSet")
     with connect(server.url, part="test") as client:
         write(client, keys)
+        write_lists(client, keys)
         client.set(CONSUMERS_CONTRACT, 1)
         rules = ("on", ">secret", "resetkeys", "-@all", "+@connection", "-@dangerous", *RIGHTS)
         client.execute_command("ACL", "SETUSER", "upgrader", *rules)
@@ -527,7 +699,8 @@ def test_a_user_needs_only_these_rights(server: Server, keys: Keys, capsys: pyte
         assert run(["upgrade", "--redis-url", url, "--log", keys.name]) == 0
 
         assert [(entry["object"], entry["username"]) for entry in client.acl_log()] == []
-        assert is_converted(client, keys)
+        assert client.get(keys.contract) == b"2"
+        assert ledger_of(client, keys) == WHOLE
         assert client.get(CONSUMERS_CONTRACT) == b"2"
 
 

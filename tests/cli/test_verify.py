@@ -142,7 +142,7 @@ FAULTS: dict[str, tuple[Callable[[redis.Redis, Keys], Any], str]] = {
         f"{SET} has a row, but is not in {{changes}}allocation",
     ),
     "a field that is no row": (
-        lambda client, keys: client.hset(keys.sets("asset"), SET, '{"Saved":1}'),
+        lambda client, keys: client.hset(keys.sets("asset"), SET, '{"Saved":{"n":1,"first":"now","last":"now"}}'),
         f"{SET} holds no row in {{sets}}asset",
     ),
     "a row of no window": (
@@ -555,7 +555,7 @@ def test_rows_are_compared_with_the_counters_of_their_moment(
         if command % 5 == 0 and times:  # in the midst of each reading
             times -= 1
             number = client.hincrby(keys.counters, "AllocationSetSaved", 1)
-            client.hset(keys.sets("allocation"), SET, encode({"Saved": Cell(number, first="", last="")}))
+            client.hset(keys.sets("allocation"), SET, encode({"Saved": Cell(number, WINDOW[1], WINDOW[1])}))
 
     checked, faults = ledger_check.check(Watched(client, before=move), keys, KUBECOST_KINDS)
 

@@ -7,9 +7,8 @@ from etlog_events.settings import Settings
 
 from etlog import progress
 from etlog.errors import FAILED, CommandFailed
-from etlog.in_flight import InFlight
 from etlog.options import LogName, RedisUrl, new_app, settings_of
-from etlog.upgrade import needs_upgrade, refuse_running, upgrade_consumers
+from etlog.upgrade import Converted, Ledger, build_ledger, needs_upgrade, refuse_running, upgrade_consumers
 from etlog.upgrade import upgrade as convert
 
 app = new_app()
@@ -24,6 +23,9 @@ def upgrade(redis_url: RedisUrl = None, log: LogName = None) -> None:
     was interrupted is run again. Then start consumers, APIs and stages of this
     release. Converting needs as much memory again as the producers' records.
 
+    The ledger, a row of each set, is built from the lists; older events are in
+    no row of it.
+
     Without --log, all logs of ETLOG_NAMES are converted.
 
     \b
@@ -36,10 +38,7 @@ def upgrade(redis_url: RedisUrl = None, log: LogName = None) -> None:
         with store.connect(settings.redis_url, part="upgrade", log=CONSUMERS) as client:
             upgrade_consumers(client)
         for name in settings.logs:
-            if name in others:
-                typer.echo(f"log {name}: {others[name]}")
-            else:
-                run(settings, name)
+            run(settings, name, others.get(name))
     for address in apis:
         typer.echo(f"restart the API that is connected from {address}")
 
@@ -70,23 +69,37 @@ def look(settings: Settings, *, named: bool) -> tuple[dict[str, str], list[str]]
     return others, list(dict.fromkeys(apis))
 
 
-def run(settings: Settings, log: str) -> None:
-    """Convert one log, and say what was done."""
-    with (
-        store.connect(settings.redis_url, part="upgrade", log=log) as client,
-        progress.shown(f"converting log {log}") as advance,
-    ):
-        done = convert(client, Keys(log), advance)
+def run(settings: Settings, log: str, other: str | None) -> None:
+    """Convert one log, unless there is nothing to convert for the reason `other`; build its ledger, if there is none;
+    and say what was done."""
+    keys = Keys(log)
+    with store.connect(settings.redis_url, part="upgrade", log=log) as client:
+        if other is None:
+            with progress.shown(f"converting log {log}") as advance:
+                done = convert(client, keys, advance)
+        typer.echo(f"log {log}: {other or _converted(done)}")
+        ledger = build_ledger(client, keys, settings.kinds, keep=settings.keep_sets)
+    if ledger is not None and (ledger.is_new or other is None):
+        typer.echo(f"log {log}: {_held(ledger)}")
+
+
+def _held(ledger: Ledger) -> str:
+    held = f"the ledger holds {_counted(ledger.sets, 'set')}"
+    if not ledger.unrowed:
+        return held
+    return f"{held}; {_counted(ledger.unrowed, 'older event')} {'is' if ledger.unrowed == 1 else 'are'} in no row"
+
+
+def _converted(done: Converted | None) -> str:
     if done is None:
-        typer.echo(f"log {log}: another 'etlog upgrade' has converted it")
-    else:
-        typer.echo(f"log {log}: {_counted(done.producers, 'producer')} converted, {_told(done.waiting)}")
-
-
-def _told(waiting: InFlight) -> str:
-    more = "" if waiting.complete else "more than "
-    return f"{more}{_counted(waiting.events, 'event')} {'waits' if waiting.events == 1 else 'wait'} to be applied"
+        return "another 'etlog upgrade' has converted it"
+    waiting = done.waiting
+    more, wait = "" if waiting.complete else "more than ", "waits" if waiting.events == 1 else "wait"
+    return (
+        f"{_counted(done.producers, 'producer')} converted, "
+        f"{more}{_counted(waiting.events, 'event')} {wait} to be applied"
+    )
 
 
 def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
