@@ -3,7 +3,7 @@
 import io
 import platform
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -32,19 +32,26 @@ _PACKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The store's `INFO` and the newest dead letters."""
+    """The store's `INFO`, the newest dead letters, and how much the ledger holds: `rows` of each category, and the
+    events in no row, by kind."""
 
     info: dict[str, Any]
     dead: list[dict[str, str]]
+    ledger: dict[str, dict[str, Any]]
 
 
-async def read_evidence(client: Any, keys: Keys) -> Evidence:
-    """The store's `INFO` and the newest dead letters. Raises the driver's errors."""
+async def read_evidence(client: Any, keys: Keys, categories: Iterable[str]) -> Evidence:
+    """What the store tells. Raises the driver's errors."""
+    names = list(categories)
     async with client.pipeline(transaction=False) as pipe:
         pipe.info()
         pipe.xrevrange(keys.dead, count=DEAD_LETTERS)
-        info, letters = await pipe.execute()
-    return Evidence(info, [{"letter": letter_id.decode(), **_texts(fields)} for letter_id, fields in letters])
+        pipe.hgetall(keys.unrowed)
+        for name in names:
+            pipe.hlen(keys.sets(name))
+        info, letters, unrowed, *rows = await pipe.execute()
+    dead = [{"letter": letter_id.decode(), **_texts(fields)} for letter_id, fields in letters]
+    return Evidence(info, dead, {"rows": dict(zip(names, rows, strict=True)), "unrowed": _texts(unrowed)})
 
 
 def _texts(fields: Mapping[bytes, bytes]) -> dict[str, str]:
@@ -65,6 +72,7 @@ def bugreport(log: bytes | None, status: Status | None, settings: Settings, evid
         "settings.json": _pretty(settings.public()),
         "store.json": _pretty(evidence.info) if evidence else unread,
         "dead.json": _pretty(evidence.dead) if evidence else unread,
+        "ledger.json": _pretty(evidence.ledger) if evidence else unread,
         "versions.json": _pretty(versions),
     }
     report = io.BytesIO()

@@ -35,12 +35,14 @@ def test_a_bug_report_is_complete(
 ) -> None:
     """The log as it is answered, the status, all settings, the store, what was refused, and versions."""
     fill([*DOCUMENTED["asset"], b"\xff\x00 no event"])
+    client.hset(keys.unrowed, "AssetSetSaved", 3)
 
     files = unpacked()
 
     assert files["log.json"] == api.get().content
     parsed: dict[str, Any] = {name: orjson.loads(text) for name, text in files.items()}
-    assert set(parsed) == {"log.json", "status.json", "settings.json", "store.json", "dead.json", "versions.json"}
+    of_store = {"log.json", "status.json", "store.json", "dead.json", "ledger.json"}
+    assert set(parsed) == {*of_store, "settings.json", "versions.json"}
     stats = parsed["status.json"]["stats"]
     assert {name: stats.get(name) for name in ("applied", "dead", "unnumbered", "published")} == {
         "applied": 3,
@@ -55,6 +57,7 @@ def test_a_bug_report_is_complete(
     [letter] = parsed["dead.json"]
     assert letter["raw"] == "\\xff\x00 no event"
     assert letter["reason"].startswith("not JSON")
+    assert parsed["ledger.json"] == {"rows": {"allocation": 0, "asset": 2}, "unrowed": {"AssetSetSaved": "3"}}
     assert {"python", "platform", "etlog-api", "etlog-events", "redis"} <= set(parsed["versions.json"])
 
 

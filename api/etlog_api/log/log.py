@@ -77,7 +77,9 @@ class Log:
 
     async def evidence_or_none(self) -> Evidence | None:
         """What else a bug report shows, or None while the store is away."""
-        return await _or_none(self._clients.ask(partial(read_evidence, keys=self._keys)))
+        return await _or_none(
+            self._clients.ask(partial(read_evidence, keys=self._keys, categories=self._kinds.categories))
+        )
 
 
 async def _or_none(answer: Awaitable[T]) -> T | None:
