@@ -275,6 +275,8 @@ def test_a_log_is_upgraded_by_the_user_that_the_page_gives(
     root.hset(KEYS.producers, mapping={"p:published": 3, "p:applied": 2, "p:dead": 1, "p:seen": 1})
     root.hset(f"etlog:{{{LOG}}}:retired", "q", "2 0 1 1654275474092")
     root.hset(KEYS.stats, mapping={"applied": 8, "dead": 1, "lost": 1, "pruned": 6})
+    root.hset(KEYS.counters, "AllocationSetSaved", 8)
+    root.rpush(KEYS.log("allocation"), saved(), saved())
     for number in (1, 2, 3):
         root.xadd(KEYS.events, {"producer": "p", "seq": number, "event": saved()})
     root.set(KEYS.cursor, root.xrange(KEYS.events)[1][0])
@@ -287,7 +289,10 @@ def test_a_log_is_upgraded_by_the_user_that_the_page_gives(
 
     assert run(["upgrade"]) == 0
 
-    assert f"log {LOG}: 2 producers converted, 1 event waits to be applied" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines() == [
+        f"log {LOG}: 2 producers converted, 1 event waits to be applied",
+        f"log {LOG}: the ledger holds 1 set; 6 older events are in no row",
+    ]
     assert (root.get(KEYS.contract), root.get(CONSUMERS_CONTRACT)) == (b"2", b"2")
     assert {*records(root, KEYS)} == {"p", "q"}
     assert root.hget(KEYS.producers_ended, "published") == b"6"
