@@ -22,8 +22,8 @@ MOST_QUIET = 50
 @app.command()
 def verify(json: AsJson = False, redis_url: RedisUrl = None, log: LogName = None) -> None:
     """Check that every published event is accounted for: for each producer,
-    published = applied + dead + lost + in flight. And that the ledger, the
-    rows of sets, tells of every event that the counters count. Exits 1 if not.
+    published = applied + dead + lost + in flight; for each kind, counter =
+    events in rows of the ledger + events in none. Exits 1 if not.
 
     \b
     etlog verify --log nightly
