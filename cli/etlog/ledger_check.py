@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from etlog_events import scripts
-from etlog_events.event import canonical_window
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
 from etlog_events.scripts import Command
 from etlog_events.sequence import number_of
 from etlog_events.validation import NO_WINDOW
-from etlog_ledger.row import Row, add_events, decode, is_sound
+from etlog_ledger.row import Row, add_events, decode_foreign, is_interval
 
 from etlog.connection import one_connection
 
@@ -201,19 +200,14 @@ def _about(names: Sequence[bytes] | set[bytes], fault: str, more: str) -> list[s
 def _row(text: bytes) -> Row | None:
     """The row that a field holds, None where it holds none."""
     try:
-        row = decode(text)
+        return decode_foreign(text)
     except ValueError:
         return None
-    return row if is_sound(row) else None
 
 
 def _is_interval(name: bytes) -> bool:
     """Whether a field is named after a window, or is the one for errors without."""
-    start, _, end = name.decode(errors="replace").partition("/")
-    try:
-        return name == NO_WINDOW.encode() or canonical_window(start, end) == (start, end)
-    except ValueError:
-        return False
+    return is_interval(name.decode(errors="replace"))
 
 
 def _named(fields: Sequence[bytes]) -> dict[str, bytes]:

@@ -1,11 +1,11 @@
 -- Put right, in steps, what the ledger of one category holds.
 --
--- EVALSHA <sha> 7 contract cursor stats counters unrowed sets changes  from rebuilt rows relist, then five lists, each
---              led by its length
+-- EVALSHA <sha> 7 contract cursor stats counters unrowed sets changes  from rebuilt rows anew filling, then five lists,
+--              each led by its length
 --
 --   contract  string      version of the contract that the log follows
 --   cursor    string      id of the last applied entry
---   stats     hash        applied, rebuilt (how often a step like this was done) and others
+--   stats     hash        applied, rebuilt (how often a step like this was done), filling and others
 --   counters  hash        kind -> events applied
 --   unrowed   hash        kind -> events that are in no row any more
 --   sets      hash        the ledger: interval of a set -> its row
@@ -13,7 +13,8 @@
 --
 --   from             the cursor by the caller's account ("0-0": nothing applied yet)
 --   rebuilt, rows    how often this was done, and how many rows there are, by the caller's account
---   relist           "1": `changes` is made anew, by this step and those that follow
+--   anew             "sets": no row stays; "changes": `changes` is made anew, by this step and those that follow; or ""
+--   filling          the category, if steps that put its rows are to follow, to be noted in `stats`; or ""
 --   kind, number     of `counters`, to set
 --   kind, number     of `unrowed`, to set
 --   interval         whose rows are dropped
@@ -25,8 +26,8 @@
 -- All that can fail is read before the first write: what a script has written before an error stays written.
 
 local cursor, stats, counters, unrowed, sets, changes = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
-local from, rebuilt, rows, relist = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
-position = 5
+local from, rebuilt, rows, anew, filling = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+position = 6
 
 local wrong = require_type(stats, 'hash') or require_type(counters, 'hash') or require_type(unrowed, 'hash')
   or require_type(sets, 'hash') or require_type(changes, 'zset')
@@ -40,8 +41,16 @@ end
 local score = digits(held.applied)
 
 redis.call('HSET', stats, 'rebuilt', digits(rebuilt + 1))
-if relist then
+if filling ~= '' then
+  redis.call('HSET', stats, 'filling', filling)
+else
+  redis.call('HDEL', stats, 'filling')
+end
+if anew ~= '' then
   redis.call('UNLINK', changes)
+end
+if anew == 'sets' then
+  redis.call('UNLINK', sets)
 end
 local first, last
 for _, hash in ipairs({counters, unrowed}) do

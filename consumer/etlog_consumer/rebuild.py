@@ -5,14 +5,13 @@ Where a category has no rows, they are made from its capped list; all other even
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from etlog_events import scripts
 from etlog_events.errors import InvalidEvent
-from etlog_events.event import canonical_window
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
 from etlog_events.scripts import Script
@@ -20,7 +19,7 @@ from etlog_events.sequence import number_of
 from etlog_events.validation import NO_WINDOW, Note, noter
 from etlog_ledger.fold import fold
 from etlog_ledger.retention import Retention
-from etlog_ledger.row import Row, add_events, decode, encode, is_sound, merge
+from etlog_ledger.row import Row, add_events, decode_foreign, encode, is_interval, merge
 from redis.exceptions import ResponseError
 
 logger = logging.getLogger("etlog.consumer")
@@ -32,8 +31,8 @@ SCRIPT = Script.load(
     *("etlog_consumer:ledger.lua", "etlog_consumer:rebuild.lua"),
 )
 
-#: Rows that are read or put in one step: one to three milliseconds of the store's time.
-AT_ONCE = 1000
+#: Rows that are read or put in one step: a few milliseconds of the store's time.
+AT_ONCE = 500
 
 #: Events of a list that are read in one step; each may have 64 KiB.
 EVENTS_AT_ONCE = 200
@@ -72,37 +71,41 @@ def load(client: Any, keys: Keys, kinds: Kinds, *, keep: int, cursor: bytes) -> 
     commands: list[tuple[str, ...]] = [("HGETALL", keys.counters), ("HGETALL", keys.unrowed)]
     for category in kinds.categories:
         commands += [("HLEN", keys.sets(category)), ("ZCARD", keys.changes(category))]
-    of_log = ("GET", keys.cursor), ("HMGET", keys.stats, "applied", "rebuilt")
-    at, stats, counters, unrowed, *sizes = scripts.run(client, *of_log, *commands)
+    of_log = ("GET", keys.cursor), ("HMGET", keys.stats, "applied", "rebuilt", "filling")
+    at, (applied, rebuilt, filling), counters, unrowed, *sizes = scripts.run(client, *of_log, *commands)
     if (at or b"0-0") != cursor:
         return None
-    applied, rebuilt = (number_of(number or b"") for number in stats)
+    applied, rebuilt = number_of(applied or b""), number_of(rebuilt or b"")
     counters, unrowed = numbers(counters), numbers(unrowed)
-    counters_are_whole = sum(counters.values()) >= applied
+    missing = applied - sum(counters.values())  # in the counters: the ledger is a second account of the same
     repairs = []
     for (category, of_category), rows, listed in zip(found.items(), sizes[::2], sizes[1::2], strict=True):
         if rows != len(of_category.texts) + len(of_category.broken):
             return None
-        due = _Due({}, {}, relist=listed != rows)
-        for name in (name for name, kind in kinds.by_name.items() if kind.category == category):
+        names = [name for name, kind in kinds.by_name.items() if kind.category == category]
+        anew = "" if listed == rows else "changes"
+        more = any(of_category.events.get(name, 0) > counters.get(name, 0) for name in names)
+        # A fill that was interrupted is done again; rows that tell of more than was counted are not the consumer's.
+        if filling == category.encode() or (more and applied and not missing):
+            anew = "sets"
+            of_category.texts.clear()
+            of_category.events.clear()
+        due = _Due({}, {}, anew)
+        for name in names:
             counted, without_row, in_rows = counters.get(name, 0), unrowed.get(name, 0), of_category.events.get(name, 0)
-            # The ledger is a second account of what was counted. Of two that differ, the stats say which is right.
-            total = max(counted, in_rows if counters_are_whole else in_rows + without_row)
+            total = max(counted, in_rows + without_row if missing > 0 else in_rows)
             if total != counted:
                 due.counters[name] = total
             if total - in_rows != without_row:
                 due.unrowed[name] = unrowed[name] = total - in_rows
-        if of_category.broken or due.relist or due.counters or due.unrowed:
-            steps = _Steps(client, keys, category, cursor, rebuilt)
-            if not steps.put_right(of_category, due):
+        if of_category.broken or due.anew or due.counters or due.unrowed:
+            steps = _Steps(client, keys, category, kinds.categories[category], cursor, rebuilt)
+            made = {} if of_category.texts else _from_list(client, keys, kinds, category, keep)
+            if not steps.run(rows, of_category, due, made, unrowed):
                 return None
-            if not of_category.texts and due.unrowed:
-                made = _from_list(client, keys, kinds, category, keep)
-                if not steps.fill(of_category.texts, made, kinds.categories[category], unrowed):
-                    return None
             rebuilt = steps.rebuilt
-            of_kinds = (unrowed.get(name, 0) for name, kind in kinds.by_name.items() if kind.category == category)
-            repairs.append(Repair(category, steps.filled, len(of_category.broken), sum(of_kinds)))
+            without_row = sum(unrowed.get(name, 0) for name in names)
+            repairs.append(Repair(category, steps.filled, len(of_category.broken), without_row))
     return Loaded({category: of_category.texts for category, of_category in found.items()}, unrowed, rebuilt, repairs)
 
 
@@ -129,11 +132,11 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """What is to be put right beside fields that hold no row: numbers to set, and whether `changes` is made anew."""
+    """What is to be put right beside fields that hold no row: numbers to set, and which keys are made `anew`."""
 
     counters: dict[str, int]
     unrowed: dict[str, int]
-    relist: bool
+    anew: str
 
 
 def _require_types(client: Any, keys: Keys, kinds: Kinds) -> None:
@@ -153,8 +156,8 @@ def _read(client: Any, keys: Keys, prefix: str, category: str) -> _Found:
     while True:
         [(place, fields)] = scripts.run(client, ("HSCAN", keys.sets(category), place, "COUNT", AT_ONCE))
         for name, text in zip(fields[::2], fields[1::2], strict=True):
-            interval, row = _interval(name), _row(text)
-            if interval is None or row is None:
+            interval, row = name.decode(errors="replace"), _row(text)
+            if row is None or not is_interval(interval):
                 found.broken.add(name)
             elif interval not in found.texts:  # the store may name a field twice
                 found.texts[interval] = text
@@ -163,23 +166,12 @@ def _read(client: Any, keys: Keys, prefix: str, category: str) -> _Found:
             return found
 
 
-def _interval(name: bytes) -> str | None:
-    """The interval that a field names, None where it names none."""
-    text = name.decode(errors="replace")
-    start, _, end = text.partition("/")
-    try:
-        return text if text == NO_WINDOW or canonical_window(start, end) == (start, end) else None
-    except ValueError:
-        return None
-
-
 def _row(text: bytes) -> Row | None:
     """The row that a field holds, None where it holds none."""
     try:
-        row = decode(text)
+        return decode_foreign(text)
     except ValueError:
         return None
-    return row if is_sound(row) else None
 
 
 def _from_list(client: Any, keys: Keys, kinds: Kinds, category: str, keep: int) -> dict[str, Row]:
@@ -215,48 +207,55 @@ def _slices(client: Any, key: str) -> Iterator[Sequence[bytes]]:
 
 
 class _Steps:
-    """The steps that put right the ledger of one category of a log at `cursor`, which was `rebuilt` so often. After
-    each of them it adds up. They return False where the log or its ledger has moved."""
+    """The steps that put right the ledger of one category of a log at `cursor`, which was `rebuilt` so often; its kinds
+    begin with `prefix`. After each step the ledger adds up."""
 
-    def __init__(self, client: Any, keys: Keys, category: str, cursor: bytes, rebuilt: int) -> None:
+    def __init__(self, client: Any, keys: Keys, category: str, prefix: str, cursor: bytes, rebuilt: int) -> None:
         self._client = client
         of_log = (keys.contract, keys.cursor, keys.stats, keys.counters, keys.unrowed)
         self._keys = (*of_log, keys.sets(category), keys.changes(category))
+        self._category = category
+        self._prefix = prefix
         self._cursor = cursor
         self.rebuilt = rebuilt
         self.filled = 0
 
-    def put_right(self, found: _Found, due: _Due) -> bool:
-        """Remove what is no row, set the numbers, and list the rows in `changes`."""
+    def run(self, rows: int, found: _Found, due: _Due, made: Mapping[str, Row], unrowed: dict[str, int]) -> bool:
+        """Of so many `rows`, remove those that are none, set the numbers, list the others in `changes`; where none is
+        left, put those that were `made`. Returns False where the log or its ledger has moved."""
         texts, broken = found.texts, list(found.broken)
-        first = broken[:AT_ONCE]
-        if not self._step(len(texts) + len(broken), due.counters, due.unrowed, relist=due.relist, dropped=first):
+        events = self._events(made.values())
+        if any(number > unrowed.get(name, 0) for name, number in events.items()):
+            made = {}  # they tell of more than was counted
+        filling = self._category if made else ""
+        numbers = due.counters, due.unrowed
+        if due.anew == "sets":
+            broken = []
+        if not self._step(rows, *numbers, anew=due.anew, filling=filling, dropped=broken[:AT_ONCE]):
             return False
-        left = len(texts) + len(broken) - len(first)
+        left = len(texts) + len(broken[AT_ONCE:])
         for names in _chunks(broken[AT_ONCE:]):
-            if not self._step(left, dropped=names):
+            if not self._step(left, filling=filling, dropped=names):
                 return False
             left -= len(names)
-        return all(self._step(left, listed=names) for names in _chunks(list(texts) if due.relist else []))
-
-    def fill(self, texts: dict[str, bytes], rows: Mapping[str, Row], prefix: str, unrowed: dict[str, int]) -> bool:
-        """Move events from `unrowed` into `rows`, unless these hold more than all that were counted."""
-        events: dict[str, int] = {}
-        for row in rows.values():
-            add_events(events, row, prefix)
-        if any(number > unrowed.get(name, 0) for name, number in events.items()):
-            return True
-        for intervals in _chunks(list(rows)):
-            moved: dict[str, int] = {}
-            for interval in intervals:
-                add_events(moved, rows[interval], prefix)
+        if not all(self._step(left, listed=names) for names in _chunks(list(texts) if due.anew else [])):
+            return False
+        for intervals in _chunks(list(made)):
+            moved = self._events(made[interval] for interval in intervals)
             unrowed |= {name: unrowed[name] - number for name, number in moved.items()}
-            put = {interval: encode(rows[interval]) for interval in intervals}
-            if not self._step(len(texts), unrowed={name: unrowed[name] for name in moved}, put=put):
+            put = {interval: encode(made[interval]) for interval in intervals}
+            filling = self._category if len(texts) + len(put) < len(made) else ""
+            if not self._step(len(texts), {}, {name: unrowed[name] for name in moved}, filling=filling, put=put):
                 return False
             texts.update(put)
-            self.filled += len(put)
+        self.filled = len(made)
         return True
+
+    def _events(self, rows: Iterable[Row]) -> dict[str, int]:
+        events: dict[str, int] = {}
+        for row in rows:
+            add_events(events, row, self._prefix)
+        return events
 
     def _step(
         self,
@@ -264,12 +263,13 @@ class _Steps:
         counters: Mapping[str, int] = MappingProxyType({}),
         unrowed: Mapping[str, int] = MappingProxyType({}),
         *,
-        relist: bool = False,
+        anew: str = "",
+        filling: str = "",
         dropped: Sequence[bytes] = (),
         put: Mapping[str, bytes] = MappingProxyType({}),
         listed: Sequence[str] = (),
     ) -> bool:
-        arguments: list[Any] = [self._cursor, self.rebuilt, rows, "1" if relist else ""]
+        arguments: list[Any] = [self._cursor, self.rebuilt, rows, anew, filling]
         for pairs in (counters, unrowed):
             arguments += (len(pairs), *(part for pair in pairs.items() for part in pair))
         arguments += (len(dropped), *dropped)

@@ -8,11 +8,13 @@ What a row holds depends neither on the order of the events nor on how they came
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
 from etlog_events import timestamps
 from etlog_events.kinds import ACTIONS
+from etlog_events.validation import NO_WINDOW
 
 #: Characters of an error that a row keeps.
 MAX_ERROR = 500
@@ -59,14 +61,27 @@ def decode(text: bytes) -> Row:
         raise ValueError(f"not a row of the ledger: {e}") from e
 
 
-def is_sound(row: Row) -> bool:
-    """Whether a row that was decoded holds times where it must."""
-    return all(
-        timestamps.is_canonical(time)
-        for cell in row.values()
-        for time in (cell.first, cell.last, cell.settled)
-        if time is not None
-    )
+def decode_foreign(text: bytes) -> Row:
+    """`decode` for a row that anyone may have written. Raises `ValueError` for one with a time that is none, too."""
+    row = decode(text)
+    for cell in row.values():
+        for time in {cell.first, cell.last, cell.settled or cell.last}:
+            if time[10:11] != "T" or time[-1:] != "Z":
+                raise ValueError(f"not a row of the ledger: {time!r} is not a time in UTC")
+            datetime.fromisoformat(time)
+    return row
+
+
+def is_interval(text: str) -> bool:
+    """Whether a field of the hash may be called so: `<start>/<end>` of a window in canonical spelling, or `-`."""
+    start, _, end = text.partition("/")
+    is_canonical = timestamps.is_canonical
+    return text == NO_WINDOW or (is_canonical(start) and is_canonical(end) and start[:-1] < end[:-1])
+
+
+def action_of(cell: str) -> str:
+    """The action of a cell, by its name."""
+    return cell.partition(".")[0]
 
 
 def encode(row: Mapping[str, Cell]) -> bytes:
@@ -87,7 +102,7 @@ def cell_of(action: str, stage: str | None = None) -> str:
 def add_events(sums: dict[str, int], row: Mapping[str, Cell], prefix: str) -> None:
     """Add the events that a row tells of to `sums`, by kind; the kinds of the row's category begin with `prefix`."""
     for name, cell in row.items():
-        kind = prefix + name.partition(".")[0]
+        kind = prefix + action_of(name)
         sums[kind] = sums.get(kind, 0) + cell.n
 
 
