@@ -31,7 +31,8 @@ CATEGORIES = ("allocation", "asset")
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run survived, and what came of it; `sets` are those that have a row in the ledger. `broken` holds a sentence for each promise that was not kept."""
+    """What a run survived, and what came of it; `sets` are those that have a row in the ledger. `broken` holds a
+    sentence for each promise that was not kept."""
 
     seed: int
     seconds: float

@@ -58,11 +58,12 @@ AFTER = [*events(6, 7, size=4), *events(9, size=5), *events(0, size=6)]
 
 @contextmanager
 def at_work(log: Log, **options: Any) -> Iterator[Consumer]:
-    """A consumer of the test's log, in a thread, whose ledger keeps `KEEP` sets."""
+    """A consumer of the test's log, in a thread, whose ledger keeps `KEEP` sets. It always has the same name, so that
+    none waits for the lease of the one before."""
     kwargs = log.client.connection_pool.connection_kwargs
     with connect(f"redis://{kwargs['host']}:{kwargs['port']}/{kwargs['db']}", part="consumer") as client:
         target = Target(log.keys, KUBECOST_KINDS, CAP, KEEP)
-        consumer = Consumer(client, target, retain=10**6, **options)
+        consumer = Consumer(client, target, retain=10**6, name="c", **options)
         with in_threads(consumer):
             yield consumer
 
@@ -121,15 +122,13 @@ NOTICED: dict[str, Damage] = {
     "what is listed deleted": delete(CHANGES),
     "a stranger listed": lambda client, keys: client.zadd(keys.changes("allocation"), {"foo": 1, b"\xff": 2}),
     "a set not listed": lambda client, keys: client.zrem(keys.changes("allocation"), set_of(7)),
+    "unrowed deleted": delete("unrowed"),
+    "unrowed raised": lambda client, keys: client.hincrby(keys.unrowed, "AllocationSetSaved", 7),
+    "unrowed garbage": lambda client, keys: client.hset(keys.unrowed, "AllocationSetSaved", "x"),
 }
 
 #: What shows only when the rows are read again.
 UNNOTICED: dict[str, Damage] = {
-    "unrowed deleted": delete("unrowed"),
-    "a stranger listed instead of a set": lambda client, keys: (
-        client.zrem(keys.changes("allocation"), set_of(7)),
-        client.zadd(keys.changes("allocation"), {"foo": 1}),
-    ),
     "a row that is garbage": put(set_of(7), "garbage"),
     "a row that is not UTF-8": put(set_of(7), b'{"Saved":{"n":1,"first":"\xff","last":""}}'),
     "a row without times": put(set_of(7), '{"Saved":{"n":1,"first":"","last":""}}'),
@@ -137,8 +136,6 @@ UNNOTICED: dict[str, Damage] = {
     "a row of fewer events": put(set_of(7), _ONE),
     "a row of more events": put(set_of(7), _ONE.replace('"n":1', '"n":1000')),
     "a row of negative events": put(set_of(7), _ONE.replace('"n":1', '"n":-1000')),
-    "unrowed raised": lambda client, keys: client.hincrby(keys.unrowed, "AllocationSetSaved", 7),
-    "unrowed garbage": lambda client, keys: client.hset(keys.unrowed, "AllocationSetSaved", "x"),
     "a counter lowered": lambda client, keys: client.hincrby(keys.counters, "AllocationSetSaved", -7),
     "the counters deleted": lambda client, keys: client.delete(keys.counters),
 }
@@ -173,12 +170,19 @@ def test_damage_is_put_right_while_the_consumer_is_idle(log: Log, logged: Logged
     assert logged("store_away") == []
 
 
-@pytest.mark.parametrize("most_texts", [100_000, 2])
-@pytest.mark.parametrize("damage", (NOTICED | UNNOTICED).values(), ids=NOTICED | UNNOTICED)
+#: What others may do while a batch is worked out, and how many rows the consumer has in memory then.
+WHILE_WORKING = {
+    **{what: (NOTICED[what], 100_000) for what in ("all deleted", "a row deleted", "fields that are no set")},
+    **{f"{what}, in memory": (damage, 100_000) for what, damage in UNNOTICED.items()},
+    **{f"{what}, not in memory": (damage, 2) for what, damage in UNNOTICED.items() if what.startswith("a row")},
+}
+
+
+@pytest.mark.parametrize(("damage", "most_texts"), WHILE_WORKING.values(), ids=WHILE_WORKING)
 def test_damage_is_put_right_while_the_consumer_works(
     log: Log, logged: Logged, damage: Damage, most_texts: int
 ) -> None:
-    """Or by the next one that reads the rows, if it shows in no number; whether rows are in memory or not."""
+    """Or by the next one that reads the rows, if it shows in no number."""
     log.publish(BEFORE)
     with at_work(log, most_texts=most_texts):
         log.caught_up()
@@ -190,28 +194,9 @@ def test_damage_is_put_right_while_the_consumer_works(
     apply(log)
 
     check(log, BEFORE + AFTER + AFTER)
-    assert len(logged("ledger_repaired")) <= 2
-    assert len(logged("active")) <= 4
-
-
-@pytest.mark.parametrize("damage", (NOTICED | UNNOTICED).values(), ids=NOTICED | UNNOTICED)
-def test_damage_is_put_right_when_a_consumer_starts(log: Log, logged: Logged, damage: Damage) -> None:
-    """It is said once, and a second start finds nothing to do."""
-    log.publish(BEFORE)
-    apply(log)
-    damage(log.client, log.keys)
-
-    with at_work(log):
-        wait_until(lambda: logged("active")[1:], what="it to start")
-    check(log, BEFORE)
-    repaired = log.client.hget(log.keys.stats, "rebuilt")
-    log.publish(AFTER)
-    apply(log)
-
-    check(log, BEFORE + AFTER)
-    assert len(logged("ledger_repaired")) == 1
-    assert log.client.hget(log.keys.stats, "rebuilt") == repaired
-    assert logged("store_away") == []
+    assert len(logged("ledger_repaired")) <= 1
+    assert len(logged("active")) <= 3
+    assert len(logged("store_away")) <= 1
 
 
 def test_deleted_rows_are_made_anew_from_the_list(log: Log) -> None:
@@ -273,6 +258,15 @@ def test_a_key_of_another_type_stops_the_log_until_it_is_removed(
     assert key(log.keys, name) in logged("store_away")[0]
 
 
+def numbers_add_up(log: Log) -> bool:
+    """Whether counters = rows + unrowed, whatever else stands among the rows."""
+    fields = log.client.hgetall(log.keys.sets("allocation"))
+    held = {name: json.loads(fields[name.encode()]) for name in map(set_of, range(10)) if name.encode() in fields}
+    rows = {name: row for name, row in held.items() if row}
+    in_rows, without = events_in({"allocation": rows}), unrowed(log.client, log.keys)
+    return log.counters() == {kind: in_rows.get(kind, 0) + without.get(kind, 0) for kind in log.counters()}
+
+
 class Failing:
     """A client whose store is away after so many exchanges."""
 
@@ -295,7 +289,7 @@ class Failing:
 
 @pytest.mark.parametrize("damage", (NOTICED | UNNOTICED).values(), ids=NOTICED | UNNOTICED)
 def test_a_repair_that_ends_after_any_step_adds_up_and_the_next_one_completes_it(
-    log: Log, monkeypatch: pytest.MonkeyPatch, damage: Damage
+    log: Log, logged: Logged, monkeypatch: pytest.MonkeyPatch, damage: Damage
 ) -> None:
     """Its consumer may be killed between any two; rows are put two at a time here."""
     log.publish(BEFORE)
@@ -319,12 +313,12 @@ def test_a_repair_that_ends_after_any_step_adds_up_and_the_next_one_completes_it
         except redis.ConnectionError:
             done = False
         if log.client.hget(log.keys.stats, "rebuilt") != before:
-            wrong = [fault for fault in faults(log.client, log.keys) if "counted" in fault]
-            assert wrong == []
+            assert numbers_add_up(log)
         assert Ledger(log.client, log.keys, KUBECOST_KINDS, keep=KEEP).load(cursor)
         check(log, BEFORE)
-        again = log.client.hget(log.keys.stats, "rebuilt")
+        again, said = log.client.hget(log.keys.stats, "rebuilt"), len(logged("ledger_repaired"))
         assert Ledger(log.client, log.keys, KUBECOST_KINDS, keep=KEEP).load(cursor)
+        assert len(logged("ledger_repaired")) == said
         assert log.client.hget(log.keys.stats, "rebuilt") == again
         if done:
             break
@@ -374,7 +368,6 @@ def test_few_rows_in_memory_make_the_same_rows_in_the_store(log: Log, store_url:
     texts += [Event.new("AssetSetReconcileError", error="e", time="2022-06-03T12:00:00Z").encode()]
     made = []
     for most_texts in (100_000, 3, 1):
-        log.delete_everything()
         other = Keys(f"{log.keys.name}-{most_texts}")
         try:
             with connect(store_url, part="consumer") as client:

@@ -188,8 +188,10 @@ def test_a_compute_error_belongs_to_the_stage_that_it_names(stage: str) -> None:
 
 @pytest.mark.parametrize(
     "stage",
-    ['"ComputeError"', '"ReconcileError"', '"saved"', '"AllocationSetSaved"', '"Saved "', '""', '"\\u0000"']
-    + ["null", "true", "7", "1.5", '["Saved"]', '{"Saved":1}', "[]"],
+    [
+        *('"ComputeError"', '"ReconcileError"', '"saved"', '"AllocationSetSaved"', '"Saved "', '""', '"\\u0000"'),
+        *("null", "true", "7", "1.5", '["Saved"]', '{"Saved":1}', "[]"),
+    ],
 )
 def test_a_stage_that_is_no_action_makes_no_cell(stage: str) -> None:
     """It is the stage's own: a name of its process, or anything else."""

@@ -23,7 +23,7 @@ from support.stream import Client, counters
 EVENTS = 20_000
 
 #: Consumers that are dropped in the middle of a step, and processes that are killed.
-DROPPED, KILLED = 12, 3
+DROPPED, KILLED = 8, 2
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 

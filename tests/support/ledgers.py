@@ -40,6 +40,6 @@ def _wrong_numbers(client: Client, keys: Keys) -> Iterator[str]:
 
 def _wrong_changes(client: Client, keys: Keys) -> Iterator[str]:
     for category in PREFIXES:
-        strangers = set(client.zrange(keys.changes(category), 0, -1)) ^ set(client.hkeys(keys.sets(category)))
-        if strangers:
-            yield f"{len(strangers)} fields are in only one of sets and changes of {category}, such as {strangers.pop()!r}"
+        alone = set(client.zrange(keys.changes(category), 0, -1)) ^ set(client.hkeys(keys.sets(category)))
+        if alone:
+            yield f"{len(alone)} fields are in only one of sets and changes of {category}, such as {min(alone)!r}"

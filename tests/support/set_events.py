@@ -38,7 +38,7 @@ SECONDS = (0, 0.0, 1, 1.5, 2e3, 3_162_240_000, 3_162_240_001, -1, -1e-9, 10**30,
 STAGES = ("Saved", "Totaled", "ComputeError", "saved", "", "x", 7, None, True, ["Saved"], {"stage": "Saved"})
 
 #: Errors: short, empty, longer than what a row keeps, and cut between two that differ only behind the cut.
-ERRORS = ("", "a", "403 Forbidden", "é" * 499 + "😀b", "é" * 499 + "😀c", "é" * 600, "\u0000\n\"\\", "\U0010ffff")
+ERRORS = ("", "a", "403 Forbidden", "é" * 499 + "😀b", "é" * 499 + "😀c", "é" * 600, '\u0000\n"\\', "\U0010ffff")
 
 _MISSING = object()
 
