@@ -2,8 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
-from support.consumers import in_threads
 from support.ledgers import faults, ledger, unrowed
 from support.log import Log
 from support.logged import Logged
@@ -56,22 +54,20 @@ BEFORE = [*events(*range(8)), *events(*range(8), size=2), *events(7, size=3)]
 AFTER = [*events(6, 7, size=4), *events(9, size=5), *events(0, size=6)]
 
 
-@contextmanager
-def at_work(log: Log, **options: Any) -> Iterator[Consumer]:
-    """A consumer of the test's log, in a thread, whose ledger keeps `KEEP` sets. It always has the same name, so that
-    none waits for the lease of the one before."""
-    kwargs = log.client.connection_pool.connection_kwargs
-    with connect(f"redis://{kwargs['host']}:{kwargs['port']}/{kwargs['db']}", part="consumer") as client:
-        target = Target(log.keys, KUBECOST_KINDS, CAP, KEEP)
-        consumer = Consumer(client, target, retain=10**6, name="c", **options)
-        with in_threads(consumer):
-            yield consumer
+#: What the consumers here work with. They have one name, so that none waits for the lease of the one before.
+OPTIONS: dict[str, Any] = {"keep_sets": KEEP, "cap": CAP, "name": "c"}
 
 
-def apply(log: Log, **options: Any) -> None:
-    """Have a consumer apply everything in the stream, and stop it."""
-    with at_work(log, **options):
-        log.caught_up()
+def cursor_of(log: Log) -> bytes:
+    """Where the log stands."""
+    cursor: Any = log.client.get(log.keys.cursor)
+    return cursor or b"0-0"
+
+
+def caught_up_at(log: Log) -> int:
+    """The last look at which nothing waited, in milliseconds."""
+    time: Any = log.client.hget(log.keys.stats, "caught_up")
+    return int(time)
 
 
 def adds_up(log: Log) -> bool:
@@ -147,20 +143,20 @@ def check(log: Log, texts: Sequence[bytes]) -> None:
     assert log.counters() == counted(texts)
     assert log.stats()["applied"] == len(texts)
     assert events_in(ledger(log.client, log.keys)).keys() <= counted(texts).keys()
-    assert set(ledger(log.client, log.keys)["allocation"]) <= {set_of(hour) for hour in (0, *range(1, 8), 9)}
+    assert ledger(log.client, log.keys)["allocation"].keys() <= {set_of(hour) for hour in range(10)}
 
 
 @pytest.mark.parametrize("damage", NOTICED.values(), ids=NOTICED)
 def test_damage_is_put_right_while_the_consumer_is_idle(log: Log, logged: Logged, damage: Damage) -> None:
     """Within one look, and said once; then all goes on as before."""
     log.publish(BEFORE)
-    with at_work(log):
+    with log.consuming(**OPTIONS):
         log.caught_up()
         damage(log.client, log.keys)
         wait_until(lambda: logged("ledger_repaired"), what="the damage to be noticed")
         wait_until(lambda: adds_up(log), what="the damage to be put right")
-        looks = int(log.client.hget(log.keys.stats, "caught_up"))
-        wait_until(lambda: int(log.client.hget(log.keys.stats, "caught_up")) > looks + 100, what="some looks more")
+        looked = caught_up_at(log)
+        wait_until(lambda: caught_up_at(log) > looked + 60, what="some looks more")
         log.publish(AFTER)
         log.caught_up()
 
@@ -184,14 +180,14 @@ def test_damage_is_put_right_while_the_consumer_works(
 ) -> None:
     """Or by the next one that reads the rows, if it shows in no number."""
     log.publish(BEFORE)
-    with at_work(log, most_texts=most_texts):
+    with log.consuming(**OPTIONS, most_texts=most_texts):
         log.caught_up()
         damage(log.client, log.keys)
         for text in AFTER:
             log.publish([text])
         log.caught_up()
     log.publish(AFTER)
-    apply(log)
+    log.apply(**OPTIONS)
 
     check(log, BEFORE + AFTER + AFTER)
     assert len(logged("ledger_repaired")) <= 1
@@ -202,10 +198,10 @@ def test_damage_is_put_right_while_the_consumer_works(
 def test_deleted_rows_are_made_anew_from_the_list(log: Log) -> None:
     """It holds the newest events alone; all others are in no row."""
     log.publish(BEFORE)
-    apply(log)
+    log.apply(**OPTIONS)
     delete(SETS, CHANGES, "unrowed")(log.client, log.keys)
 
-    apply(log)
+    log.apply(**OPTIONS)
 
     newest = log.listed("allocation")
     assert len(newest) == CAP
@@ -218,13 +214,13 @@ def test_deleted_rows_are_made_anew_from_the_list(log: Log) -> None:
 def test_a_log_from_before_the_ledger_gets_one(log: Log, logged: Logged) -> None:
     """With the sets of its lists, and without a word of damage in other categories."""
     log.publish([*BEFORE, *(text.replace(b"AllocationSet", b"AssetSet") for text in BEFORE)])
-    apply(log)
+    log.apply(**OPTIONS)
     names = [log.keys.unrowed]
     for category in ("allocation", "asset"):
         names += [log.keys.sets(category), log.keys.changes(category)]
     log.client.delete(*names)
 
-    apply(log)
+    log.apply(**OPTIONS)
 
     assert faults(log.client, log.keys) == []
     assert {category: len(rows) for category, rows in ledger(log.client, log.keys).items()} == {
@@ -243,7 +239,7 @@ def test_a_key_of_another_type_stops_the_log_until_it_is_removed(
     log.publish(BEFORE)
     if not comes_later:
         log.client.set(key(log.keys, name), "a string")
-    with at_work(log):
+    with log.consuming(**OPTIONS):
         if comes_later:
             log.caught_up()
             log.client.set(key(log.keys, name), "a string")
@@ -260,7 +256,7 @@ def test_a_key_of_another_type_stops_the_log_until_it_is_removed(
 
 def numbers_add_up(log: Log) -> bool:
     """Whether counters = rows + unrowed, whatever else stands among the rows."""
-    fields = log.client.hgetall(log.keys.sets("allocation"))
+    fields: Any = log.client.hgetall(log.keys.sets("allocation"))
     held = {name: json.loads(fields[name.encode()]) for name in map(set_of, range(10)) if name.encode() in fields}
     rows = {name: row for name, row in held.items() if row}
     in_rows, without = events_in({"allocation": rows}), unrowed(log.client, log.keys)
@@ -293,13 +289,12 @@ def test_a_repair_that_ends_after_any_step_adds_up_and_the_next_one_completes_it
 ) -> None:
     """Its consumer may be killed between any two; rows are put two at a time here."""
     log.publish(BEFORE)
-    apply(log)
+    log.apply(**OPTIONS)
     monkeypatch.setattr(rebuild, "AT_ONCE", 2)
-    names = [*(log.keys.sets(c) for c in KUBECOST_KINDS.categories), *(log.keys.changes(c) for c in ("allocation",))]
-    names += [log.keys.unrowed, log.keys.counters]
+    names = [key(log.keys, name) for name in (SETS, CHANGES, "unrowed")] + [log.keys.counters]
     damage(log.client, log.keys)
-    kept = {name: log.client.dump(name) for name in names}
-    cursor = log.client.get(log.keys.cursor) or b""
+    kept: dict[str, Any] = {name: log.client.dump(name) for name in names}
+    cursor = cursor_of(log)
 
     for exchanges in range(100):
         for name, dump in kept.items():
@@ -329,8 +324,8 @@ def test_a_repair_that_ends_after_any_step_adds_up_and_the_next_one_completes_it
 def test_rows_that_another_consumer_has_rebuilt_meanwhile_are_read_anew(log: Log) -> None:
     """Even if nothing was applied in between, and there are as many as before."""
     log.publish(events(1) * 20)
-    apply(log)
-    cursor = log.client.get(log.keys.cursor) or b""
+    log.apply(**OPTIONS)
+    cursor = cursor_of(log)
     own = Ledger(log.client, log.keys, KUBECOST_KINDS, keep=KEEP)
     own.load(cursor)
     delete(SETS, CHANGES)(log.client, log.keys)
@@ -339,11 +334,10 @@ def test_rows_that_another_consumer_has_rebuilt_meanwhile_are_read_anew(log: Log
     assert not own.holds()
 
 
-def test_a_batch_worked_out_before_the_rows_were_rebuilt_is_refused(log: Log, logged: Logged) -> None:
+def test_a_batch_worked_out_before_the_rows_were_rebuilt_is_refused(log: Log, store_url: str, logged: Logged) -> None:
     """It is collected again, with the rows as they are now."""
     log.publish(events(1) * 20)
-    kwargs = log.client.connection_pool.connection_kwargs
-    with connect(f"redis://{kwargs['host']}:{kwargs['port']}/{kwargs['db']}", part="consumer") as client:
+    with connect(store_url, part="consumer") as client:
         consumer = Consumer(client, Target(log.keys, KUBECOST_KINDS, CAP, KEEP), retain=10**6)
         while log.client.get(log.keys.cursor) is None:
             consumer._turn(threading.Event())
@@ -351,7 +345,7 @@ def test_a_batch_worked_out_before_the_rows_were_rebuilt_is_refused(log: Log, lo
         while consumer._batch is None:
             consumer._turn(threading.Event())
         delete(SETS, CHANGES)(log.client, log.keys)
-        cursor = log.client.get(log.keys.cursor) or b""
+        cursor = cursor_of(log)
         assert Ledger(log.client, log.keys, KUBECOST_KINDS, keep=KEEP).load(cursor)
         consumer._turn(threading.Event())
         assert len(logged("moved")) == 1

@@ -150,10 +150,10 @@ WHAT = ("nothing", "turn", "turn", "other turns", "takeover", "take back", "repe
 
 @given(
     st.lists(events(), min_size=1, max_size=40),
-    st.lists(st.tuples(st.integers(0, 6), st.sampled_from(WHAT)), max_size=16),
+    st.lists(st.tuples(st.integers(0, 6), st.sampled_from(WHAT)), max_size=10),
     st.sampled_from([1, 4, 1000]),
 )
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=20)
 def test_any_entries_batches_duplicates_and_takeovers_leave_the_rows_of_a_recomputation(
     store_url: str, texts: list[bytes], steps: list[tuple[int, str]], most_texts: int
 ) -> None:

@@ -43,7 +43,7 @@ def insert(held: Retention, *sets: str) -> set[str]:
     assert all(name in held for name in placement.dropped)
     held.apply(placement)
     assert not any(name in held for name in chain(placement.refused, placement.dropped))
-    return placement.refused.union(placement.dropped)
+    return {*placement.refused, *placement.dropped}
 
 
 def batched(sets: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -1,25 +1,21 @@
 """What the store holds of the ledger of a log, as a test looks at it, and what of it does not add up."""
 
-import json
 from collections.abc import Iterator
 
 from etlog_events.keys import Keys
 from support.recomputed import PREFIXES, Ledger, events_in
-from support.stream import Client, counters
+from support.stream import Client, counters, rows
+from support.stream import unrowed as all_unrowed
 
 
 def ledger(client: Client, keys: Keys) -> Ledger:
     """All rows: category -> interval -> cell -> what is known of it."""
-    return {
-        category: {name.decode(): json.loads(text) for name, text in client.hgetall(keys.sets(category)).items()}
-        for category in PREFIXES
-    }
+    return {category: rows(client, keys, category) for category in PREFIXES}
 
 
 def unrowed(client: Client, keys: Keys) -> dict[str, int]:
     """How many events of each kind are in no row; kinds of which all are in one are left out."""
-    found = {kind.decode(): int(number) for kind, number in client.hgetall(keys.unrowed).items()}
-    return {kind: number for kind, number in found.items() if number}
+    return {kind: number for kind, number in all_unrowed(client, keys).items() if number}
 
 
 def faults(client: Client, keys: Keys) -> list[str]:
@@ -33,9 +29,9 @@ def faults(client: Client, keys: Keys) -> list[str]:
 def _wrong_numbers(client: Client, keys: Keys) -> Iterator[str]:
     counted, in_rows, in_none = counters(client, keys), events_in(ledger(client, keys)), unrowed(client, keys)
     for kind in sorted({*counted, *in_rows, *in_none}):
-        counter, rows, others = (numbers.get(kind, 0) for numbers in (counted, in_rows, in_none))
-        if counter != rows + others:
-            yield f"{kind}: {counter} were counted, {rows} are in rows and {others} in none"
+        counter, with_row, without = (numbers.get(kind, 0) for numbers in (counted, in_rows, in_none))
+        if counter != with_row + without:
+            yield f"{kind}: {counter} were counted, {with_row} are in rows and {without} in none"
 
 
 def _wrong_changes(client: Client, keys: Keys) -> Iterator[str]:
