@@ -24,7 +24,7 @@ def main() -> int:
     for fault, times in sorted(outcome.faults.items()):
         print(f"{fault:24}{times:>8}")
     print(f"{'in all':24}{outcome.faults.total():>8}\n")
-    for name in ("restarts", "takeovers", "accepted", "applied", "duplicates", "lost"):
+    for name in ("restarts", "takeovers", "accepted", "applied", "duplicates", "lost", "sets"):
         print(f"{name:24}{getattr(outcome, name):>8}")
     print(f"{'settled in':24}{outcome.settled_in:>6.1f} s\n")
     for sentence in outcome.broken:

@@ -18,8 +18,10 @@ from etlog.verification import verify
 from etlog_events.entry import contents
 from etlog_events.keys import Keys
 from etlog_events.store import connect
+from support.ledgers import faults, ledger, unrowed
+from support.recomputed import recomputed
 from support.servers import wait_until
-from support.stream import is_applied
+from support.stream import is_applied, stats
 
 #: Seconds that everything gets to settle, once healed.
 SETTLING = 120.0
@@ -29,7 +31,8 @@ CATEGORIES = ("allocation", "asset")
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run survived, and what came of it. `broken` holds a sentence for each promise that was not kept."""
+    """What a run survived, and what came of it; `sets` are those that have a row in the ledger. `broken` holds a
+    sentence for each promise that was not kept."""
 
     seed: int
     seconds: float
@@ -40,6 +43,7 @@ class Outcome:
     duplicates: int = 0
     lost: int = 0
     takeovers: int = 0
+    sets: int = 0
     settled_in: float = 0.0
     broken: list[str] = field(default_factory=list)
 
@@ -160,6 +164,7 @@ def _judge(processes: Processes, client: redis.Redis, keys: Keys, outcome: Outco
     for category in CATEGORIES:
         if ordered[category] != lists[category]:
             outcome.broken.append(f"the list {category} is not in the order of the stream")
+    _judge_ledger(client, keys, ordered["allocation"] + ordered["asset"], outcome)
 
     answers = {name: _answer(address) for name, address in processes.addresses.items()}
     for name, answer in answers.items():
@@ -171,10 +176,29 @@ def _judge(processes: Processes, client: redis.Redis, keys: Keys, outcome: Outco
         outcome.broken.append("the replicas give different answers")
 
 
+def _judge_ledger(client: redis.Redis, keys: Keys, events: list[bytes], outcome: Outcome) -> None:
+    """Compare the ledger with what all events of the log make, one by one: there is room for every set."""
+    outcome.broken += faults(client, keys)
+    found, expected = ledger(client, keys), recomputed(events)
+    for category in CATEGORIES:
+        rows, wanted = found[category], expected[category]
+        outcome.sets += len(rows)
+        wrong = sorted(name for name in rows.keys() | wanted.keys() if rows.get(name) != wanted.get(name))
+        if wrong:
+            outcome.broken.append(
+                f"{len(wrong)} rows of {category} are not what the events make, such as {wrong[0]}: "
+                f"{rows.get(wrong[0])} instead of {wanted.get(wrong[0])}"
+            )
+    if without := unrowed(client, keys):
+        outcome.broken.append(f"{sum(without.values())} events are in no row, such as {min(without)}")
+    if "rebuilt" in stats(client, keys):
+        outcome.broken.append("rows of the ledger were rebuilt")
+
+
 def _marker(event: bytes) -> str:
     """Producer and number of an event."""
     metadata = orjson.loads(event)["metadata"]
-    return f"{metadata['stage']} {metadata['size']}"
+    return f"{metadata['emitter']} {metadata['size']}"
 
 
 def _stream(client: redis.Redis, keys: Keys) -> list[bytes]:

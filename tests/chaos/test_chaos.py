@@ -18,6 +18,7 @@ def test_nothing_accepted_is_lost_and_nothing_is_counted_twice(tmp_path: Path) -
     assert outcome.lost == 0
     assert outcome.faults.total() > SECONDS
     assert outcome.applied >= outcome.accepted > 100
+    assert outcome.sets > 50
 
 
 def test_a_seed_gives_the_same_faults_again() -> None:
