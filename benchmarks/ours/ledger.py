@@ -16,7 +16,7 @@ from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from shared import sets, turn
 
-NOTHING = Changes({category: CategoryChange(0) for category in KUBECOST_KINDS.categories}, {})
+NOTHING = Changes({category: CategoryChange(0) for category in KUBECOST_KINDS.categories}, {}, rebuilt=0)
 
 
 class Log:
