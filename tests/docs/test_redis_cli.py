@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import msgspec
 import pytest
 import redis
 from etlog_consumer import Consumer
 from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.sequence import Record
+from etlog_ledger.row import Cell
 from etlog_producer.publish import Identity, Publisher
 from support.samples import saved
 
@@ -218,15 +220,18 @@ def test_a_row_tells_of_the_set_that_was_published_by_hand(run: Answer, answer: 
     apart = json.loads(answer("HGET 'etlog:{default}:sets:asset' -"))
 
     assert {action: cell["n"] for action, cell in row.items()} == {"Saved": ASSETS + 1, "Totaled": 1}
-    assert {name for cell in (*row.values(), *apart.values()) for name in cell} <= set(
-        re.findall(
-            r"`(\w+)`", "".join(re.findall(r"^\| in a cell \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE.read_text(), re.M))
-        )
-    )
     assert apart["ComputeError"]["error"] == "no prices"
     changed = answer("ZREVRANGE 'etlog:{default}:changes:asset'").splitlines()
     assert changed[::2] == ["-", "2022-06-03T10:00:00Z/2022-06-03T11:00:00Z"]
     assert int(changed[1]) > int(changed[3])
+
+
+def test_the_page_explains_every_field_of_a_cell() -> None:
+    """And no other."""
+    [table] = re.findall(r"^\| in a cell \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE.read_text(), re.MULTILINE)
+    names = [name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+
+    assert names == [field.name for field in msgspec.structs.fields(Cell)]
 
 
 @pytest.mark.usefixtures("consumer")
