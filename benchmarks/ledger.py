@@ -25,7 +25,7 @@ KEEP = 2000
 MOST = 50_000
 
 #: Events that each list holds, from which the ledger is made again.
-LONG_LIST = 200_000
+LONG_LIST = 50_000
 
 #: Milliseconds. Nobody waits for the store longer than that.
 MOST_BLOCKED = 30.0
