@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import answer, apply, growth, idle, latency, live, producers, publish, results, table
+from benchmarks import answer, apply, growth, idle, latency, ledger, live, producers, publish, results, table
 from benchmarks.figures import Row
 from benchmarks.scale import FULL, QUICK
 
@@ -19,6 +19,7 @@ PARTS = {
     "live": live.rows,
     "growth": growth.rows,
     "producers": producers.rows,
+    "ledger": ledger.rows,
     "idle": idle.rows,
 }
 

@@ -1,5 +1,6 @@
 """A figure counts only when the work behind it was right: wrong results are found, and missed targets are said."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import pytest
 from support.stream import Client
 
-from benchmarks import answer, apply, events, publish, table
+from benchmarks import answer, apply, events, ledger, publish, table
 from benchmarks.figures import Row, WrongResult
+from benchmarks.shared import sets
 from benchmarks.store import Store
 
 COUNT = 6
@@ -98,6 +100,48 @@ def test_what_was_applied_wrongly_is_found(store: Store, spoil: Callable[[Any], 
     spoil(store.client)
     with pytest.raises(WrongResult):
         apply.check(store, texts())
+
+
+INTERVAL = "/".join(sets.window(1))
+
+
+@pytest.fixture
+def ledger_store(fake_client: Client, tmp_path: Path) -> Store:
+    """A store whose ledger keeps the newer of two sets of each category."""
+    for prefix, category in ledger.CATEGORIES.items():
+        place = 2 + sets.PREFIXES.index(prefix)
+        time = f"2000-01-01T02:01:00.{place:08}1Z"
+        row = {"Saved": {"n": 1, "first": time, "last": time, "settled": time, "size": place}}
+        fake_client.hset(ledger.KEYS.sets(category), INTERVAL, json.dumps(row))
+        fake_client.zadd(ledger.KEYS.changes(category), {INTERVAL: 4})
+        fake_client.hset(ledger.KEYS.counters, f"{prefix}Saved", 2)
+        fake_client.hset(ledger.KEYS.unrowed, f"{prefix}Saved", 1)
+    fake_client.hset(ledger.KEYS.stats, "applied", 4)
+    return Store(0, fake_client, tmp_path, 0)
+
+
+def test_a_ledger_that_holds_all_is_right(ledger_store: Store) -> None:
+    """The rows that are kept, and a count of the events whose rows are not."""
+    ledger.check(ledger_store, sets.each_another(0, 0), keep=1)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda client: client.hset(ledger.KEYS.sets("asset"), INTERVAL, '{"Saved":{"n":1}}'),
+        lambda client: client.hdel(ledger.KEYS.sets("asset"), INTERVAL),
+        lambda client: client.hset(ledger.KEYS.sets("asset"), "/".join(sets.window(0)), "{}"),
+        lambda client: client.zrem(ledger.KEYS.changes("asset"), INTERVAL),
+        lambda client: client.hset(ledger.KEYS.unrowed, "AssetSetSaved", 2),
+        lambda client: client.hset(ledger.KEYS.counters, "AssetSetSaved", 3),
+    ],
+    ids=["a row", "a missing row", "a row too many", "the changes", "the events in no row", "a counter"],
+)
+def test_a_wrong_ledger_is_found(ledger_store: Store, spoil: Callable[[Any], object]) -> None:
+    """Whatever it is."""
+    spoil(ledger_store.client)
+    with pytest.raises(WrongResult):
+        ledger.check(ledger_store, sets.each_another(0, 0), keep=1)
 
 
 def test_an_answer_of_other_bytes_is_found(store: Store) -> None:

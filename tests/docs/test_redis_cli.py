@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import msgspec
 import pytest
 import redis
 from etlog_consumer import Consumer
 from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.sequence import Record
+from etlog_ledger.row import Cell
 from etlog_producer.publish import Identity, Publisher
 from support.samples import saved
 
@@ -104,6 +106,7 @@ def test_the_page_names_every_key_of_the_log(run: Answer, answer: Answer, client
     for command in COMMANDS:
         run(command)  # one of them makes the dead letter
     client.zadd(keys.trim, {"1795467230011-0": 1000})  # as after 1,000 events
+    client.hset(keys.unrowed, "AssetSetSaved", 0)  # as after the first row was dropped
     found = {key.split("}:")[1] for key in answer("--scan").splitlines()}
 
     assert found == {name.rpartition("}:")[2].removeprefix("…:") for name in NAMED_KEYS}
@@ -203,8 +206,53 @@ def test_the_sums_prove_that_nothing_is_missing(run: Answer, answer: Answer) -> 
 
     assert applied + stats["unnumbered"] == stats["applied"] + stats["dead"] + stats["lost"]
     assert sum(record.published for record in records if record) + ended["published"] == stats["published"] == applied
-    assert stats["unnumbered"] == 3  # the two calls of XADD
+    assert stats["unnumbered"] == 4  # the three calls of XADD
     assert {name for name in stats if f"| `{name}` |" not in PAGE.read_text()} == set()
+
+
+@pytest.mark.usefixtures("consumer")
+def test_a_row_tells_of_the_set_that_was_published_by_hand(run: Answer, answer: Answer) -> None:
+    """And the row `-` of the error without a window; the rows that changed last are listed last."""
+    for command in COMMANDS:
+        run(command)
+
+    row = json.loads(answer("HGET 'etlog:{default}:sets:asset' '2022-06-03"))
+    apart = json.loads(answer("HGET 'etlog:{default}:sets:asset' -"))
+
+    assert {action: cell["n"] for action, cell in row.items()} == {"Saved": ASSETS + 1, "Totaled": 1}
+    assert apart["ComputeError"]["error"] == "no prices"
+    changed = answer("ZREVRANGE 'etlog:{default}:changes:asset'").splitlines()
+    assert changed[::2] == ["-", "2022-06-03T10:00:00Z/2022-06-03T11:00:00Z"]
+    assert int(changed[1]) > int(changed[3])
+
+
+def test_the_page_explains_every_field_of_a_cell() -> None:
+    """And no other."""
+    [table] = re.findall(r"^\| in a cell \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE.read_text(), re.MULTILINE)
+    names = [name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+
+    assert names == [field.name for field in msgspec.structs.fields(Cell)]
+
+
+@pytest.mark.usefixtures("consumer")
+def test_the_counter_is_the_sum_over_the_rows(run: Answer, answer: Answer) -> None:
+    """For the kind of the page, by the commands of the page; no event is in no row."""
+    for command in COMMANDS:
+        run(command)
+
+    rows = [json.loads(row) for row in answer("HMGET 'etlog:{default}:sets:asset'").splitlines() if row]
+
+    assert answer("HLEN 'etlog:{default}:unrowed'") == "0"
+    assert answer("HGET 'etlog:{default}:counters' AssetSetTotaled") == str(sum(row["Totaled"]["n"] for row in rows))
+
+
+def test_the_sum_that_the_page_shows_is_that_of_its_answers() -> None:
+    """Of all rows with the cell, as they stand there."""
+    [answer] = re.findall(r"HMGET 'etlog:{default}:sets:asset'.*\n((?:{.*}\n)+)", PAGE.read_text())
+    numbers = [json.loads(row)["Totaled"]["n"] for row in answer.splitlines()]
+
+    assert f"{' + '.join(map(str, numbers))} = {sum(numbers)}." in PAGE.read_text()
+    assert f'AssetSetTotaled\n"{sum(numbers)}"\n' in PAGE.read_text()
 
 
 def test_the_lease_names_the_active_consumer(consumer: Consumer, answer: Answer) -> None:
