@@ -71,12 +71,13 @@ def consumer_thread(
     kinds: Kinds = KUBECOST_KINDS,
     cap: int = 1000,
     retain: int = 100_000,
+    keep_sets: int = 2000,
     answer_timeout: float = ANSWER_TIMEOUT,
     **options: Any,
 ) -> Iterator[Consumer]:
     """Run a consumer on the log of `keys` in a thread while the block lasts; `options` are those of `Consumer`."""
     with connect(url, part="consumer", answer_timeout=answer_timeout) as client:
-        consumer = Consumer(client, Target(keys, kinds, cap), retain=retain, **options)
+        consumer = Consumer(client, Target(keys, kinds, cap, keep_sets), retain=retain, **options)
         with in_threads(consumer):
             yield consumer
 
