@@ -242,6 +242,7 @@ def test_what_no_consumer_repairs_is_read_once(
     put(client, keys, dict.fromkeys(range(10), 1))
     old.read()
 
+    put(client, keys, {3: 2})
     client.delete(getattr(keys, key)("allocation"))
     assert old.rows() == fresh(store_url, keys) == held(client, keys)
     assert old.rows() == held(client, keys)
@@ -289,6 +290,32 @@ def test_only_what_changed_is_read(client: redis.Redis, keys: Keys, old: Reading
 
     client.incr(keys.cursor)  # events were refused
     assert (old.read().cursor, old.questions) == (b"4", 1)
+
+
+ANOTHER_HISTORY: dict[str, Callable[[Client, Keys], object]] = {
+    "a repair": lambda client, keys: client.hincrby(keys.stats, "rebuilt", 1),
+    "fewer events": lambda client, keys: client.hset(keys.stats, "applied", 2),
+    "another id": lambda client, keys: client.set(keys.id, "another"),
+    "rows that are not new": lambda client, keys: (
+        client.hset(keys.sets("allocation"), interval(9), row(1)),
+        client.zadd(keys.changes("allocation"), {interval(9): 1}),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ANOTHER_HISTORY)
+def test_all_rows_are_read_after_what_the_list_of_changes_does_not_tell(
+    client: redis.Redis, keys: Keys, old: Reading, what: str
+) -> None:
+    """There are rows that changed without a place in it."""
+    put(client, keys, dict.fromkeys(range(3), 1))
+    old.read()
+    client.hset(keys.sets("allocation"), interval(1), row(5))
+    assert old.rows() != held(client, keys)
+
+    ANOTHER_HISTORY[what](client, keys)
+
+    assert old.rows() == held(client, keys)
 
 
 def test_all_rows_are_read_over_another_connection(client: redis.Redis, keys: Keys, old: Reading) -> None:

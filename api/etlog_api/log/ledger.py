@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
-from etlog_events import contract, timestamps
+from etlog_events import contract
+from etlog_events.event import canonical_window
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
 from etlog_events.sequence import number_of
 from etlog_events.validation import NO_WINDOW
-from etlog_ledger.row import Row, decode
+from etlog_ledger.row import Row, decode, is_sound
 
 from etlog_api.log.connection import ATTEMPTS, Command, Connection
 
@@ -65,7 +66,6 @@ class _Head:
             and self.log_id == last.log_id
             and self.rebuilt == last.rebuilt
             and self.applied >= last.applied
-            and last.adds_up
             and self.adds_up
         )
 
@@ -144,7 +144,7 @@ class LedgerReader:
 
         Raises the driver's errors, and `OtherContract` for a log that is not understood.
         """
-        held, self._held = self._held, None  # after an error, nothing is known
+        held = self._held
         for _ in range(ATTEMPTS):
             head, changed = await self._look(held)
             if held is not None and head == held.head:
@@ -202,8 +202,6 @@ class LedgerReader:
                 questions.append(("ZRANGE", self._keys.changes(category), 0, -1))
                 asked.append((category, None))
         after, answers = await self._ask(*questions) if questions else (head, ())
-        if after.connection != head.connection:
-            return None, False
         found = dict(held.known)
         for (category, fields), answer in zip(asked, answers, strict=True):
             if found[category] is held.known[category]:
@@ -246,12 +244,17 @@ class LedgerReader:
 
 
 def _row(text: bytes) -> Row | None:
+    """The row that a text spells, None where it spells none."""
     try:
-        return decode(text)
+        row = decode(text)
     except ValueError:
         return None
+    return row if is_sound(row) else None
 
 
 def _is_interval(name: str) -> bool:
     start, _, end = name.partition("/")
-    return (timestamps.is_canonical(start) and timestamps.is_canonical(end)) or name == NO_WINDOW
+    try:
+        return name == NO_WINDOW or canonical_window(start, end) == (start, end)
+    except ValueError:
+        return False
