@@ -1,5 +1,6 @@
 """The users of `deploy/redis/users.acl`: each part can do all of its work, and nothing else."""
 
+import asyncio
 import io
 import os
 import re
@@ -10,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,18 +19,23 @@ import redis
 from etlog.__main__ import run
 from etlog.commands import consume
 from etlog_api import create_app
+from etlog_api.log.connection import Connection
+from etlog_api.log.ledger import LedgerReader
 from etlog_consumer.fleet.membership import Membership
 from etlog_consumer.recovery import Progress, Recovery
 from etlog_events import Settings, publishing, scripts
+from etlog_events.event import Event
 from etlog_events.keys import CONSUMERS_CONTRACT, GROUP, Keys
+from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.scripts import Function
-from etlog_events.store import connect
+from etlog_events.store import connect, connect_async
 from etlog_producer import Producer
 from etlog_producer.errors import IdTaken, OtherLog
 from etlog_producer.publish import Identity, Publisher
 from support import apis
 from support.consumers import consumer_thread
 from support.guarded import PASSWORDS, REDIS, GuardedServer, redis_server
+from support.logged import Logged
 from support.samples import WINDOW, saved
 from support.servers import wait_until
 from support.stream import Client, counters, dead, entries, records, stats
@@ -65,13 +72,20 @@ def refused(root: Client) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def consuming(guarded: GuardedServer, retain: int = 1000) -> Iterator[None]:
+def consuming(guarded: GuardedServer, **options: Any) -> Iterator[None]:
     """A consumer under its user."""
     url = guarded.url_of("etlog-consumer")
     with connect(url, part="consumer") as client:
         consume.warn(client)
-    with consumer_thread(url, KEYS, retain=retain):
+    with consumer_thread(url, KEYS, **options):
         yield
+
+
+def of_hour(hour: int) -> bytes:
+    """An event of the set of this hour."""
+    return Event.new(
+        "AllocationSetSaved", size=1, window=(f"2022-06-03T{hour:02}:00:00Z", f"2022-06-03T{hour + 1:02}:00:00Z")
+    ).encode()
 
 
 def functions_loaded(root: Client) -> None:
@@ -250,6 +264,51 @@ def test_a_consumer_may_repair_what_others_broke(
     assert refused(root) == []
 
 
+def test_a_ledger_is_kept_put_right_and_read(guarded: GuardedServer, root: Client, logged: Logged) -> None:
+    """By a consumer that keeps few rows, in the store and in memory, and by an API."""
+    sets, changes = KEYS.sets("allocation"), KEYS.changes("allocation")
+
+    async def read(reader: LedgerReader) -> int:
+        return len((await reader.read()).rows["allocation"])
+
+    def repaired() -> None:
+        before = len(logged("ledger_repaired"))
+        with consuming(guarded, keep_sets=3):
+            wait_until(lambda: len(logged("ledger_repaired")) > before, what=f"the repair; refused: {refused(root)}")
+
+    with asyncio.Runner() as runner:
+        api = connect_async(guarded.url_of("etlog-api"), part="api")
+        connection = Connection(api)
+        reader = LedgerReader(connection, KEYS, KUBECOST_KINDS)
+        assert runner.run(read(reader)) == 0
+        publisher = Publisher(root, KEYS)
+        with consuming(guarded, keep_sets=3, most_texts=1):
+            publisher(P, 1, [of_hour(hour) for hour in range(3)])
+            applied(root, 3)
+            assert runner.run(read(reader)) == 3
+            publisher(P, 4, [of_hour(hour) for hour in (1, 2, 4)])
+            applied(root, 6)
+            assert root.hgetall(KEYS.unrowed) == {b"AllocationSetSaved": b"1"}
+            assert runner.run(read(reader)) == 3
+        root.hset(sets, "no interval", "no row")
+        repaired()
+        root.delete(changes)
+        repaired()
+        root.delete(sets, changes)
+        repaired()
+        assert (root.hlen(sets), root.zcard(changes)) == (3, 3)
+        assert runner.run(read(reader)) == 3
+        runner.run(connection.close())
+        runner.run(api.aclose())
+
+    with connect(guarded.url_of("etlog-admin"), part="test") as client:
+        assert client.hget(sets, client.zrange(changes, 0, 0)[0]) is not None
+        assert len(client.hscan(sets)[1]) == len(client.zrange(changes, 0, 10, byscore=True)) == client.zcard(changes)
+        assert client.hgetall(KEYS.unrowed)
+
+    assert refused(root) == []
+
+
 @pytest.mark.skipif(shutil.which("redis-cli") is None and not os.environ.get("CI"), reason="no redis-cli")
 def test_people_may_read_all_of_a_log(guarded: GuardedServer, root: Client) -> None:
     """With every command that `docs/redis-cli.md` shows, as the admin; as a producer where the function is called."""
@@ -345,6 +404,10 @@ ONE = {
         ["HGET", KEYS.counters, "AssetSetSaved"],
         ["HGETALL", KEYS.stats],
         ["ZRANGE", KEYS.trim, "0", "-1"],
+        ["HGET", KEYS.sets("asset"), "-"],
+        ["HSET", KEYS.sets("asset"), "-", ""],
+        ["ZRANGE", KEYS.changes("asset"), "0", "-1"],
+        ["HGETALL", KEYS.unrowed],
         ["GET", KEYS.cursor],
         ["SET", KEYS.cursor, "0-0"],
         ["DEL", KEYS.lease],
@@ -366,6 +429,14 @@ ONE = {
         ["FUNCTION", "DELETE", publishing.FUNCTION.library],
         ["RPUSH", KEYS.events, ""],
         ["DEL", KEYS.producers],
+        ["DEL", KEYS.sets("asset")],
+        ["HGETALL", KEYS.sets("asset")],
+        ["ZRANGE", KEYS.changes("asset"), "0", "-1"],
+        ["ZRANGEBYSCORE", KEYS.changes("asset"), "0", "1"],
+        ["HDEL", KEYS.counters, "AssetSetSaved"],
+        ["HDEL", KEYS.unrowed, "AssetSetSaved"],
+        ["HGETALL", KEYS.stats],
+        ["LREM", KEYS.log("asset"), "0", ""],
         ["DEL", CONSUMERS_CONTRACT],
         ["EVAL", "return 1", "1", KEYS.cursor],
         ["CLIENT", "LIST"],
@@ -375,6 +446,11 @@ ONE = {
         ["XADD", KEYS.events, "*", "event", ""],
         ["SET", KEYS.cursor, "0-0"],
         ["HSET", KEYS.counters, "AssetSetSaved", "1"],
+        ["HSET", KEYS.sets("asset"), "-", ""],
+        ["HDEL", KEYS.sets("asset"), "-"],
+        ["ZADD", KEYS.changes("asset"), "1", "-"],
+        ["ZREM", KEYS.changes("asset"), "-"],
+        ["HSET", KEYS.unrowed, "AssetSetSaved", "0"],
         ["RPUSH", KEYS.log("asset"), ""],
         ["XGROUP", "SETID", KEYS.events, GROUP, "$"],
         ["SET", KEYS.contract, "9"],
@@ -393,6 +469,10 @@ ONE = {
         ["SET", KEYS.cursor, "0-0"],
         ["SET", KEYS.contract, "9"],
         ["HSET", KEYS.stats, "lost", "0"],
+        ["HSET", KEYS.sets("asset"), "-", ""],
+        ["HDEL", KEYS.sets("asset"), "-"],
+        ["ZADD", KEYS.changes("asset"), "1", "-"],
+        ["HSET", KEYS.unrowed, "AssetSetSaved", "0"],
         ["RPUSH", KEYS.log("asset"), ""],
         ["XADD", KEYS.dead, "*", "event", ""],
         ["EVAL", "return 1", "1", KEYS.counters],

@@ -13,6 +13,9 @@ from etlog_events.store.discovery import ReadFrom
 #: Seconds that a request waits for the store; every answer is promised within 2.
 QUESTION_TIMEOUT = 1.5
 
+#: Words of commands that are kept packed: those that are asked again and again have few.
+MOST_WORDS = 200
+
 T = TypeVar("T")
 
 
@@ -62,7 +65,7 @@ def _look_at(task: "asyncio.Task[Any]") -> None:
         task.exception()
 
 
-Command = tuple[str | int, ...]
+Command = tuple[str | bytes | int, ...]
 
 
 class Connection:
@@ -73,7 +76,10 @@ class Connection:
     """
 
     def __init__(self, client: Any) -> None:
+        #: How many times it was made. After another one, the answers may be those of another server.
+        self.made = 0
         self._connection = client.connection_pool.make_connection()
+        self._connection.register_connect_callback(self._note_made)
         self._understand = client.response_callbacks
         self._packed = lru_cache(maxsize=16)(self._pack)
 
@@ -91,7 +97,8 @@ class Connection:
     async def _ask(self, commands: tuple[Command, ...]) -> list[Any]:
         connection = self._connection
         try:
-            await connection.send_packed_command(self._packed(commands), check_health=False)
+            pack = self._packed if sum(map(len, commands)) <= MOST_WORDS else self._pack
+            await connection.send_packed_command(pack(commands), check_health=False)
             answers = [await connection.read_response() for _ in commands]
             connection.rest()
         except BaseException:
@@ -105,6 +112,9 @@ class Connection:
 
     def _pack(self, commands: tuple[Command, ...]) -> bytes:
         return b"".join(piece for command in commands for piece in self._connection.pack_command(*command))
+
+    def _note_made(self, _: Any) -> None:
+        self.made += 1
 
     async def close(self) -> None:
         """Close the connection. The next question makes another one."""
