@@ -22,7 +22,7 @@ from redis.exceptions import ResponseError
 
 from etlog_consumer.rebuild import AT_ONCE, load, numbers, report
 
-#: Rows whose texts the consumers of a process keep in memory: 40 MB as rows usually are. Others are asked for.
+#: Rows whose texts the consumers of a process keep in memory: about 100 MB. Others are asked for.
 MOST_TEXTS = 100_000
 
 

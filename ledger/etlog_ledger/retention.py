@@ -23,7 +23,7 @@ MOST_SETS = 50_000
 LOT = 2_500
 
 #: Rows that are dropped at once at most, when the room becomes smaller: the store does nothing else meanwhile.
-MOST_DROPPED = 5_000
+MOST_DROPPED = 2_000
 
 _DAY = timedelta(days=1)
 _CLOCK_CHANGES = (timedelta(0), timedelta(minutes=30), timedelta(hours=1))

@@ -72,7 +72,6 @@ def consumer_thread(
     cap: int = 1000,
     keep_sets: int = 2000,
     retain: int = 100_000,
-    keep_sets: int = 2000,
     answer_timeout: float = ANSWER_TIMEOUT,
     **options: Any,
 ) -> Iterator[Consumer]:

@@ -7,12 +7,10 @@ from typing import Any
 
 import redis
 from etlog_events import contract
-from etlog_events.event import canonical_window
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
 from etlog_events.sequence import number_of
-from etlog_events.validation import NO_WINDOW
-from etlog_ledger.row import Row, decode_foreign
+from etlog_ledger.row import Row, decode_foreign, is_interval
 
 from etlog_api.log.connection import ATTEMPTS, Command, Connection
 
@@ -96,7 +94,7 @@ class _Rows:
         """This is what a field holds now, None where it is gone."""
         interval = name.decode(errors="replace")
         row = None if text is None else _row(text)
-        if row is not None and (interval in self.rows or _is_interval(interval)):
+        if row is not None and (interval in self.rows or is_interval(interval)):
             self.rows[interval] = row
             self._others.discard(name)
         else:
@@ -256,11 +254,3 @@ def _row(text: bytes) -> Row | None:
         return decode_foreign(text)
     except ValueError:
         return None
-
-
-def _is_interval(name: str) -> bool:
-    start, _, end = name.partition("/")
-    try:
-        return name == NO_WINDOW or canonical_window(start, end) == (start, end)
-    except ValueError:
-        return False
