@@ -65,7 +65,7 @@ def decode_foreign(text: bytes) -> Row:
     """`decode` for a row that anyone may have written. Raises `ValueError` for one with a time that is none, too."""
     row = decode(text)
     for cell in row.values():
-        for time in {cell.first, cell.last, cell.settled or cell.last}:
+        for time in {cell.first, cell.last, cell.last if cell.settled is None else cell.settled}:
             if time[10:11] != "T" or time[-1:] != "Z":
                 raise ValueError(f"not a row of the ledger: {time!r} is not a time in UTC")
             datetime.fromisoformat(time)
