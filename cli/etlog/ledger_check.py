@@ -15,7 +15,7 @@ from etlog_events.kinds import Kinds
 from etlog_events.scripts import Command
 from etlog_events.sequence import number_of
 from etlog_events.validation import NO_WINDOW
-from etlog_ledger.row import Row, add_events, decode_foreign, is_interval
+from etlog_ledger.row import add_events, decode_foreign, is_interval
 
 from etlog.connection import one_connection
 
@@ -73,12 +73,12 @@ class _Rows:
             if name in self.names:
                 continue
             self.names.add(name)
-            row = _row(text)
+            row = decode_foreign(text)
             if row is None:
                 self.no_rows.append(name)
                 continue
             add_events(self.events, row, prefix)
-            if not _is_interval(name):
+            if not is_interval(name.decode(errors="replace")):
                 self.not_intervals.append(name)
 
     @property
@@ -195,19 +195,6 @@ def _about(names: Sequence[bytes] | set[bytes], fault: str, more: str) -> list[s
     told = sorted(names)[:NAMED]
     rest = len(names) - len(told)
     return [f"{_shown(name)} {fault}" for name in told] + ([f"{rest} more {more}"] if rest else [])
-
-
-def _row(text: bytes) -> Row | None:
-    """The row that a field holds, None where it holds none."""
-    try:
-        return decode_foreign(text)
-    except ValueError:
-        return None
-
-
-def _is_interval(name: bytes) -> bool:
-    """Whether a field is named after a window, or is the one for errors without."""
-    return is_interval(name.decode(errors="replace"))
 
 
 def _named(fields: Sequence[bytes]) -> dict[str, bytes]:

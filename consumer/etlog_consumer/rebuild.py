@@ -156,7 +156,7 @@ def _read(client: Any, keys: Keys, prefix: str, category: str) -> _Found:
     while True:
         [(place, fields)] = scripts.run(client, ("HSCAN", keys.sets(category), place, "COUNT", AT_ONCE))
         for name, text in zip(fields[::2], fields[1::2], strict=True):
-            interval, row = name.decode(errors="replace"), _row(text)
+            interval, row = name.decode(errors="replace"), decode_foreign(text)
             if row is None or not is_interval(interval):
                 found.broken.add(name)
             elif interval not in found.texts:  # the store may name a field twice
@@ -164,14 +164,6 @@ def _read(client: Any, keys: Keys, prefix: str, category: str) -> _Found:
                 add_events(found.events, row, prefix)
         if place == b"0":
             return found
-
-
-def _row(text: bytes) -> Row | None:
-    """The row that a field holds, None where it holds none."""
-    try:
-        return decode_foreign(text)
-    except ValueError:
-        return None
 
 
 def _from_list(client: Any, keys: Keys, kinds: Kinds, category: str, keep: int) -> dict[str, Row]:

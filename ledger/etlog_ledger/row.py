@@ -61,14 +61,17 @@ def decode(text: bytes) -> Row:
         raise ValueError(f"not a row of the ledger: {e}") from e
 
 
-def decode_foreign(text: bytes) -> Row:
-    """`decode` for a row that anyone may have written. Raises `ValueError` for one with a time that is none, too."""
-    row = decode(text)
-    for cell in row.values():
-        for time in {cell.first, cell.last, cell.last if cell.settled is None else cell.settled}:
-            if time[10:11] != "T" or time[-1:] != "Z":
-                raise ValueError(f"not a row of the ledger: {time!r} is not a time in UTC")
-            datetime.fromisoformat(time)
+def decode_foreign(text: bytes) -> Row | None:
+    """The row that a text spells which anyone may have written; None where it spells none, or one without times."""
+    try:
+        row = decode(text)
+        for cell in row.values():
+            for time in {cell.first, cell.last, cell.last if cell.settled is None else cell.settled}:
+                if time[10:11] != "T" or time[-1:] != "Z":
+                    return None
+                datetime.fromisoformat(time)
+    except ValueError:
+        return None
     return row
 
 

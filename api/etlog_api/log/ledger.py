@@ -93,7 +93,7 @@ class _Rows:
     def put(self, name: bytes, text: bytes | None) -> None:
         """This is what a field holds now, None where it is gone."""
         interval = name.decode(errors="replace")
-        row = None if text is None else _row(text)
+        row = None if text is None else decode_foreign(text)
         if row is not None and (interval in self.rows or is_interval(interval)):
             self.rows[interval] = row
             self._others.discard(name)
@@ -246,11 +246,3 @@ async def _put(rows: _Rows, fields: Iterable[tuple[bytes, bytes | None]]) -> Non
         if number % TURN == 0:
             await asyncio.sleep(0)
         rows.put(name, text)
-
-
-def _row(text: bytes) -> Row | None:
-    """The row that a text spells, None where it spells none."""
-    try:
-        return decode_foreign(text)
-    except ValueError:
-        return None
