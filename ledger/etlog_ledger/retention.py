@@ -28,6 +28,9 @@ MOST_DROPPED = 2_000
 _DAY = timedelta(days=1)
 _CLOCK_CHANGES = (timedelta(0), timedelta(minutes=30), timedelta(hours=1))
 
+#: Days of a week, a month, a quarter and a year, and a few of them.
+_DAYS = {*range(1, 8), 14, *range(28, 32), *range(90, 93), 365, 366}
+
 
 def length_of(interval: str) -> timedelta:
     """The length of a window, to the microsecond."""
@@ -37,14 +40,14 @@ def length_of(interval: str) -> timedelta:
 
 @lru_cache(maxsize=4096)
 def is_usual(length: timedelta) -> bool:
-    """Whether clocks and calendars have windows of this length: equal parts of a day in whole seconds, and whole days
-    up to a leap year, an hour or half of one longer or shorter where the clock changes."""
+    """Whether clocks and calendars have windows of this length: equal parts of a day in whole seconds, and days, weeks,
+    months, quarters and years, an hour or half of one longer or shorter where the clock changes."""
     if length.microseconds or not length:
         return False
     if length <= _DAY:
         return not _DAY % length or _DAY - length in _CLOCK_CHANGES
     days = round(length / _DAY)
-    return days <= 366 and abs(length - days * _DAY) in _CLOCK_CHANGES
+    return days in _DAYS and abs(length - days * _DAY) in _CLOCK_CHANGES
 
 
 @dataclass(frozen=True, slots=True)
