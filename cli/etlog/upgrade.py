@@ -149,16 +149,16 @@ def build_ledger(client: Any, keys: Keys, kinds: Kinds, *, keep: int) -> Ledger 
     Whenever this ends too soon, the ledger adds up with the counters, but for categories that it has not come to.
     Raises the driver's errors and `OtherContract`.
     """
-    is_new = False
+    rebuilds: list[rebuild.Rebuild] = []
     with one_connection(client) as connected, contract.translated(f"log {keys.name}", "etlog"):
         for _ in range(ATTEMPTS):
             held, cursor = scripts.run(connected, ("EXISTS", keys.lease), ("GET", keys.cursor))
             if held:
                 break
-            loaded = rebuild.load(connected, keys, kinds, keep=keep, cursor=cursor or b"0-0")
+            log = connected, keys, kinds
+            loaded = rebuild.load(*log, keep=keep, cursor=cursor or b"0-0", tell=rebuilds.append)
             if loaded is not None:
                 sets = sum(len(texts) - (NO_WINDOW in texts) for texts in loaded.texts.values())
                 unrowed = sum(loaded.unrowed.get(name, 0) for name in kinds.by_name)
-                return Ledger(sets, unrowed, is_new or bool(loaded.repairs))
-            is_new = True
+                return Ledger(sets, unrowed, is_new=bool(rebuilds))
     return None

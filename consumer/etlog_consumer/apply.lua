@@ -29,7 +29,7 @@
 --   retain        events that stay in the stream
 --   mark_every    every how many events of the log an entry's id is noted in `trim`
 --   applied, dead, duplicate, lost, unnumbered, dead_dropped   to add to the stats
---   rebuilt, rows         how often the ledger was rebuilt, and how many rows each category has, by the caller's account
+--   applied, rebuilt, rows   of the stats, and of each category, by the caller's account
 --   kind, number          to add to the counters
 --   kind, number          to add to `unrowed`
 --   passed, id            of entries in between: how many events of the batch there are up to the entry's end
@@ -41,7 +41,7 @@
 --
 -- Returns {"applied", entries_read, entries, events, finding ...}: after a look, how many entries of the stream are read
 -- and how many entries and events wait, "" where unknown; and "stream-gone" or "group-gone" where it was removed. Or
--- {"moved", cursor} when another consumer has been here, or others have removed rows or added some. Or {"numbers", producer, number, ...} when the batch was worked
+-- {"moved", cursor} when another consumer has been here, or others have changed the ledger or the stats. Or {"numbers", producer, number, ...} when the batch was worked
 -- out from other last numbers of producers than these. Nothing was applied in both cases.
 -- All that can fail is read before the first write: what a script has written before an error stays written. A store
 -- that is read-only or cannot save refuses the call as a whole. One that is full does not: lists and dead letters are
@@ -76,11 +76,12 @@ if wrong then
 end
 
 local first, last = take_list(1)
-if number(redis.call('HGET', stats, 'rebuilt')) ~= tonumber(ARGV[first]) then
+local held = numbers_of(stats, {'applied', 'rebuilt'})
+if held.applied ~= tonumber(ARGV[first]) or held.rebuilt ~= tonumber(ARGV[first + 1]) then
   return {'moved', at}
 end
-for i = first + 1, last do
-  local key = FIRST_LOG + 3 * (i - first - 1)
+for i = first + 2, last do
+  local key = FIRST_LOG + 3 * (i - first - 2)
   if not holds_rows(KEYS[key + 1], KEYS[key + 2], tonumber(ARGV[i])) then
     return {'moved', at}
   end

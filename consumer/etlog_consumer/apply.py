@@ -61,7 +61,8 @@ class Target:
             *(*batch.stats.values(), batch.stats["dead"] - len(dead)),
         ]
         of_category = [changes.of_category[category] for category in self.kinds.categories]
-        arguments += (1 + len(of_category), changes.rebuilt, *(change.rows for change in of_category))
+        known = (changes.applied, changes.rebuilt, *(change.rows for change in of_category))
+        arguments += (len(known), *known)
         for numbers in (batch.counters, changes.unrowed):
             arguments.append(len(numbers))
             for name, number in numbers.items():

@@ -16,7 +16,7 @@ from etlog_events.store import BLOCK_MS
 from etlog_consumer.apply import Target
 from etlog_consumer.batch import Batch, Entry, collect_despite_bugs, report_dead_letters, report_losses
 from etlog_consumer.lease import Lease
-from etlog_consumer.ledger import MOST_TEXTS, Changes, Ledger
+from etlog_consumer.ledger import MOST_BYTES, Changes, Ledger
 from etlog_consumer.metrics import LogMetrics, Metrics
 from etlog_consumer.read_ahead import ReadAhead
 from etlog_consumer.recovery import Progress, Recovery, report_repairs
@@ -33,8 +33,8 @@ STANDBY_POLL = 0.25
 class Consumer:
     """Applies one log. Any number may run on it: one is active, the others stand by.
 
-    `client` is this consumer's own; it must not retry by itself. The texts of at most `most_texts` rows of the ledger
-    are kept in memory.
+    `client` is this consumer's own; it must not retry by itself. Rows of the ledger are kept in memory as far as
+    `most_bytes` go.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Consumer:
         retain: int,
         name: str | None = None,
         metrics: LogMetrics | None = None,
-        most_texts: int = MOST_TEXTS,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         self.name = name or new_id()
         self._client = client
@@ -55,7 +55,7 @@ class Consumer:
         self._lease = Lease(client, target.keys, self.name)
         self._retain = retain
         self._recovery = Recovery(client, target.keys, retain)
-        self._ledger = Ledger(client, target.keys, target.kinds, keep=target.keep_sets, most_texts=most_texts)
+        self._ledger = Ledger(client, target.keys, target.kinds, keep=target.keep_sets, most_bytes=most_bytes)
         self._reading = ReadAhead(target.keys.events)
         self._progress = Progress()  # where this consumer stands, or stood when it was last at work
         self._batch: Batch | None = None  # in hand: collected, not yet applied
@@ -63,6 +63,7 @@ class Consumer:
         self._look_at = 0.0  # when a batch is to tell again what waits
         self._at_work = False
         self._standing_by = False
+        self._moves = 0  # times that the log was elsewhere since a batch was applied
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; then the batch in hand is applied and the lease released.
@@ -87,6 +88,8 @@ class Consumer:
                 if complete:
                     away.succeeded()
                     self._metrics.progressed()
+                elif self._moves > 1:  # nothing was applied in between: whoever is at work needs no company
+                    stop.wait(min(1.0, 0.01 * 2 ** min(self._moves, 7)))
         self._end()
 
     def _turn(self, stop: threading.Event) -> bool:
@@ -104,6 +107,9 @@ class Consumer:
             return False
         batch = self._batch
         apply = self._apply(batch) if batch is not None else None
+        if batch is not None and apply is None:
+            self._moved(self._progress.cursor)
+            return False
         read = self._reading.command(BLOCK_MS if batch is None else None)
         began = perf_counter()
         with scripts.exchange(self._client, [command for command in (apply, read) if command]) as take_answers:
@@ -129,7 +135,7 @@ class Consumer:
         """Be at work, from where the log stands. Returns False where it moves meanwhile."""
         keys, progress = self._target.keys, self._progress
         self._recovery.load(progress)
-        if not self._ledger.load(progress.cursor):
+        if not self._ledger.load(progress.cursor, self._lease.hold):
             return False
         self._reading.start(progress.cursor)
         self._at_work, self._standing_by = True, False
@@ -166,14 +172,17 @@ class Consumer:
         self._look_at = 0.0  # what it was to look at is not told yet
         self._reading.give_back(batch.entries, behind.entries if behind is not None else ())
 
-    def _apply(self, batch: Batch) -> Command:
-        """The command that applies `batch`, and trims what need not be retained any longer."""
+    def _apply(self, batch: Batch) -> Command | None:
+        """The command that applies `batch`, and trims what need not be retained any longer; None where the log has
+        moved."""
         progress = self._progress
         entries_read = None if progress.entries_read is None else progress.entries_read + len(batch.entries)
         look = monotonic() >= self._look_at
         if look:
             self._look_at = monotonic() + LOOK
         self._changes = changes = self._ledger.changes(batch.notes)
+        if changes is None:
+            return None
         return self._target.call(
             batch, changes, progress.cursor, retain=self._retain, entries_read=entries_read, look=look
         )
@@ -182,7 +191,8 @@ class Consumer:
         """Note that `batch` was applied, within so many seconds."""
         entries_read, entries, events, *repairs = answer
         assert self._changes is not None
-        self._ledger.apply(self._changes, batch.last)
+        self._ledger.apply(self._changes, batch.last, batch.stats["applied"])
+        self._moves = 0
         self._progress.cursor = batch.last
         self._progress.entries_read = int(entries_read) if entries_read else None
         if entries:
@@ -215,6 +225,7 @@ class Consumer:
     def _moved(self, cursor: bytes) -> None:
         """The log is not where this consumer left it: start over from where it is."""
         logger.info("Moved: the log is at %s", cursor.decode(), extra={"action": "moved"})
+        self._moves += 1
         self._put_down()
         self._ledger.forget()
         self._lease.doubt()
@@ -256,8 +267,9 @@ class Consumer:
     def _apply_in_hand(self) -> None:
         """Apply the batch in hand, if there is one and the log is still where it was read from."""
         batch = self._batch
-        if batch is not None:
+        apply = self._apply(batch) if batch is not None else None
+        if batch is not None and apply is not None:
             began = perf_counter()
-            [(outcome, *answer)] = scripts.run(self._client, self._apply(batch))
+            [(outcome, *answer)] = scripts.run(self._client, apply)
             if outcome == b"applied":
                 self._applied(batch, answer, perf_counter() - began)

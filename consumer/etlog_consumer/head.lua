@@ -13,9 +13,10 @@ local function named(list)
   return found
 end
 
--- A number that a hash may hold; 0 where it holds none.
+-- A number that a hash may hold; 0 where it holds none that is exact, as `number_of` in Python says.
 local function number(text)
-  return tonumber((text or ''):match('^%d+$') or 0)
+  local found = tonumber((text or ''):match('^%d+$') or 0)
+  return found <= 9007199254740991 and found or 0
 end
 
 -- A number as the store must hold it: all of its digits.

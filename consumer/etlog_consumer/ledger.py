@@ -4,9 +4,8 @@ Rows change only where a batch is applied, and only if the log is where the cons
 what the store holds. What others did to the rows is noticed by their number, and put right when they are loaded.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from etlog_events import scripts
@@ -20,16 +19,17 @@ from etlog_ledger.retention import Placement, Retention
 from etlog_ledger.row import Row, add_events, decode, encode, merge
 from redis.exceptions import ResponseError
 
-from etlog_consumer.rebuild import AT_ONCE, load, numbers, report
+from etlog_consumer.rebuild import AT_ONCE, Rebuild, load, log_rebuild, numbers
 
-#: Rows whose texts the consumers of a process keep in memory: about 100 MB. Others are asked for.
-MOST_TEXTS = 100_000
+#: Bytes of rows that the consumers of a process keep in memory: those of 100,000 sets as they usually are. Other rows
+#: are asked for.
+MOST_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryChange:
-    """What a batch changes in the ledger of one category, which had so many `rows`: intervals whose rows are `dropped`,
-    and the texts of those to `put`."""
+    """What a batch changes in the ledger of one category, where there were that many `rows` before: the intervals of
+    the rows that are `dropped`, and the rows to `put`."""
 
     rows: int
     dropped: Sequence[str] = ()
@@ -39,22 +39,24 @@ class CategoryChange:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a batch changes in the ledger, which was `rebuilt` so often; `unrowed` counts events that are in no row
-    afterwards, by kind."""
+    """What a batch changes in the ledger; `unrowed` counts the events that are in no row afterwards, by kind. `applied`
+    and `rebuilt` are those of the stats before it."""
 
-    of_category: Mapping[str, CategoryChange]
-    unrowed: Mapping[str, int]
+    of_category: dict[str, CategoryChange]
+    unrowed: dict[str, int]
+    applied: int
     rebuilt: int
 
 
 class _Rows:
-    """The rows of one category: which there are, and the texts of the `room` that were used last."""
+    """The rows of one category: which there are, and the texts of those used last, as far as `room` bytes go."""
 
     def __init__(self, keep: int, room: int, texts: dict[str, bytes] | None = None) -> None:
         self._room = room
         self.texts = texts or {}
         self.retention = Retention(keep, self.texts)
         self.has_apart = NO_WINDOW in self.texts
+        self._bytes = sum(map(len, self.texts.values()))
         self._make_room()
 
     def __contains__(self, interval: str) -> bool:
@@ -67,49 +69,52 @@ class _Rows:
         """Take over a change that was applied."""
         if change.placement is not None:
             self.retention.apply(change.placement)
-        for interval in change.dropped:
-            self.texts.pop(interval, None)
-        for interval, text in change.put.items():
-            self.texts.pop(interval, None)  # to the end: the first ones are forgotten first
-            self.texts[interval] = text
+        for interval in (*change.dropped, *change.put):
+            self._bytes -= len(self.texts.pop(interval, b""))
+        self.texts.update(change.put)  # at the end: the first ones are forgotten first
+        self._bytes += sum(map(len, change.put.values()))
         self.has_apart = self.has_apart or NO_WINDOW in change.put
         self._make_room()
 
     def _make_room(self) -> None:
-        surplus = len(self.texts) - self._room
-        if surplus > 0:
-            for interval in list(islice(self.texts, surplus)):
-                del self.texts[interval]
+        while self._bytes > self._room:
+            self._bytes -= len(self.texts.pop(next(iter(self.texts))))
 
 
 class Ledger:
     """The ledger of the log with these `keys`: the newest `keep` sets of each category and length of window."""
 
-    def __init__(self, client: Any, keys: Keys, kinds: Kinds, *, keep: int, most_texts: int = MOST_TEXTS) -> None:
+    def __init__(self, client: Any, keys: Keys, kinds: Kinds, *, keep: int, most_bytes: int = MOST_BYTES) -> None:
         self._client = client
         self._keys = keys
         self._kinds = kinds
         self._keep = keep
-        self._room = max(1, most_texts // len(kinds.categories))
+        self._room = most_bytes // len(kinds.categories)
         #: Where the log held the rows in memory; None: they are worth nothing.
         self._cursor: bytes | None = None
         self._rows: dict[str, _Rows] = {}
         self._unrowed: dict[str, int] = {}
-        self._rebuilt = 0
+        self._applied = self._rebuilt = 0
 
-    def load(self, cursor: bytes) -> bool:
-        """Know the rows of the log at `cursor`, reading them unless they are known. Returns False where it has moved.
+    def load(self, cursor: bytes, go_on: Callable[[], bool] = lambda: True) -> bool:
+        """Know the rows of the log at `cursor`, reading them unless they are known. Returns False where it has moved,
+        or where `go_on`, which is asked again and again meanwhile, is False.
 
         Raises the driver's errors.
         """
         if self._cursor != cursor or not self.holds():
             self.forget()
-            found = load(self._client, self._keys, self._kinds, keep=self._keep, cursor=cursor)
+
+            def tell(rebuild: Rebuild) -> None:
+                log_rebuild(rebuild, self._keys.name)
+
+            log = self._client, self._keys, self._kinds
+            found = load(*log, keep=self._keep, cursor=cursor, go_on=go_on, tell=tell)
             if found is None:
                 return False
             self._rows = {category: _Rows(self._keep, self._room, texts) for category, texts in found.texts.items()}
-            self._unrowed, self._rebuilt = dict(found.unrowed), found.rebuilt
-            report(found.repairs, self._keys.name)
+            self._unrowed = dict(found.unrowed)
+            self._applied, self._rebuilt = found.applied, found.rebuilt
             self._cursor = cursor
         return True
 
@@ -119,37 +124,40 @@ class Ledger:
         self._rows = {}
 
     def holds(self) -> bool:
-        """Whether the store has as many rows as are known here, and the same numbers of events that are in none."""
-        commands: list[Command] = [("HGETALL", self._keys.unrowed), ("HGET", self._keys.stats, "rebuilt")]
+        """Whether the store has as many rows as are known here, and the same numbers of events."""
+        commands: list[Command] = [("HGETALL", self._keys.unrowed), ("HMGET", self._keys.stats, "applied", "rebuilt")]
         expected: list[int] = []
         for category, rows in self._rows.items():
             commands += [("HLEN", self._keys.sets(category)), ("ZCARD", self._keys.changes(category))]
             expected += [len(rows), len(rows)]
         try:
-            unrowed, rebuilt, *sizes = scripts.run(self._client, *commands)
+            unrowed, stats, *sizes = scripts.run(self._client, *commands)
         except ResponseError:  # a key of another type, which loading names
             return False
-        known = (self._rebuilt, self._unrowed, expected)
-        return (number_of(rebuilt or b""), numbers(unrowed), sizes) == known
+        known = ([self._applied, self._rebuilt], self._unrowed, expected)
+        return ([number_of(number or b"") for number in stats], numbers(unrowed), sizes) == known
 
-    def changes(self, notes: Notes) -> Changes:
-        """What a batch with these notes changes. Nothing is changed yet.
-
-        Raises the driver's errors, and `RuntimeError` where someone else has written to the rows.
+    def changes(self, notes: Notes) -> Changes | None:
+        """What a batch with these notes changes; nothing is changed yet. None where the rows in the store are others
+        than those known here, because the log has moved. Raises the driver's errors.
         """
-        unrowed: dict[str, int] = {}
+        changes = Changes({}, {}, self._applied, self._rebuilt)
         folded = fold(notes, self._kinds)
-        of_category = {
-            category: self._changed(category, folded.get(category, {}), unrowed) for category in self._kinds.categories
-        }
-        return Changes(of_category, unrowed, self._rebuilt)
+        try:
+            for category in self._kinds.categories:
+                rows = folded.get(category, {})
+                changes.of_category[category] = self._changed(category, rows, changes.unrowed)
+        except LookupError:
+            return None
+        return changes
 
-    def apply(self, changes: Changes, cursor: bytes) -> None:
-        """The changes made last were applied; the log is at `cursor` now."""
+    def apply(self, changes: Changes, cursor: bytes, events: int) -> None:
+        """The changes made last were applied, with that many events; the log is at `cursor` now."""
         for category, change in changes.of_category.items():
             self._rows[category].apply(change)
-        for kind, events in changes.unrowed.items():
-            self._unrowed[kind] = self._unrowed.get(kind, 0) + events
+        for kind, number in changes.unrowed.items():
+            self._unrowed[kind] = self._unrowed.get(kind, 0) + number
+        self._applied += events
         self._cursor = cursor
 
     def _changed(self, category: str, folded: Mapping[str, Row], unrowed: dict[str, int]) -> CategoryChange:
@@ -185,5 +193,4 @@ class Ledger:
         try:
             return {interval: decode(text or b"") for interval, text in found.items()}
         except ValueError as e:
-            self.forget()
-            raise RuntimeError(f"someone else has written to {self._keys.sets(category)}") from e
+            raise LookupError(f"someone else has written to {self._keys.sets(category)}") from e

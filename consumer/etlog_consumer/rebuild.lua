@@ -1,20 +1,22 @@
 -- Put right, in steps, what the ledger of one category holds.
 --
--- EVALSHA <sha> 7 contract cursor stats counters unrowed sets changes  from rebuilt rows anew filling, then five lists,
---              each led by its length
+-- EVALSHA <sha> 7 contract cursor stats counters unrowed sets changes  from rebuilt rows category anew filling, then
+--              five lists, each led by its length
 --
 --   contract  string      version of the contract that the log follows
 --   cursor    string      id of the last applied entry
---   stats     hash        applied, rebuilt (how often a step like this was done), filling and others
+--   stats     hash        applied, rebuilt (when this was done last, in milliseconds), filling:<category>
+--                        and others
 --   counters  hash        kind -> events applied
 --   unrowed   hash        kind -> events that are in no row any more
 --   sets      hash        the ledger: interval of a set -> its row
 --   changes   sorted set  the same intervals -> `applied` when the row last changed
 --
 --   from             the cursor by the caller's account ("0-0": nothing applied yet)
---   rebuilt, rows    how often this was done, and how many rows there are, by the caller's account
+--   rebuilt, rows    when this was done last, and how many rows there are, by the caller's account
+--   category
 --   anew             "sets": no row stays; "changes": `changes` is made anew, by this step and those that follow; or ""
---   filling          the category, if steps that put its rows are to follow, to be noted in `stats`; or ""
+--   filling          "1": steps that put rows are to follow, which is noted in `stats`; or ""
 --   kind, number     of `counters`, to set
 --   kind, number     of `unrowed`, to set
 --   interval         whose rows are dropped
@@ -22,12 +24,13 @@
 --   interval         of rows that stay and are to stand in `changes`
 --
 -- Returns `rebuilt` as it is now, or false where the log or the ledger is not as the caller knows it, with nothing
--- changed. Whoever keeps a copy of the rows sees by `rebuilt` that it is worth nothing.
+-- changed. It never comes to the same number again, so a reader with a copy of the rows sees that it is of no use.
 -- All that can fail is read before the first write: what a script has written before an error stays written.
 
 local cursor, stats, counters, unrowed, sets, changes = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
-local from, rebuilt, rows, anew, filling = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
-position = 6
+local from, rebuilt, rows, category, anew = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local filling = ARGV[6] ~= ''
+position = 7
 
 local wrong = require_type(stats, 'hash') or require_type(counters, 'hash') or require_type(unrowed, 'hash')
   or require_type(sets, 'hash') or require_type(changes, 'zset')
@@ -40,11 +43,12 @@ if (redis.call('GET', cursor) or '0-0') ~= from or held.rebuilt ~= rebuilt or re
 end
 local score = digits(held.applied)
 
-redis.call('HSET', stats, 'rebuilt', digits(rebuilt + 1))
-if filling ~= '' then
-  redis.call('HSET', stats, 'filling', filling)
+rebuilt = math.max(rebuilt + 1, clock())
+redis.call('HSET', stats, 'rebuilt', digits(rebuilt))
+if filling then
+  redis.call('HSET', stats, 'filling:' .. category, '1')
 else
-  redis.call('HDEL', stats, 'filling')
+  redis.call('HDEL', stats, 'filling:' .. category)
 end
 if anew ~= '' then
   redis.call('UNLINK', changes)
@@ -66,4 +70,4 @@ first, last = take_list(1)
 for i = first, last do
   redis.call('ZADD', changes, score, ARGV[i])
 end
-return rebuilt + 1
+return rebuilt

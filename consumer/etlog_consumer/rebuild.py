@@ -5,7 +5,7 @@ Where a category has no rows, they are made from its capped list; all other even
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -14,12 +14,12 @@ from etlog_events import scripts
 from etlog_events.errors import InvalidEvent
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
-from etlog_events.scripts import Script
+from etlog_events.scripts import Command, Script
 from etlog_events.sequence import number_of
 from etlog_events.validation import NO_WINDOW, Note, noter
 from etlog_ledger.fold import fold
 from etlog_ledger.retention import Retention
-from etlog_ledger.row import Row, add_events, decode_foreign, encode, is_interval, merge
+from etlog_ledger.row import Row, add_events, decode, decode_foreign, encode, is_interval, merge
 from redis.exceptions import ResponseError
 
 logger = logging.getLogger("etlog.consumer")
@@ -39,85 +39,88 @@ EVENTS_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Repair:
-    """What was done to the ledger of one category: so many `sets` got a row from its list, so many fields that held no
-    row were `removed`, and so many events are in no row now."""
+class Rebuild:
+    """What was done to the ledger of one category: the number of sets that got a row from its list, of fields that were
+    removed because they held no row, and of events that are in no row now. `is_first` where it had no ledger before."""
 
     category: str
     sets: int
     removed: int
     unrowed: int
+    is_first: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """The ledger as the store holds it: the rows of each category, interval -> text, the events that are in none, by
-    kind, how often it was rebuilt, and what was put right just now."""
+    kind, how many events are applied, and when it was rebuilt last, in milliseconds since 1970; 0: never."""
 
     texts: Mapping[str, dict[str, bytes]]
     unrowed: Mapping[str, int]
+    applied: int
     rebuilt: int
-    repairs: Sequence[Repair]
 
 
-def load(client: Any, keys: Keys, kinds: Kinds, *, keep: int, cursor: bytes) -> Loaded | None:
+def log_rebuild(rebuild: Rebuild, log: str) -> None:
+    """Log what was done."""
+    extra = {"action": "ledger_rebuilt", "category": rebuild.category}
+    if rebuild.is_first:
+        logger.info(
+            "Built the ledger of category %s of log %s from its list: %d sets; %d older events are in no row",
+            *(rebuild.category, log, rebuild.sets, rebuild.unrowed),
+            extra=extra,
+        )
+    else:
+        logger.warning(
+            "Rebuilt the ledger of category %s of log %s, because it did not add up, as when others write to its keys: "
+            "%d sets are taken from the list, %d fields that were not rows are removed, %d events are in no row now",
+            *(rebuild.category, log, rebuild.sets, rebuild.removed, rebuild.unrowed),
+            extra=extra,
+        )
+
+
+def load(
+    client: Any,
+    keys: Keys,
+    kinds: Kinds,
+    *,
+    keep: int,
+    cursor: bytes,
+    go_on: Callable[[], bool] = lambda: True,
+    tell: Callable[[Rebuild], None] | None = None,
+) -> Loaded | None:
     """The ledger of a log at `cursor`, put right where it does not add up.
 
-    Where rows are made from lists, the `keep` newest sets of each length have one. Returns None where the log or its
-    ledger has moved meanwhile. Raises the driver's errors.
+    Where rows are made from lists, the `keep` newest sets of each length have one. `go_on` is asked between two steps;
+    `tell` is told what was rebuilt, as soon as it is. Returns None where `go_on` is False, or the log or its ledger has
+    moved meanwhile. Raises the driver's errors.
     """
     _require_types(client, keys, kinds)
-    found = {category: _read(client, keys, prefix, category) for category, prefix in kinds.categories.items()}
-    commands: list[tuple[str, ...]] = [("HGETALL", keys.counters), ("HGETALL", keys.unrowed)]
-    for category in kinds.categories:
-        commands += [("HLEN", keys.sets(category)), ("ZCARD", keys.changes(category))]
-    of_log = ("GET", keys.cursor), ("HMGET", keys.stats, "applied", "rebuilt", "filling")
-    at, (applied, rebuilt, filling), counters, unrowed, *sizes = scripts.run(client, *of_log, *commands)
-    if (at or b"0-0") != cursor:
+    found: dict[str, _Found] = {}
+    for category, prefix in kinds.categories.items():
+        of_category = _read(client, keys.sets(category), prefix, go_on)
+        if of_category is None:
+            return None
+        found[category] = of_category
+    state = _State.read(client, keys, kinds)
+    if state.cursor != cursor:
         return None
-    applied, rebuilt = number_of(applied or b""), number_of(rebuilt or b"")
-    counters, unrowed = numbers(counters), numbers(unrowed)
-    missing = applied - sum(counters.values())  # in the counters: the ledger is a second account of the same
-    repairs = []
-    for (category, of_category), rows, listed in zip(found.items(), sizes[::2], sizes[1::2], strict=True):
+    for (category, of_category), (rows, listed) in zip(found.items(), state.sizes, strict=True):
         if rows != len(of_category.texts) + len(of_category.broken):
             return None
-        names = [name for name, kind in kinds.by_name.items() if kind.category == category]
-        anew = "" if listed == rows else "changes"
-        more = any(of_category.events.get(name, 0) > counters.get(name, 0) for name in names)
-        # A fill that was interrupted is done again; rows that tell of more than was counted are not the consumer's.
-        if filling == category.encode() or (more and applied and not missing):
-            anew = "sets"
-            of_category.texts.clear()
-            of_category.events.clear()
-        due = _Due({}, {}, anew)
-        for name in names:
-            counted, without_row, in_rows = counters.get(name, 0), unrowed.get(name, 0), of_category.events.get(name, 0)
-            total = max(counted, in_rows + without_row if missing > 0 else in_rows)
-            if total != counted:
-                due.counters[name] = total
-            if total - in_rows != without_row:
-                due.unrowed[name] = unrowed[name] = total - in_rows
-        if of_category.broken or due.anew or due.counters or due.unrowed:
-            steps = _Steps(client, keys, category, kinds.categories[category], cursor, rebuilt)
-            made = {} if of_category.texts else _from_list(client, keys, kinds, category, keep)
-            if not steps.run(rows, of_category, due, made, unrowed):
-                return None
-            rebuilt = steps.rebuilt
-            without_row = sum(unrowed.get(name, 0) for name in names)
-            repairs.append(Repair(category, steps.filled, len(of_category.broken), without_row))
-    return Loaded({category: of_category.texts for category, of_category in found.items()}, unrowed, rebuilt, repairs)
-
-
-def report(repairs: Sequence[Repair], log: str) -> None:
-    """Log what was put right."""
-    for repair in repairs:
-        logger.warning(
-            "The ledger of category %s of log %s did not add up, as before the first one or after others wrote to it: "
-            "%d sets are taken from the list, %d fields that held no row are removed, %d events are in no row now",
-            *(repair.category, log, repair.sets, repair.removed, repair.unrowed),
-            extra={"action": "ledger_repaired", "category": repair.category},
-        )
+        due = _due(of_category, state, category, kinds, is_listed=listed == rows)
+        if due is None:
+            continue
+        steps = _Steps(client, keys, category, kinds.categories[category], cursor, state.rebuilt, go_on)
+        made = {} if of_category.texts else _from_list(client, keys, kinds, category, keep, go_on)
+        if made is None or not steps.run(rows, of_category, due, made, state.unrowed):
+            return None
+        state.rebuilt = steps.rebuilt
+        if tell is not None:
+            unrowed = sum(state.unrowed.get(name, 0) for name in _names(kinds, category))
+            tell(Rebuild(category, steps.filled, len(of_category.broken), unrowed, due.is_first))
+    texts = {category: of_category.texts for category, of_category in found.items()}
+    return Loaded(texts, state.unrowed, state.applied, state.rebuilt)
 
 
 @dataclass(slots=True)
@@ -130,13 +133,103 @@ class _Found:
     events: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _State:
+    """What the store holds of a log beside its rows. `sizes` are, for each category, the number of rows and of those
+    that are listed in `changes`; `newest` is the highest score there. `filling` names categories whose rows were being
+    made when someone was interrupted."""
+
+    cursor: bytes
+    applied: int
+    rebuilt: int
+    counters: Mapping[str, int]
+    unrowed: dict[str, int]
+    sizes: Sequence[tuple[int, int]]
+    newest: int
+    filling: Set[str]
+
+    @classmethod
+    def read(cls, client: Any, keys: Keys, kinds: Kinds) -> "_State":
+        commands: list[Command] = [("GET", keys.cursor), ("HGETALL", keys.stats)]
+        commands += [("HGETALL", keys.counters), ("HGETALL", keys.unrowed)]
+        for category in kinds.categories:
+            changes = keys.changes(category)
+            commands += [("HLEN", keys.sets(category)), ("ZCARD", changes), ("ZRANGE", changes, -1, -1, "WITHSCORES")]
+        cursor, stats, counters, unrowed, *rest = scripts.run(client, *commands)
+        of_log = numbers(stats)
+        return cls(
+            cursor=cursor or b"0-0",
+            applied=max(0, of_log.get("applied", 0)),
+            rebuilt=max(0, of_log.get("rebuilt", 0)),
+            counters=numbers(counters),
+            unrowed=numbers(unrowed),
+            sizes=list(zip(rest[::3], rest[1::3], strict=True)),
+            newest=max((int(float(top[1])) for top in rest[2::3] if top), default=0),
+            filling={name.partition(":")[2] for name in of_log if name.startswith("filling:")},
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """What is to be put right beside fields that hold no row: numbers to set, and which keys are made `anew`."""
+    """What is to be put right beside fields that hold no row: numbers to set, and the keys that are made `anew`, see
+    `rebuild.lua`. `is_first` where there was no ledger."""
 
     counters: dict[str, int]
     unrowed: dict[str, int]
     anew: str
+    is_first: bool
+
+
+def _due(found: _Found, state: _State, category: str, kinds: Kinds, *, is_listed: bool) -> _Due | None:
+    """What is to be put right in a category, noted in `state` as done; None where it adds up.
+
+    The ledger is a second account of what the counters hold. If it says more than they do, they are raised; but if they
+    agree with the stats, it is the greatest rows that others have written.
+    """
+    names = _names(kinds, category)
+    counted = sum(number for number in state.counters.values() if number > 0)
+    if counted == state.applied >= state.newest:
+        _remove_excess(found, {name: max(0, state.counters.get(name, 0)) for name in names}, kinds.categories[category])
+    # A score that is not reached yet is from before the stats were removed: it would hide later changes.
+    anew = "" if is_listed and state.newest <= state.applied else "changes"
+    if category in state.filling:  # interrupted: it is done again
+        anew = "sets"
+        found.texts.clear()
+        found.events.clear()
+    is_first = not found.texts and not found.broken and not any(name in state.unrowed for name in names)
+    due = _Due({}, {}, anew, is_first)
+    for name in names:
+        in_rows, without_row = found.events.get(name, 0), state.unrowed.get(name, 0)
+        held = in_rows + max(0, without_row) if state.applied > counted else in_rows
+        total = max(state.counters.get(name, 0), held)
+        if total != state.counters.get(name, 0):
+            due.counters[name] = total
+        if total - in_rows != without_row:
+            due.unrowed[name] = state.unrowed[name] = total - in_rows
+    return due if found.broken or due.anew or due.counters or due.unrowed else None
+
+
+def _remove_excess(found: _Found, counters: Mapping[str, int], prefix: str) -> None:
+    """Take the greatest rows for none, until the others do not tell of more events than were counted."""
+
+    def more() -> list[str]:
+        return [name for name, number in counters.items() if found.events.get(name, 0) > number]
+
+    if not more():
+        return
+    events: dict[str, dict[str, int]] = {}
+    for interval, text in found.texts.items():
+        add_events(events.setdefault(interval, {}), decode(text), prefix)
+    while kinds := more():
+        greatest = max(events, key=lambda interval: events[interval].get(kinds[0], 0))
+        for kind, number in events.pop(greatest).items():
+            found.events[kind] -= number
+        del found.texts[greatest]
+        found.broken.add(greatest.encode())
+
+
+def _names(kinds: Kinds, category: str) -> list[str]:
+    return [name for name, kind in kinds.by_name.items() if kind.category == category]
 
 
 def _require_types(client: Any, keys: Keys, kinds: Kinds) -> None:
@@ -150,11 +243,11 @@ def _require_types(client: Any, keys: Keys, kinds: Kinds) -> None:
             raise ResponseError(f"WRONGTYPE {key} should be a {type_}, it is a {found.decode()}")
 
 
-def _read(client: Any, keys: Keys, prefix: str, category: str) -> _Found:
+def _read(client: Any, key: str, prefix: str, go_on: Callable[[], bool]) -> _Found | None:
     found = _Found()
     place = b"0"
-    while True:
-        [(place, fields)] = scripts.run(client, ("HSCAN", keys.sets(category), place, "COUNT", AT_ONCE))
+    while go_on():
+        [(place, fields)] = scripts.run(client, ("HSCAN", key, place, "COUNT", AT_ONCE))
         for name, text in zip(fields[::2], fields[1::2], strict=True):
             interval, row = name.decode(errors="replace"), decode_foreign(text)
             if row is None or not is_interval(interval):
@@ -164,13 +257,18 @@ def _read(client: Any, keys: Keys, prefix: str, category: str) -> _Found:
                 add_events(found.events, row, prefix)
         if place == b"0":
             return found
+    return None
 
 
-def _from_list(client: Any, keys: Keys, kinds: Kinds, category: str, keep: int) -> dict[str, Row]:
-    """The rows that the events in the list of a category make."""
+def _from_list(
+    client: Any, keys: Keys, kinds: Kinds, category: str, keep: int, go_on: Callable[[], bool]
+) -> dict[str, Row] | None:
+    """The rows that the events in the list of a category make; None where `go_on` is False."""
     note, retention = noter(kinds), Retention(keep)
     rows: dict[str, Row] = {}
     for texts in _slices(client, keys.log(category)):
+        if not go_on():
+            return None
         notes: dict[tuple[str, str], list[Note]] = {}
         for text in texts:
             try:
@@ -202,8 +300,18 @@ class _Steps:
     """The steps that put right the ledger of one category of a log at `cursor`, which was `rebuilt` so often; its kinds
     begin with `prefix`. After each step the ledger adds up."""
 
-    def __init__(self, client: Any, keys: Keys, category: str, prefix: str, cursor: bytes, rebuilt: int) -> None:
+    def __init__(
+        self,
+        client: Any,
+        keys: Keys,
+        category: str,
+        prefix: str,
+        cursor: bytes,
+        rebuilt: int,
+        go_on: Callable[[], bool],
+    ) -> None:
         self._client = client
+        self._go_on = go_on
         of_log = (keys.contract, keys.cursor, keys.stats, keys.counters, keys.unrowed)
         self._keys = (*of_log, keys.sets(category), keys.changes(category))
         self._category = category
@@ -219,24 +327,24 @@ class _Steps:
         events = self._events(made.values())
         if any(number > unrowed.get(name, 0) for name, number in events.items()):
             made = {}  # they tell of more than was counted
-        filling = self._category if made else ""
-        numbers = due.counters, due.unrowed
-        if due.anew == "sets":
+        filling = "1" if made else ""
+        if due.anew == "sets":  # all fields go
             broken = []
-        if not self._step(rows, *numbers, anew=due.anew, filling=filling, dropped=broken[:AT_ONCE]):
+        first = broken[:AT_ONCE]
+        if not self._step(rows, due.counters, due.unrowed, anew=due.anew, filling=filling, dropped=first):
             return False
         left = len(texts) + len(broken[AT_ONCE:])
         for names in _chunks(broken[AT_ONCE:]):
             if not self._step(left, filling=filling, dropped=names):
                 return False
             left -= len(names)
-        if not all(self._step(left, listed=names) for names in _chunks(list(texts) if due.anew else [])):
+        if not all(self._step(left, filling=filling, listed=names) for names in _chunks([*texts] if due.anew else [])):
             return False
         for intervals in _chunks(list(made)):
             moved = self._events(made[interval] for interval in intervals)
             unrowed |= {name: unrowed[name] - number for name, number in moved.items()}
             put = {interval: encode(made[interval]) for interval in intervals}
-            filling = self._category if len(texts) + len(put) < len(made) else ""
+            filling = "1" if len(texts) + len(put) < len(made) else ""
             if not self._step(len(texts), {}, {name: unrowed[name] for name in moved}, filling=filling, put=put):
                 return False
             texts.update(put)
@@ -261,7 +369,9 @@ class _Steps:
         put: Mapping[str, bytes] = MappingProxyType({}),
         listed: Sequence[str] = (),
     ) -> bool:
-        arguments: list[Any] = [self._cursor, self.rebuilt, rows, anew, filling]
+        if not self._go_on():
+            return False
+        arguments: list[Any] = [self._cursor, self.rebuilt, rows, self._category, anew, filling]
         for pairs in (counters, unrowed):
             arguments += (len(pairs), *(part for pair in pairs.items() for part in pair))
         arguments += (len(dropped), *dropped)
@@ -278,7 +388,9 @@ def _chunks(names: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def numbers(fields: Sequence[bytes]) -> dict[str, int]:
-    """What a hash of numbers holds, by name; the driver's answer to HGETALL lists name, value, name, value …"""
+    """What a hash of numbers holds, by name, -1 where that is no number. `fields` is the answer to HGETALL as it comes:
+    name, value, name, value …"""
     return {
-        name.decode(errors="replace"): number_of(text) for name, text in zip(fields[::2], fields[1::2], strict=True)
+        name.decode(errors="replace"): number_of(text) if text == b"%d" % number_of(text) else -1
+        for name, text in zip(fields[::2], fields[1::2], strict=True)
     }

@@ -2,11 +2,11 @@
 
 1. Of each length of window, the newest `keep` sets.
 2. Unusual lengths of which there is a single row share the room of one: the newest `keep` of them together.
-3. At most `MOST_SETS` in all. The weakest lengths give way first, their oldest sets first: a length is the weaker the
-   fewer rows it has, and unusual ones are weaker than all others.
+3. At most `MOST_SETS` in all. Unusual lengths give way first, those with the fewest rows first; then the usual length
+   that has the most rows. The oldest sets of a length go first.
 
-Usual are the lengths that clocks and calendars have, see `is_usual`. So a flood of windows of random lengths pushes out
-its own rows, never those of a pipeline.
+Usual lengths are those of clocks and calendars, see `is_usual`. So a flood of windows of random lengths pushes out its
+own rows, never those of a pipeline.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -19,7 +19,7 @@ from etlog_events.validation import NO_WINDOW
 #: Sets of a category that have a row at most.
 MOST_SETS = 50_000
 
-#: Rows beyond `MOST_SETS` go in lots of this size: finding the weakest takes a look at all lengths.
+#: Rows beyond `MOST_SETS` go in lots of this size, because all lengths are looked at to find them.
 LOT = 2_500
 
 #: Rows that are dropped at once at most, when the room becomes smaller: the store does nothing else meanwhile.
@@ -105,7 +105,7 @@ class Retention:
         if orders:
             self._drop_singles(orders, out)
         if len(self._sets) + len(added) - len(out) > MOST_SETS:
-            self._drop_weakest(orders, out, len(self._sets) + len(added) - len(out) - MOST_SETS + LOT)
+            self._drop_lot(orders, out, len(self._sets) + len(added) - len(out) - MOST_SETS + LOT)
         refused = set(out).intersection(added)
         return Placement(orders, added, refused, [name for name in out if name not in refused])
 
@@ -136,21 +136,31 @@ class Retention:
                 out.append(alone[length])
                 orders[length] = ()
 
-    def _drop_weakest(self, orders: dict[timedelta, Sequence[str]], out: list[str], surplus: int) -> None:
+    def _drop_lot(self, orders: dict[timedelta, Sequence[str]], out: list[str], surplus: int) -> None:
         """Rule 3."""
         all_orders = {**self._orders, **orders}
+        sizes = {length: len(order) for length, order in all_orders.items() if order}
+        dropped: dict[timedelta, int] = {}
 
-        def strength(length: timedelta) -> tuple[bool, int, str]:
-            order = all_orders[length]
-            return is_usual(length), len(order), _sortable(order[-1])
+        def weakness(length: timedelta) -> tuple[int, str]:
+            return sizes[length], _sortable(all_orders[length][-1])
 
-        for length in sorted((length for length, order in all_orders.items() if order), key=strength):
-            order = all_orders[length]
-            out += order[:surplus]
-            orders[length] = order[surplus:]
-            surplus -= len(order)
+        for length in sorted((length for length in sizes if not is_usual(length)), key=weakness):
             if surplus <= 0:
                 break
+            dropped[length] = min(surplus, sizes.pop(length))
+            surplus -= dropped[length]
+        while surplus > 0:
+            largest, *others = sorted(sizes, key=lambda length: sizes[length], reverse=True)[:2]
+            more = sizes[largest] - sizes[others[0]] + 1 if others else surplus
+            more = min(more, surplus)
+            dropped[largest] = dropped.get(largest, 0) + more
+            sizes[largest] -= more
+            surplus -= more
+        for length, number in dropped.items():
+            order = all_orders[length]
+            out += order[:number]
+            orders[length] = order[number:]
 
 
 def _is_single(length: timedelta, order: Sequence[str]) -> bool:

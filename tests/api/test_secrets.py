@@ -30,7 +30,7 @@ def everything(url: str, token: str) -> list[bytes]:
             if path.endswith("bugreport"):
                 with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
                     found += [archive.read(name) for name in archive.namelist()]
-                    assert len(archive.namelist()) == 6
+                    assert len(archive.namelist()) == 7
         with client.stream("GET", "/model/etl/log/stream") as stream:
             found.append(next(stream.iter_bytes()))
     return found

@@ -678,10 +678,11 @@ RIGHTS = (
     "(+time)",
     "(+xrange %R~etlog:{*}:events)",
     "(+lrange %R~etlog:{*}:log:*)",
-    "(+hgetall %R~etlog:{*}:counters)",
+    "(+hgetall +hset ~etlog:{*}:counters)",
+    "(+hgetall %R~etlog:{*}:stats)",
     "(+hgetall +hset ~etlog:{*}:unrowed)",
     "(+hlen +hscan +hset ~etlog:{*}:sets:*)",
-    "(+zcard +zadd +unlink ~etlog:{*}:changes:*)",
+    "(+zcard +zrange +zadd +unlink ~etlog:{*}:changes:*)",
 )
 
 

@@ -50,7 +50,9 @@ def changes_of(client: redis.Redis, target: Target, batch: Batch) -> Changes:
     ledger = Ledger(client, target.keys, target.kinds, keep=target.keep_sets)
     held: Any = client.get(target.keys.cursor)
     assert ledger.load(held or START)
-    return ledger.changes(batch.notes)
+    changes = ledger.changes(batch.notes)
+    assert changes is not None
+    return changes
 
 
 def run(

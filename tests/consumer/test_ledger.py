@@ -149,6 +149,7 @@ def test_a_set_that_comes_and_goes_in_one_step_never_reaches_the_store(log: Log,
         notes = consumer._collect([(b"1-1", [b"event", *_fields(saved_hours(*range(20)))])]).notes  # type: ignore[union-attr]
         changes = consumer._ledger.changes(notes)
 
+    assert changes is not None
     change = changes.of_category["allocation"]
     assert change.put.keys() == {interval(number) for number in range(15, 20)}
     assert (change.dropped, changes.unrowed) == ([], {"AllocationSetSaved": 15})

@@ -153,7 +153,7 @@ def test_damage_is_put_right_while_the_consumer_is_idle(log: Log, logged: Logged
     with log.consuming(**OPTIONS):
         log.caught_up()
         damage(log.client, log.keys)
-        wait_until(lambda: logged("ledger_repaired"), what="the damage to be noticed")
+        wait_until(lambda: logged("ledger_rebuilt"), what="the damage to be noticed")
         wait_until(lambda: adds_up(log), what="the damage to be put right")
         looked = caught_up_at(log)
         wait_until(lambda: caught_up_at(log) > looked + 60, what="some looks more")
@@ -161,7 +161,7 @@ def test_damage_is_put_right_while_the_consumer_is_idle(log: Log, logged: Logged
         log.caught_up()
 
     check(log, BEFORE + AFTER)
-    assert len(logged("ledger_repaired")) == 1
+    assert len(logged("ledger_rebuilt")) == 1
     assert len(logged("active")) == 2
     assert logged("store_away") == []
 
@@ -174,13 +174,13 @@ WHILE_WORKING = {
 }
 
 
-@pytest.mark.parametrize(("damage", "most_texts"), WHILE_WORKING.values(), ids=WHILE_WORKING)
+@pytest.mark.parametrize(("damage", "most_bytes"), WHILE_WORKING.values(), ids=WHILE_WORKING)
 def test_damage_is_put_right_while_the_consumer_works(
-    log: Log, logged: Logged, damage: Damage, most_texts: int
+    log: Log, logged: Logged, damage: Damage, most_bytes: int
 ) -> None:
     """Or by the next one that reads the rows, if it shows in no number."""
     log.publish(BEFORE)
-    with log.consuming(**OPTIONS, most_texts=most_texts):
+    with log.consuming(**OPTIONS, most_bytes=most_bytes):
         log.caught_up()
         damage(log.client, log.keys)
         for text in AFTER:
@@ -190,7 +190,7 @@ def test_damage_is_put_right_while_the_consumer_works(
     log.apply(**OPTIONS)
 
     check(log, BEFORE + AFTER + AFTER)
-    assert len(logged("ledger_repaired")) <= 1
+    assert len(logged("ledger_rebuilt")) <= 1
     assert len(logged("active")) <= 3
     assert len(logged("store_away")) <= 1
 
@@ -227,7 +227,7 @@ def test_a_log_from_before_the_ledger_gets_one(log: Log, logged: Logged) -> None
         "allocation": len(recomputed(log.listed("allocation"))["allocation"]),
         "asset": len(recomputed(log.listed("asset"))["asset"]),
     }
-    assert len(logged("ledger_repaired")) == 2
+    assert len(logged("ledger_rebuilt")) == 2
 
 
 @pytest.mark.parametrize("name", [SETS, CHANGES, "unrowed"])
@@ -311,9 +311,9 @@ def test_a_repair_that_ends_after_any_step_adds_up_and_the_next_one_completes_it
             assert numbers_add_up(log)
         assert Ledger(log.client, log.keys, KUBECOST_KINDS, keep=KEEP).load(cursor)
         check(log, BEFORE)
-        again, said = log.client.hget(log.keys.stats, "rebuilt"), len(logged("ledger_repaired"))
+        again, said = log.client.hget(log.keys.stats, "rebuilt"), len(logged("ledger_rebuilt"))
         assert Ledger(log.client, log.keys, KUBECOST_KINDS, keep=KEEP).load(cursor)
-        assert len(logged("ledger_repaired")) == said
+        assert len(logged("ledger_rebuilt")) == said
         assert log.client.hget(log.keys.stats, "rebuilt") == again
         if done:
             break
@@ -366,12 +366,12 @@ def test_few_rows_in_memory_make_the_same_rows_in_the_store(log: Log, store_url:
     texts += [text.replace(b"AllocationSet", b"AssetSet") for text in texts]
     texts += [Event.new("AssetSetReconcileError", error="e", time="2022-06-03T12:00:00Z").encode()]
     made = []
-    for most_texts in (100_000, 3, 1):
-        other = Keys(f"{log.keys.name}-{most_texts}")
+    for most_bytes in (100_000, 3, 1):
+        other = Keys(f"{log.keys.name}-{most_bytes}")
         try:
             with connect(store_url, part="consumer") as client:
                 consumer = Consumer(
-                    client, Target(other, KUBECOST_KINDS, CAP, KEEP), retain=10**6, most_texts=most_texts
+                    client, Target(other, KUBECOST_KINDS, CAP, KEEP), retain=10**6, most_bytes=most_bytes
                 )
                 for first in range(0, len(texts), 3):
                     some = texts[first : first + 3]

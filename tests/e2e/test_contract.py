@@ -47,7 +47,7 @@ CONVERTING = {"cli/etlog/upgrade.lua"}
 ROOT = Path(__file__).parents[2]
 
 #: What scripts begin with; no script by itself.
-BEGINNINGS = {"head.lua", "contract.lua"}
+BEGINNINGS = {"head.lua", "contract.lua", "ledger.lua"}
 
 
 def sentence(keys: Keys, part: str, version: str) -> str:
@@ -109,7 +109,7 @@ def test_the_scripts_are_found() -> None:
 def test_a_script_refuses_another_contract(client: redis.Redis, keys: Keys, other: str, name: str) -> None:
     """Before it writes anything, in the same words as every other; it holds the version that the parts know, once."""
     script = SCRIPTS[name]
-    signature = r"^-- (?:EVALSHA|FCALL) \S+ (\d+)(?:\+n)? ([a-z_ ]+?)(?:  | \[)"
+    signature = r"^-- (?:EVALSHA|FCALL) \S+ (\d+)(?:\+\d*n)? ([a-z_ ]+?)(?:  | \[|$)"
     [(number, names)] = re.findall(signature, script.text, re.MULTILINE)
     given = [keys.contract if key == "contract" else f"{keys.contract}:{key}" for key in names.split()[: int(number)]]
     assert keys.contract in given

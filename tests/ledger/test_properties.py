@@ -132,14 +132,14 @@ def _fields(texts: Sequence[bytes]) -> dict[str, Any]:
 
 
 @contextmanager
-def applying(url: str, most_texts: int) -> Iterator[Applying]:
+def applying(url: str, most_bytes: int) -> Iterator[Applying]:
     """Two consumers on a log that is gone afterwards; they keep the texts of so many rows in memory."""
     keys = Keys(f"test-{uuid.uuid4().hex[:12]}")
     target = Target(keys, KUBECOST_KINDS, 1000)
     with ExitStack() as stack:
         client = stack.enter_context(connect(url, part="test"))
         own = [stack.enter_context(connect(url, part="consumer")) for _ in range(2)]
-        consumers = [Consumer(each, target, retain=10**6, most_texts=most_texts) for each in own]
+        consumers = [Consumer(each, target, retain=10**6, most_bytes=most_bytes) for each in own]
         yield Applying(client, keys, consumers)
         client.delete(*client.scan_iter(match=keys.events.replace("events", "*"), count=1000))
 
@@ -155,10 +155,10 @@ WHAT = ("nothing", "turn", "turn", "other turns", "takeover", "take back", "repe
 )
 @settings(deadline=None, max_examples=20)
 def test_any_entries_batches_duplicates_and_takeovers_leave_the_rows_of_a_recomputation(
-    store_url: str, texts: list[bytes], steps: list[tuple[int, str]], most_texts: int
+    store_url: str, texts: list[bytes], steps: list[tuple[int, str]], most_bytes: int
 ) -> None:
     """In the store, by real consumers; and whatever is in a row is counted, once."""
-    with applying(store_url, most_texts) as log:
+    with applying(store_url, most_bytes) as log:
         left = texts
         log.publish(left[:1])
         left = left[1:]

@@ -40,8 +40,7 @@ class Watched:
         self._number += 1
         self._before(self._number)
         connection.send_packed_command(packed)
-        if self._after is not None:
-            self._after(self._number)
+        self._after(self._number)
 
 
 class _WatchedConnection:

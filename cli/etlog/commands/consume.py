@@ -9,7 +9,7 @@ from typing import Any
 import redis
 from etlog_consumer import Consumer, Fleet, Target
 from etlog_consumer.http import served
-from etlog_consumer.ledger import MOST_TEXTS
+from etlog_consumer.ledger import MOST_BYTES
 from etlog_consumer.metrics import LogMetrics, Metrics
 from etlog_events import store
 from etlog_events.keys import CONSUMERS, Keys
@@ -70,7 +70,7 @@ def run(settings: Settings) -> None:
                 retain=settings.retain,
                 name=name,
                 metrics=of_log[log],
-                most_texts=MOST_TEXTS // len(settings.logs),
+                most_bytes=MOST_BYTES // len(settings.logs),
             ).run(stop)
 
     def work(stop: threading.Event) -> None:
