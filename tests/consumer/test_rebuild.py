@@ -3,16 +3,19 @@
 import json
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 import redis
-from etlog_consumer import Consumer, Target, rebuild, recovery
+from etlog_consumer import Consumer, Target, lease, rebuild, recovery
 from etlog_consumer.ledger import Ledger
 from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
+from etlog_ledger import row
+from support.consumers import in_threads
 from support.ledgers import faults, ledger, unrowed
 from support.log import Log
 from support.logged import Logged
@@ -386,3 +389,121 @@ def test_few_rows_in_memory_make_the_same_rows_in_the_store(log: Log, store_url:
 
     assert made[0] == made[1] == made[2]
     assert json.dumps(made[0][0]).count('"n"') > 10
+
+
+def test_the_lease_is_held_while_many_rows_are_read(
+    log: Log, store_url: str, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else two consumers would read them in turns, for ever, if that takes longer than a lease lasts."""
+    log.publish(events(*range(10)))
+    log.apply(keep_sets=100)
+    monkeypatch.setattr(lease, "DURATION", 0.5)
+    monkeypatch.setattr(lease, "RENEW_AFTER", 0.1)
+    monkeypatch.setattr(rebuild, "AT_ONCE", 1)
+    never = threading.Event()
+
+    def slow(text: bytes) -> Any:
+        never.wait(0.1)  # each row takes its time
+        return row.decode_foreign(text)
+
+    monkeypatch.setattr(rebuild, "decode_foreign", slow)
+    log.publish(events(3))
+    target = Target(log.keys, KUBECOST_KINDS, CAP, keep_sets=100)
+    with (
+        connect(store_url, part="consumer") as one,
+        connect(store_url, part="consumer") as other,
+        in_threads(*(Consumer(client, target, retain=10**6) for client in (one, other))),
+    ):
+        log.caught_up()
+
+    assert len(logged("active")) <= 1 + 2
+    check(log, events(*range(10), 3))
+
+
+def test_an_interrupted_fill_is_done_again_after_another_category_was_repaired(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has its own mark."""
+    texts = [text for hour in range(6) for text in events(hour)]
+    texts += [text.replace(b"AllocationSet", b"AssetSet") for text in texts]
+    log.publish(texts)
+    log.apply(keep_sets=100)
+    rows = ledger(log.client, log.keys)
+    monkeypatch.setattr(rebuild, "AT_ONCE", 2)
+    log.client.delete(*(of(category) for of in (log.keys.sets, log.keys.changes) for category in ("asset",)))
+    load = partial(rebuild.load, log.client, log.keys, KUBECOST_KINDS, keep=100, cursor=cursor_of(log))
+    steps = 0
+    while not log.client.hlen(log.keys.sets("asset")):
+        steps += 1
+        assert load(go_on=partial(next, iter([True] * steps), False)) is None
+    log.client.delete(log.keys.changes("allocation"))
+    done: list[rebuild.Rebuild] = []
+
+    def only_one(told: rebuild.Rebuild) -> None:
+        done.append(told)
+        raise redis.ConnectionError("killed")
+
+    with pytest.raises(redis.ConnectionError):
+        load(tell=only_one)
+    assert [told.category for told in done] == ["allocation"]
+    assert load() is not None
+
+    assert faults(log.client, log.keys) == []
+    assert ledger(log.client, log.keys) == rows
+
+
+@pytest.mark.parametrize("number", ["9007199254740993", "9" * 30, "-1"])
+def test_a_mark_of_rebuilds_that_is_no_number_stops_no_one(log: Log, number: str) -> None:
+    """Both sides take it for the same."""
+    log.publish(BEFORE)
+    with log.consuming(**OPTIONS):
+        log.caught_up()
+        log.client.hset(log.keys.stats, "rebuilt", number)
+        log.publish(AFTER)
+        log.caught_up()
+
+    check(log, BEFORE + AFTER)
+
+
+def test_stats_that_vanish_hide_no_change_from_readers(log: Log) -> None:
+    """The scores begin anew with them, so every row is listed anew, and readers are told by `rebuilt`."""
+    log.publish(BEFORE)
+    with log.consuming(**OPTIONS):
+        log.caught_up()
+        log.client.delete(log.keys.stats)
+        wait_until(lambda: log.client.hget(log.keys.stats, "rebuilt"), what="the consumer to notice")
+        log.publish(AFTER)
+        log.caught_up()
+
+    scores: Any = log.client.zrange(log.keys.changes("allocation"), 0, -1, withscores=True)
+    assert max(score for _, score in scores) == log.stats()["applied"] == len(AFTER)
+    assert faults(log.client, log.keys) == []
+    assert log.counters() == counted(BEFORE + AFTER)
+
+
+def test_a_row_of_more_events_than_were_counted_costs_no_other_row(log: Log) -> None:
+    """It is the greatest one that others have written."""
+    log.publish(BEFORE)
+    log.apply(**OPTIONS)
+    rows = ledger(log.client, log.keys)["allocation"]
+    put(set_of(7), _ONE.replace('"n":1', '"n":1000'))(log.client, log.keys)
+    log.publish(AFTER[:1])
+    log.apply(**OPTIONS)
+
+    left = ledger(log.client, log.keys)["allocation"]
+    assert rows.keys() - left.keys() == {set_of(7)}
+    assert log.counters() == counted([*BEFORE, *AFTER[:1]])
+
+
+def test_stats_and_counters_that_vanish_cost_no_row(log: Log) -> None:
+    """What the rows tell of is counted again."""
+    log.publish(BEFORE)
+    log.apply(**OPTIONS)
+    rows = ledger(log.client, log.keys)["allocation"]
+    log.client.delete(log.keys.stats, log.keys.counters)
+    log.publish(events(9))
+    log.apply(**OPTIONS)
+
+    assert set_of(9) in ledger(log.client, log.keys)["allocation"]
+    assert len(ledger(log.client, log.keys)["allocation"].keys() & rows.keys()) == len(rows) - 1  # one was pushed out
+    assert faults(log.client, log.keys) == []
