@@ -158,7 +158,7 @@ def build_ledger(client: Any, keys: Keys, kinds: Kinds, *, keep: int) -> Ledger 
             log = connected, keys, kinds
             loaded = rebuild.load(*log, keep=keep, cursor=cursor or b"0-0", tell=rebuilds.append)
             if loaded is not None:
-                sets = sum(len(texts) - (NO_WINDOW in texts) for texts in loaded.texts.values())
+                sets = sum(len(rows.names) - (NO_WINDOW in rows.names) for rows in loaded.rows.values())
                 unrowed = sum(loaded.unrowed.get(name, 0) for name in kinds.by_name)
                 return Ledger(sets, unrowed, is_new=bool(rebuilds))
     return None

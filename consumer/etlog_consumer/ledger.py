@@ -19,7 +19,7 @@ from etlog_ledger.retention import Placement, Retention
 from etlog_ledger.row import Row, add_events, decode, encode, merge
 from redis.exceptions import ResponseError
 
-from etlog_consumer.rebuild import AT_ONCE, Rebuild, load, log_rebuild, numbers
+from etlog_consumer.rebuild import AT_ONCE, Rebuild, Rows, load, log_rebuild, numbers
 
 #: Bytes of rows that the consumers of a process keep in memory: those of 100,000 sets as they usually are. Other rows
 #: are asked for.
@@ -51,13 +51,11 @@ class Changes:
 class _Rows:
     """The rows of one category: which there are, and the texts of those used last, as far as `room` bytes go."""
 
-    def __init__(self, keep: int, room: int, texts: dict[str, bytes] | None = None) -> None:
+    def __init__(self, keep: int, room: int, rows: Rows) -> None:
         self._room = room
-        self.texts = texts or {}
-        self.retention = Retention(keep, self.texts)
-        self.has_apart = NO_WINDOW in self.texts
-        self._bytes = sum(map(len, self.texts.values()))
-        self._make_room()
+        self.texts, self._bytes = rows.texts, rows.size
+        self.retention = Retention(keep, rows.names)
+        self.has_apart = NO_WINDOW in rows.names
 
     def __contains__(self, interval: str) -> bool:
         return interval in self.retention or (interval == NO_WINDOW and self.has_apart)
@@ -109,10 +107,10 @@ class Ledger:
                 log_rebuild(rebuild, self._keys.name)
 
             log = self._client, self._keys, self._kinds
-            found = load(*log, keep=self._keep, cursor=cursor, go_on=go_on, tell=tell)
+            found = load(*log, keep=self._keep, cursor=cursor, room=self._room, go_on=go_on, tell=tell)
             if found is None:
                 return False
-            self._rows = {category: _Rows(self._keep, self._room, texts) for category, texts in found.texts.items()}
+            self._rows = {category: _Rows(self._keep, self._room, rows) for category, rows in found.rows.items()}
             self._unrowed = dict(found.unrowed)
             self._applied, self._rebuilt = found.applied, found.rebuilt
             self._cursor = cursor

@@ -52,13 +52,30 @@ class Rebuild:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The ledger as the store holds it: the rows of each category, interval -> text, the events that are in none, by
-    kind, how many events are applied, and when it was rebuilt last, in milliseconds since 1970; 0: never."""
+    """The ledger as the store holds it: the rows of each category, the events that are in none, by kind, how many
+    events are applied, and when it was rebuilt last, in milliseconds since 1970; 0: never."""
 
-    texts: Mapping[str, dict[str, bytes]]
+    rows: Mapping[str, "Rows"]
     unrowed: Mapping[str, int]
     applied: int
     rebuilt: int
+
+
+@dataclass(slots=True)
+class Rows:
+    """The rows of one category: the intervals of all, and the texts of those that there was room for, of `size` bytes
+    together."""
+
+    names: set[str] = field(default_factory=set)
+    texts: dict[str, bytes] = field(default_factory=dict)
+    size: int = 0
+
+    def add(self, interval: str, text: bytes, room: int) -> None:
+        """Add one; its text is kept if all that are take no more than `room` bytes."""
+        self.names.add(interval)
+        if self.size + len(text) <= room:
+            self.texts[interval] = text
+            self.size += len(text)
 
 
 def log_rebuild(rebuild: Rebuild, log: str) -> None:
@@ -86,19 +103,21 @@ def load(
     *,
     keep: int,
     cursor: bytes,
+    room: int = 0,
     go_on: Callable[[], bool] = lambda: True,
     tell: Callable[[Rebuild], None] | None = None,
 ) -> Loaded | None:
     """The ledger of a log at `cursor`, put right where it does not add up.
 
-    Where rows are made from lists, the `keep` newest sets of each length have one. `go_on` is asked between two steps;
+    Where rows are made from lists, the `keep` newest sets of each length have one. Of each category, texts of `room`
+    bytes are kept. `go_on` is asked between two steps;
     `tell` is told what was rebuilt, as soon as it is. Returns None where `go_on` is False, or the log or its ledger has
     moved meanwhile. Raises the driver's errors.
     """
     _require_types(client, keys, kinds)
     found: dict[str, _Found] = {}
     for category, prefix in kinds.categories.items():
-        of_category = _read(client, keys.sets(category), prefix, go_on)
+        of_category = _read(client, keys.sets(category), prefix, room, go_on)
         if of_category is None:
             return None
         found[category] = of_category
@@ -106,21 +125,21 @@ def load(
     if state.cursor != cursor:
         return None
     for (category, of_category), (rows, listed) in zip(found.items(), state.sizes, strict=True):
-        if rows != len(of_category.texts) + len(of_category.broken):
+        if rows != len(of_category.rows.names) + len(of_category.broken):
             return None
         due = _due(of_category, state, category, kinds, is_listed=listed == rows)
         if due is None:
             continue
         steps = _Steps(client, keys, category, kinds.categories[category], cursor, state.rebuilt, go_on)
-        made = {} if of_category.texts else _from_list(client, keys, kinds, category, keep, go_on)
-        if made is None or not steps.run(rows, of_category, due, made, state.unrowed):
+        made = {} if of_category.rows.names else _from_list(client, keys, kinds, category, keep, go_on)
+        if made is None or not steps.run(rows, of_category, due, made, state.unrowed, room):
             return None
         state.rebuilt = steps.rebuilt
         if tell is not None:
             unrowed = sum(state.unrowed.get(name, 0) for name in _names(kinds, category))
             tell(Rebuild(category, steps.filled, len(of_category.broken), unrowed, due.is_first))
-    texts = {category: of_category.texts for category, of_category in found.items()}
-    return Loaded(texts, state.unrowed, state.applied, state.rebuilt)
+    found_rows = {category: of_category.rows for category, of_category in found.items()}
+    return Loaded(found_rows, state.unrowed, state.applied, state.rebuilt)
 
 
 @dataclass(slots=True)
@@ -128,7 +147,7 @@ class _Found:
     """What the store holds of one category: its rows, the fields that hold none, and how many events the rows tell of,
     by kind."""
 
-    texts: dict[str, bytes] = field(default_factory=dict)
+    rows: Rows = field(default_factory=Rows)
     broken: set[bytes] = field(default_factory=set)
     events: dict[str, int] = field(default_factory=dict)
 
@@ -194,9 +213,9 @@ def _due(found: _Found, state: _State, category: str, kinds: Kinds, *, is_listed
     anew = "" if is_listed and state.newest <= state.applied else "changes"
     if category in state.filling:  # interrupted: it is done again
         anew = "sets"
-        found.texts.clear()
+        found.rows = Rows()
         found.events.clear()
-    is_first = not found.texts and not found.broken and not any(name in state.unrowed for name in names)
+    is_first = not found.rows.names and not found.broken and not any(name in state.unrowed for name in names)
     due = _Due({}, {}, anew, is_first)
     for name in names:
         in_rows, without_row = found.events.get(name, 0), state.unrowed.get(name, 0)
@@ -210,7 +229,8 @@ def _due(found: _Found, state: _State, category: str, kinds: Kinds, *, is_listed
 
 
 def _remove_excess(found: _Found, counters: Mapping[str, int], prefix: str) -> None:
-    """Take the greatest rows for none, until the others do not tell of more events than were counted."""
+    """Take the greatest rows for none, until the others do not tell of more events than were counted. Only those in
+    memory are looked at."""
 
     def more() -> list[str]:
         return [name for name, number in counters.items() if found.events.get(name, 0) > number]
@@ -218,13 +238,14 @@ def _remove_excess(found: _Found, counters: Mapping[str, int], prefix: str) -> N
     if not more():
         return
     events: dict[str, dict[str, int]] = {}
-    for interval, text in found.texts.items():
+    for interval, text in found.rows.texts.items():
         add_events(events.setdefault(interval, {}), decode(text), prefix)
-    while kinds := more():
+    while events and (kinds := more()):
         greatest = max(events, key=lambda interval: events[interval].get(kinds[0], 0))
         for kind, number in events.pop(greatest).items():
             found.events[kind] -= number
-        del found.texts[greatest]
+        found.rows.names.discard(greatest)
+        del found.rows.texts[greatest]
         found.broken.add(greatest.encode())
 
 
@@ -243,7 +264,7 @@ def _require_types(client: Any, keys: Keys, kinds: Kinds) -> None:
             raise ResponseError(f"WRONGTYPE {key} should be a {type_}, it is a {found.decode()}")
 
 
-def _read(client: Any, key: str, prefix: str, go_on: Callable[[], bool]) -> _Found | None:
+def _read(client: Any, key: str, prefix: str, room: int, go_on: Callable[[], bool]) -> _Found | None:
     found = _Found()
     place = b"0"
     while go_on():
@@ -252,8 +273,8 @@ def _read(client: Any, key: str, prefix: str, go_on: Callable[[], bool]) -> _Fou
             interval, row = name.decode(errors="replace"), decode_foreign(text)
             if row is None or not is_interval(interval):
                 found.broken.add(name)
-            elif interval not in found.texts:  # the store may name a field twice
-                found.texts[interval] = text
+            elif interval not in found.rows.names:  # the store may name a field twice
+                found.rows.add(interval, text, room)
                 add_events(found.events, row, prefix)
         if place == b"0":
             return found
@@ -320,10 +341,12 @@ class _Steps:
         self.rebuilt = rebuilt
         self.filled = 0
 
-    def run(self, rows: int, found: _Found, due: _Due, made: Mapping[str, Row], unrowed: dict[str, int]) -> bool:
+    def run(
+        self, rows: int, found: _Found, due: _Due, made: Mapping[str, Row], unrowed: dict[str, int], room: int
+    ) -> bool:
         """Of so many `rows`, remove those that are none, set the numbers, list the others in `changes`; where none is
         left, put those that were `made`. Returns False where the log or its ledger has moved."""
-        texts, broken = found.texts, list(found.broken)
+        names, broken = found.rows.names, list(found.broken)
         events = self._events(made.values())
         if any(number > unrowed.get(name, 0) for name, number in events.items()):
             made = {}  # they tell of more than was counted
@@ -333,21 +356,23 @@ class _Steps:
         first = broken[:AT_ONCE]
         if not self._step(rows, due.counters, due.unrowed, anew=due.anew, filling=filling, dropped=first):
             return False
-        left = len(texts) + len(broken[AT_ONCE:])
-        for names in _chunks(broken[AT_ONCE:]):
-            if not self._step(left, filling=filling, dropped=names):
+        left = len(names) + len(broken[AT_ONCE:])
+        for fields in _chunks(broken[AT_ONCE:]):
+            if not self._step(left, filling=filling, dropped=fields):
                 return False
-            left -= len(names)
-        if not all(self._step(left, filling=filling, listed=names) for names in _chunks([*texts] if due.anew else [])):
+            left -= len(fields)
+        listed = _chunks(list(names) if due.anew else [])
+        if not all(self._step(left, filling=filling, listed=intervals) for intervals in listed):
             return False
         for intervals in _chunks(list(made)):
             moved = self._events(made[interval] for interval in intervals)
             unrowed |= {name: unrowed[name] - number for name, number in moved.items()}
             put = {interval: encode(made[interval]) for interval in intervals}
-            filling = "1" if len(texts) + len(put) < len(made) else ""
-            if not self._step(len(texts), {}, {name: unrowed[name] for name in moved}, filling=filling, put=put):
+            filling = "1" if len(names) + len(put) < len(made) else ""
+            if not self._step(len(names), {}, {name: unrowed[name] for name in moved}, filling=filling, put=put):
                 return False
-            texts.update(put)
+            for interval, text in put.items():
+                found.rows.add(interval, text, room)
         self.filled = len(made)
         return True
 
