@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from etlog_consumer import rebuild
+from etlog_consumer import loading, rebuild
 from etlog_events import contract, scripts
 from etlog_events.keys import CONSUMERS_CONTRACT, Keys
 from etlog_events.kinds import Kinds
@@ -156,7 +156,7 @@ def build_ledger(client: Any, keys: Keys, kinds: Kinds, *, keep: int) -> Ledger 
             if held:
                 break
             log = connected, keys, kinds
-            loaded = rebuild.load(*log, keep=keep, cursor=cursor or b"0-0", tell=rebuilds.append)
+            loaded = loading.load(*log, keep=keep, cursor=cursor or b"0-0", tell=rebuilds.append)
             if loaded is not None:
                 sets = sum(len(rows.names) - (NO_WINDOW in rows.names) for rows in loaded.rows.values())
                 unrowed = sum(loaded.unrowed.get(name, 0) for name in kinds.by_name)

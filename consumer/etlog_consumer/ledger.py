@@ -19,7 +19,8 @@ from etlog_ledger.retention import Placement, Retention
 from etlog_ledger.row import Row, add_events, decode, encode, merge
 from redis.exceptions import ResponseError
 
-from etlog_consumer.rebuild import AT_ONCE, Rebuild, Rows, load, log_rebuild, numbers
+from etlog_consumer.loading import load, numbers
+from etlog_consumer.rebuild import AT_ONCE, Rebuild, Rows, log_rebuild
 
 #: Bytes of rows that the consumers of a process keep in memory: those of 100,000 sets as they usually are. Other rows
 #: are asked for.

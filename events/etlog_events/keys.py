@@ -90,7 +90,8 @@ class Keys:
         applied and dead ones, those that came without a number), `dead_dropped` (by the cap of dead letters),
         `published` under a number; `entries`, those of the stream that the script for publishing appended, or all when
         nothing waited last; `caught_up`, milliseconds since 1970: when nothing waited last, or of the last applied
-        entry."""
+        entry; `rebuilt`, of the same kind: when the ledger was rebuilt last; `filling:<category>` while rows of a
+        category are made from its list."""
         return self._key("stats")
 
     @property

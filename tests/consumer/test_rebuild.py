@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import redis
-from etlog_consumer import Consumer, Target, lease, rebuild, recovery
+from etlog_consumer import Consumer, Target, lease, loading, rebuild, recovery
 from etlog_consumer.ledger import Ledger
 from etlog_events.event import Event
 from etlog_events.keys import Keys
@@ -406,7 +406,7 @@ def test_the_lease_is_held_while_many_rows_are_read(
         never.wait(0.1)  # each row takes its time
         return row.decode_foreign(text)
 
-    monkeypatch.setattr(rebuild, "decode_foreign", slow)
+    monkeypatch.setattr(loading, "decode_foreign", slow)
     log.publish(events(3))
     target = Target(log.keys, KUBECOST_KINDS, CAP, keep_sets=100)
     with (
@@ -431,7 +431,7 @@ def test_an_interrupted_fill_is_done_again_after_another_category_was_repaired(
     rows = ledger(log.client, log.keys)
     monkeypatch.setattr(rebuild, "AT_ONCE", 2)
     log.client.delete(*(of(category) for of in (log.keys.sets, log.keys.changes) for category in ("asset",)))
-    load = partial(rebuild.load, log.client, log.keys, KUBECOST_KINDS, keep=100, cursor=cursor_of(log))
+    load = partial(loading.load, log.client, log.keys, KUBECOST_KINDS, keep=100, cursor=cursor_of(log))
     steps = 0
     while not log.client.hlen(log.keys.sets("asset")):
         steps += 1
