@@ -85,7 +85,7 @@ class _State:
     counters: Mapping[str, int]
     unrowed: dict[str, int]
     sizes: Sequence[tuple[int, int]]
-    newest: int
+    newest: float
     filling: Set[str]
 
     @classmethod
@@ -104,7 +104,7 @@ class _State:
             counters=numbers(counters),
             unrowed=numbers(unrowed),
             sizes=list(zip(rest[::3], rest[1::3], strict=True)),
-            newest=max((int(float(top[1])) for top in rest[2::3] if top), default=0),
+            newest=max((float(top[1]) for top in rest[2::3] if top), default=0.0),
             filling={name.partition(":")[2] for name in of_log if name.startswith("filling:")},
         )
 

@@ -120,6 +120,10 @@ NOTICED: dict[str, Damage] = {
     "a set that ends before it starts": put("2022-06-03T11:00:00Z/2022-06-03T10:00:00Z", _ONE),
     "what is listed deleted": delete(CHANGES),
     "a stranger listed": lambda client, keys: client.zadd(keys.changes("allocation"), {"foo": 1, b"\xff": 2}),
+    "a set listed with an endless score": together(
+        lambda client, keys: client.zadd(keys.changes("allocation"), {set_of(7): "inf"}),  # type: ignore[dict-item]
+        delete("unrowed"),
+    ),
     "a set not listed": lambda client, keys: client.zrem(keys.changes("allocation"), set_of(7)),
     "unrowed deleted": delete("unrowed"),
     "unrowed raised": lambda client, keys: client.hincrby(keys.unrowed, "AllocationSetSaved", 7),
