@@ -55,10 +55,11 @@ def load(
     state = _State.read(client, keys, kinds)
     if state.cursor != cursor:
         return None
-    for (category, of_category), (rows, listed) in zip(found.items(), state.sizes, strict=True):
+    for category, of_category in found.items():
+        rows = state.sizes[category][0]
         if rows != len(of_category.rows.names) + len(of_category.broken):
             return None
-        due = _due(of_category, state, category, kinds, is_listed=listed == rows)
+        due = _due(of_category, state, category, kinds)
         if due is None:
             continue
         steps = Steps(client, keys, category, kinds.categories[category], cursor, state.rebuilt, go_on)
@@ -75,17 +76,16 @@ def load(
 
 @dataclass(slots=True)
 class _State:
-    """What the store holds of a log beside its rows. `sizes` are, for each category, the number of rows and of those
-    that are listed in `changes`; `newest` is the highest score there. `filling` names categories whose rows were being
-    made when someone was interrupted."""
+    """What the store holds of a log beside its rows. `sizes` are, of each category, the number of rows and of those
+    that are listed in `changes`, and the highest score there. `filling` names categories whose rows were being made when
+    someone was interrupted."""
 
     cursor: bytes
     applied: int
     rebuilt: int
     counters: Mapping[str, int]
     unrowed: dict[str, int]
-    sizes: Sequence[tuple[int, int]]
-    newest: float
+    sizes: Mapping[str, tuple[int, int, float]]
     filling: Set[str]
 
     @classmethod
@@ -103,13 +103,15 @@ class _State:
             rebuilt=max(0, of_log.get("rebuilt", 0)),
             counters=numbers(counters),
             unrowed=numbers(unrowed),
-            sizes=list(zip(rest[::3], rest[1::3], strict=True)),
-            newest=max((float(top[1]) for top in rest[2::3] if top), default=0.0),
+            sizes={
+                category: (rows, listed, float(top[1]) if top else 0.0)
+                for category, rows, listed, top in zip(kinds.categories, rest[::3], rest[1::3], rest[2::3], strict=True)
+            },
             filling={name.partition(":")[2] for name in of_log if name.startswith("filling:")},
         )
 
 
-def _due(found: Found, state: _State, category: str, kinds: Kinds, *, is_listed: bool) -> Due | None:
+def _due(found: Found, state: _State, category: str, kinds: Kinds) -> Due | None:
     """What is to be put right in a category, noted in `state` as done; None where it adds up.
 
     The ledger is a second account of what the counters hold. If it says more than they do, they are raised; but if they
@@ -117,10 +119,11 @@ def _due(found: Found, state: _State, category: str, kinds: Kinds, *, is_listed:
     """
     names = _names(kinds, category)
     counted = sum(number for number in state.counters.values() if number > 0)
-    if counted == state.applied >= state.newest:
+    rows, listed, newest = state.sizes[category]
+    if counted == state.applied >= newest:
         _remove_excess(found, {name: max(0, state.counters.get(name, 0)) for name in names}, kinds.categories[category])
     # A score that is not reached yet is from before the stats were removed: it would hide later changes.
-    anew = "" if is_listed and state.newest <= state.applied else "changes"
+    anew = "" if listed == rows and newest <= state.applied else "changes"
     if category in state.filling:  # interrupted: it is done again
         anew = "sets"
         found.rows = Rows()
