@@ -77,8 +77,8 @@ def load(
 @dataclass(slots=True)
 class _State:
     """What the store holds of a log beside its rows. `sizes` are, of each category, the number of rows and of those
-    that are listed in `changes`, and the highest score there. `filling` names categories whose rows were being made when
-    someone was interrupted."""
+    that are listed in `changes`, and the highest score there. `filling` names categories whose rows were being made
+    when someone was interrupted."""
 
     cursor: bytes
     applied: int
