@@ -16,8 +16,6 @@ from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect
 from shared import sets, turn
 
-NOTHING = Changes({category: CategoryChange(0) for category in KUBECOST_KINDS.categories}, {}, rebuilt=0)
-
 
 class Log:
     """A log to which entries are applied, batch by batch, each of at most so many events."""
@@ -33,7 +31,7 @@ class Log:
         self.cursor: bytes = cursor or b"0-0"
         self._numbers: dict[bytes, int] = {}
         self.seconds = self._store_before = 0.0
-        self.events = self.batches = 0
+        self.events = self.batches = self._applied = 0
 
     def start_counting(self) -> None:
         """Forget what was counted."""
@@ -47,18 +45,25 @@ class Log:
             return False
         began = process_time()
         batch = collect(self._next, self._numbers, KUBECOST_KINDS)
-        changes = self.ledger.changes(batch.notes) if self._with_ledger else NOTHING
+        changes = self.ledger.changes(batch.notes) if self._with_ledger else self._nothing()
+        assert changes is not None
         [answer] = scripts.run(self.client, self._target.call(batch, changes, self.cursor, retain=1000, look=False))
         assert answer[0] == b"applied", answer
         if self._with_ledger:
-            self.ledger.apply(changes, batch.last)
+            self.ledger.apply(changes, batch.last, batch.stats["applied"])
         self.seconds += process_time() - began
         self.cursor = batch.last
         self._next = self._next[len(batch.entries) :]
         self._numbers |= batch.numbers
-        self.events += sum(batch.counters.values())
+        self._applied += batch.stats["applied"]
+        self.events += batch.stats["applied"]
         self.batches += 1
         return True
+
+    def _nothing(self) -> Changes:
+        """What a batch changes in a ledger that is not kept."""
+        none = {category: CategoryChange(0) for category in KUBECOST_KINDS.categories}
+        return Changes(none, {}, applied=self._applied, rebuilt=0)
 
     def store_seconds(self) -> float:
         """Processor time of the store since counting began."""

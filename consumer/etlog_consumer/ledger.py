@@ -27,6 +27,11 @@ from etlog_consumer.rebuild import AT_ONCE, Rebuild, Rows, log_rebuild
 MOST_BYTES = 64 * 1024 * 1024
 
 
+#: Rows of all categories that a batch drops at most, when `keep` has become smaller: the store does nothing else
+#: meanwhile.
+MOST_DROPPED = 4_000
+
+
 @dataclass(frozen=True, slots=True)
 class CategoryChange:
     """What a batch changes in the ledger of one category, where there were that many `rows` before: the intervals of
@@ -164,7 +169,8 @@ class Ledger:
         if not folded and not rows.retention.is_crowded:
             return CategoryChange(len(rows))
         known = {interval for interval in folded if interval in rows}
-        placement = rows.retention.place([i for i in folded if i not in known and i != NO_WINDOW])
+        new = [interval for interval in folded if interval not in known and interval != NO_WINDOW]
+        placement = rows.retention.place(new, max(len(new), MOST_DROPPED // len(self._kinds.categories)))
         held = self._held(category, known.union(placement.dropped))
         put: dict[str, bytes] = {}
         gone = [held[interval] for interval in placement.dropped]

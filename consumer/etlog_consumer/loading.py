@@ -41,9 +41,8 @@ def load(
     """The ledger of a log at `cursor`, put right where it does not add up.
 
     Where rows are made from lists, the `keep` newest sets of each length have one. Of each category, texts of `room`
-    bytes are kept. `go_on` is asked between two steps;
-    `tell` is told what was rebuilt, as soon as it is. Returns None where `go_on` is False, or the log or its ledger has
-    moved meanwhile. Raises the driver's errors.
+    bytes are kept. `go_on` is asked between two steps; `tell` is told what was rebuilt, as soon as it is. Returns None
+    where `go_on` is False, or the log or its ledger has moved meanwhile. Raises the driver's errors.
     """
     _require_types(client, keys, kinds)
     found: dict[str, Found] = {}

@@ -20,10 +20,7 @@ from etlog_events.validation import NO_WINDOW
 MOST_SETS = 50_000
 
 #: Rows beyond `MOST_SETS` go in lots of this size, because all lengths are looked at to find them.
-LOT = 2_500
-
-#: Rows that are dropped at once at most, when the room becomes smaller: the store does nothing else meanwhile.
-MOST_DROPPED = 2_000
+LOT = 1_000
 
 _DAY = timedelta(days=1)
 _CLOCK_CHANGES = (timedelta(0), timedelta(minutes=30), timedelta(hours=1))
@@ -86,8 +83,11 @@ class Retention:
         """Whether rows are to be dropped even if nothing comes: the room has become smaller."""
         return bool(self._crowded)
 
-    def place(self, new: Iterable[str]) -> Placement:
-        """Where sets that have no row yet would go, and what they would push out. Nothing is changed."""
+    def place(self, new: Iterable[str], most: int | None = None) -> Placement:
+        """Where sets that have no row yet would go, and what they would push out. Nothing is changed.
+
+        Where the room has become smaller, at most so many sets are pushed out for it, None: all.
+        """
         added = list(new)
         orders: dict[timedelta, Sequence[str]] = {}
         for length, names in _by_length(added).items():
@@ -98,12 +98,14 @@ class Retention:
         out: list[str] = []
         for length in {*orders, *self._crowded}:
             order = orders.get(length) or self._orders[length]
-            surplus = min(len(order) - self._keep, MOST_DROPPED - len(out))
+            surplus = len(order) - self._keep
+            if most is not None:
+                surplus = min(surplus, most - len(out))
             if surplus > 0:
                 out += order[:surplus]
                 orders[length] = order[surplus:]
         if orders:
-            self._drop_singles(orders, out)
+            self._drop_singles(orders, out, most)
         if len(self._sets) + len(added) - len(out) > MOST_SETS:
             self._drop_lot(orders, out, len(self._sets) + len(added) - len(out) - MOST_SETS + LOT)
         refused = set(out).intersection(added)
@@ -125,11 +127,13 @@ class Retention:
             (self._single.add if _is_single(length, order) else self._single.discard)(length)
             (self._crowded.add if len(order) > self._keep else self._crowded.discard)(length)
 
-    def _drop_singles(self, orders: dict[timedelta, Sequence[str]], out: list[str]) -> None:
+    def _drop_singles(self, orders: dict[timedelta, Sequence[str]], out: list[str], most: int | None) -> None:
         """Rule 2."""
         single = {length for length, order in orders.items() if _is_single(length, order)}
         single |= self._single - orders.keys()
-        surplus = min(len(single) - self._keep, MOST_DROPPED)
+        surplus = len(single) - self._keep
+        if most is not None:
+            surplus = min(surplus, most - len(out))
         if surplus > 0:
             alone = {length: (orders.get(length) or self._orders[length])[0] for length in single}
             for length in sorted(alone, key=lambda length: _sortable(alone[length]))[:surplus]:

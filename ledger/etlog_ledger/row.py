@@ -131,9 +131,13 @@ def _add(held: Cell, further: Cell) -> None:
     if _is_before(held.last, further.last):
         held.last, held.size, held.seconds, held.error = further.last, further.size, further.seconds, further.error
     elif further.last == held.last:
-        held.size = greatest((held.size, further.size))
-        held.seconds = greatest((held.seconds, further.seconds))
-        held.error = greatest((held.error, further.error))
+        held.size = _greater(held.size, further.size)
+        held.seconds = _greater(held.seconds, further.seconds)
+        held.error = _greater(held.error, further.error)
+
+
+def _greater(one: T | None, other: T | None) -> T | None:
+    return other if one is None or (other is not None and other > one) else one
 
 
 def greatest(values: Iterable[T | None]) -> T | None:

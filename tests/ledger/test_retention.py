@@ -33,10 +33,10 @@ def spelled(time: datetime) -> str:
     return f"{whole}.{fraction.rstrip('0')}Z" if fraction else f"{whole}Z"
 
 
-def insert(held: Retention, *sets: str) -> set[str]:
+def insert(held: Retention, *sets: str, most: int | None = None) -> set[str]:
     """Insert sets as the consumer does: those that have no row yet, together. Returns what was pushed out."""
     new = [name for name in dict.fromkeys(sets) if name not in held]
-    placement = held.place(new)
+    placement = held.place(new, most)
     assert list(placement.added) == new
     assert placement.refused <= set(new)
     assert not set(placement.dropped) & set(new)
@@ -189,31 +189,29 @@ def test_other_lengths_are_not(length: timedelta) -> None:
     assert not is_usual(length)
 
 
-def test_a_smaller_room_is_cleared_in_several_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_smaller_room_is_cleared_in_several_steps() -> None:
     """With whatever comes, or with nothing: the oldest go, and the store is never held up."""
-    monkeypatch.setattr(retention, "MOST_DROPPED", 10)
     hours, days = [window(place) for place in range(30)], [window(place, DAY) for place in range(12)]
     held = Retention(5, [*hours, *days])
     steps = []
 
     while held.is_crowded:
-        steps.append(len(insert(held)))
+        steps.append(len(insert(held, most=10)))
         assert len(steps) < 10
 
     assert steps == [10, 10, 10, 2]
     assert kept(held, hours + days) == {*hours[-5:], *days[-5:]}
 
 
-def test_what_comes_while_the_room_is_cleared_counts_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_while_the_room_is_cleared_counts_as_well() -> None:
     """At the end the newest are kept."""
-    monkeypatch.setattr(retention, "MOST_DROPPED", 3)
     hours = [window(place) for place in range(30)]
     held = Retention(5, hours[:20])
 
     for name in hours[20:]:
-        insert(held, name)
+        insert(held, name, most=3)
     while held.is_crowded:
-        assert insert(held)
+        assert insert(held, most=3)
 
     assert kept(held, hours) == set(hours[-5:])
 
