@@ -125,6 +125,11 @@ class Keys:
         )
 
     @property
+    def marks(self) -> str:
+        """Hash: id -> what people said of sets, as JSON; `revision` counts its changes. See `etlog_ledger.marks`."""
+        return self._key("marks")
+
+    @property
     def lease(self) -> str:
         """String with a time to live: name of the active consumer."""
         return self._key("lease")
