@@ -5,9 +5,10 @@ PARTS := events ledger producer consumer api cli dev
 BIN := .venv/bin
 
 SECONDS ?= 60
+DAYS ?= 90
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test hosts chaos trials compose-test bench bench-quick lint types lock install clean
+.PHONY: help dev test hosts chaos trials compose-test bench bench-quick verdict verdict-quick lint types lock install clean
 
 help:
 	@echo "make dev     install into .venv and run etlog: store, consumer, API, page and sample ETL"
@@ -17,6 +18,7 @@ help:
 	@echo "make trials  one fault at a time, of every kind, each beside its books: SECONDS=600 SEED=7 ONLY='disk full'"
 	@echo "make compose-test  build and run docker-compose.yml, kill its parts under load; needs Docker and Compose 2.21"
 	@echo "make bench   measure everything beside its alternatives (bench-quick: check that the benchmarks run)"
+	@echo "make verdict  judge pipelines with planted faults minute by minute: DAYS=90 SEED=7 (verdict-quick: a few)"
 	@echo "make lint    ruff: style, imports, formatting"
 	@echo "make types   mypy, strict"
 	@echo "make lock    renew the pinned, hashed requirements"
@@ -55,6 +57,12 @@ bench: install benchmarks/.venv/installed benchmarks/.venv-arq/installed
 
 bench-quick: install benchmarks/.venv/installed benchmarks/.venv-arq/installed
 	@$(BIN)/python -m benchmarks --quick $(ARGS)
+
+verdict: install
+	@$(BIN)/python -m benchmarks.verdict --days $(DAYS) $(if $(SEED),--seeds $(SEED)) $(ARGS)
+
+verdict-quick: install
+	@$(BIN)/python -m benchmarks.verdict --days 40 --quick
 
 # The alternatives are installed into separate environments; arq needs an older redis-py than the others.
 benchmarks/.venv/installed: benchmarks/requirements.lock

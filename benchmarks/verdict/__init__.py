@@ -1,0 +1,1 @@
+"""The verdict under way: pipelines whose faults are planted, judged minute by minute."""

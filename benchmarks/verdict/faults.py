@@ -1,0 +1,190 @@
+"""Faults that are planted: what happens to which sets, and by when it is to be told."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+from benchmarks.verdict.calendars import Window
+from benchmarks.verdict.pipelines import Pipeline, Series
+
+#: What is planted: everything stops or one stage does, a set does not come or one stage of it does not, a stage fails
+#: (for good, for hours, or until it is tried again), a set is empty or ten times as large as usual.
+Kind = Literal["stop", "stage stops", "hole", "hole of a stage", "failure", "repaired failure", "retry", "size"]
+
+#: What a cell is called that is wrong; a hole and the end of the series are both `absent`.
+Called = Literal["failed", "absent", "unusual"]
+
+CALLED: dict[Kind, Called] = {
+    "stop": "absent",
+    "stage stops": "absent",
+    "hole": "absent",
+    "hole of a stage": "absent",
+    "failure": "failed",
+    "repaired failure": "failed",
+    "retry": "failed",
+    "size": "unusual",
+}
+
+#: In which order they are planted, some more often than others.
+_KINDS: tuple[Kind, ...] = (
+    "stop", "hole", "failure", "retry", "stage stops", "size", "hole of a stage", "repaired failure", "retry",
+)  # fmt: skip
+
+#: Days between two faults, at least.
+_APART = 5.0
+
+#: Seconds that may pass until a verdict on an event is given: it is given once a minute.
+_ONCE_A_MINUTE = 120.0
+
+
+@dataclass(eq=False)
+class Fault:
+    """A fault of some sets of a series, adjacent ones, in some stages.
+
+    It is over `repaired` seconds after it began, or never. `factor` is by what sizes are multiplied. `cells` are the
+    first of each stage, once they are known; `limits` is when each is to be told at the latest, and `told` when it was.
+    """
+
+    kind: Kind
+    series: Series
+    windows: Sequence[Window]
+    stages: Sequence[str]
+    repaired: float | None = None
+    factor: float = 1.0
+    began: float = 0.0
+    usual: float = 0.0
+    cells: dict[str, "Cell"] = field(default_factory=dict)
+    limits: dict[str, float] = field(default_factory=dict)
+    told: dict[str, float] = field(default_factory=dict)
+    forgotten: set[str] = field(default_factory=set)
+
+    @property
+    def called(self) -> Called:
+        """What its cells are called."""
+        return CALLED[self.kind]
+
+    def __str__(self) -> str:
+        first = self.windows[0].start
+        return (
+            f"{self.kind} of {', '.join(self.stages)}, {self.series.every}, {len(self.windows)} from {first:%F %H:%M}Z"
+        )
+
+
+@dataclass(eq=False)
+class Cell:
+    """The truth on a stage of a set, in seconds since 1970: its delay counts from `reference` (the end of the window,
+    or the batch), `natural` is when it would be done, and `done` when it is. `failed` are the times in which it is."""
+
+    window: Window
+    stage: str
+    reference: float
+    natural: float
+    done: float | None
+    fault: Fault | None = None
+    behind: bool = False
+    failed: list[tuple[float, float | None]] = field(default_factory=list)
+
+    def is_wrong(self, called: Called, now: float) -> bool:
+        """Whether it may be called so."""
+        if self.fault is None:
+            return False
+        if called == "failed":
+            return any(first <= now and (last is None or now < last) for first, last in self.failed)
+        if called == "absent":
+            return self.fault.called != "unusual" and (self.done is None or now < self.done)
+        return self.fault.called == "unusual" and self.done is not None and now >= self.done
+
+
+def planted(pipeline: Pipeline, windows: dict[str, list[Window]], days: int, chance: random.Random) -> list[Fault]:
+    """Faults for a pipeline, one after the other; the kinds of them are in turn, and each hits one of its series."""
+    faults: list[Fault] = []
+    kinds = list(_KINDS)
+    chance.shuffle(kinds)
+    begin, last = pipeline.begin + timedelta(days=pipeline.learning), pipeline.begin + timedelta(days=days)
+    turns = {series.every: 0 for series in pipeline.series}
+    free = begin
+    while free < last:
+        kind = kinds[len(faults) % len(kinds)]
+        series = min(pipeline.series, key=lambda each: turns[each.every] * _length(windows[each.every]))
+        free += timedelta(days=chance.uniform(0, 1))
+        if _is_settling(pipeline, free):
+            free += timedelta(days=1)
+            continue
+        ahead = [window for window in windows[series.every] if window.start >= free]
+        if len(ahead) < 2:
+            break
+        turns[series.every] += 1
+        fault = _fault(kind, series, ahead, pipeline, chance)
+        faults.append(fault)
+        free = fault.windows[-1].end + timedelta(days=_APART, seconds=fault.repaired or 0)
+    return faults
+
+
+def _length(windows: Sequence[Window]) -> float:
+    return (windows[0].end - windows[0].start).total_seconds() if windows else 1e12
+
+
+def _is_settling(pipeline: Pipeline, moment: datetime) -> bool:
+    if pipeline.changes is None:
+        return False
+    since = (moment - pipeline.begin) / timedelta(days=1) - pipeline.changes
+    return -8 <= since < max(pipeline.settling, 7)
+
+
+def _fault(kind: Kind, series: Series, ahead: Sequence[Window], pipeline: Pipeline, chance: random.Random) -> Fault:
+    names = [stage.name for stage in series.stages]
+    one = [chance.choice([stage.name for stage in series.stages if _is_regular(stage.only)])]
+    lasts = (ahead[0].end - ahead[0].start).total_seconds()
+    hours = chance.uniform(6, 30)
+    number = max(2, min(int(hours * 3600 / lasts), len(ahead) // 2)) if lasts < 86_400 else chance.choice((1, 2, 2))
+    later = None if chance.random() < 0.3 else 0.0  # 0: when it runs again, it catches up
+    match kind:
+        case "stop":
+            return Fault(kind, series, ahead[:number], names, later)
+        case "stage stops":
+            return Fault(kind, series, ahead[:number], one, later)
+        case "hole":
+            return Fault(kind, series, ahead[:1], names)
+        case "hole of a stage":
+            return Fault(kind, series, ahead[:1], one)
+        case "failure":
+            return Fault(kind, series, ahead[:1], one)
+        case "repaired failure":
+            return Fault(kind, series, ahead[:1], one, 3600 * chance.uniform(2, 8))
+        case "retry":
+            return Fault(kind, series, ahead[:1], one, 60 * chance.uniform(10, 20))
+        case "size":
+            sized = [name for name in names if name in {"Loaded", "Saved", "Aggregated"}]
+            return Fault(kind, series, ahead[: chance.randint(1, 3)], sized, factor=chance.choice((0.0, 10.0)))
+
+
+def _is_regular(only: object) -> bool:
+    return getattr(only, "__name__", "") == "always"
+
+
+def set_limits(fault: Fault, before: dict[str, list[float]], next_done: dict[str, float | None]) -> None:
+    """By when a fault is to be told.
+
+    `before` are the delays of each stage before it, and `next_done` when the stage did the set after the first one.
+    What is absent may take twice the usual delay, and as a grace the whole spread that the delay ever had; a hole may
+    also wait until the next set is done.
+    """
+    for stage, cell in fault.cells.items():
+        match fault.called:
+            case "failed":
+                known = cell.failed[0][0]
+                fault.limits[stage] = known + _ONCE_A_MINUTE
+            case "unusual":
+                known = cell.done or cell.natural
+                fault.limits[stage] = known + _ONCE_A_MINUTE
+            case "absent":
+                known = cell.reference
+                delays = sorted(before[stage])
+                usual, spread = delays[len(delays) // 2], delays[-1] - delays[0]
+                fault.usual = max(fault.usual, usual)
+                fault.limits[stage] = cell.reference + 2 * usual + spread + _ONCE_A_MINUTE
+                if fault.kind.startswith("hole"):
+                    fault.limits[stage] = max(fault.limits[stage], (next_done[stage] or 0) + _ONCE_A_MINUTE)
+        fault.began = min(fault.began or known, known)
