@@ -197,9 +197,7 @@ class Series:
         """When a stage of the set at a place is overdue, learned from the others; seconds since 1970."""
         learned = self.learned[name]
         _, end = self.window(place)
-        seconds = lateness.due(
-            learned.lateness, place, lambda other: self._delay(learned, other), self._recent(learned)
-        )
+        seconds = lateness.due(learned.lateness, place, lambda other: self._delay(learned, other), learned.recent)
         if seconds <= _HOUR or self._zone is UTC:
             return end + seconds
         # A clock that changed meanwhile: some pipelines follow it, others do not.
