@@ -20,6 +20,7 @@ COMMANDS = {
     "serve": "Serve the API and its page.",
     "log": "Show the log, oldest event first.",
     "status": "Show the cursor, the lag and the active consumer.",
+    "mark": "Say of sets that something is known or right about them.",
     "verify": "Check that every published event is accounted for.",
     "dead": "List, repair, requeue or drop dead letters.",
     "spool": "List or deliver events that wait on this machine's disk.",

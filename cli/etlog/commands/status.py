@@ -1,12 +1,14 @@
 """`etlog status`: how far the log is applied, what waits, and which consumer is active."""
 
+from typing import Any
+
 import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from etlog.client import Client, client_of
+from etlog.client import Client, client_of, printable
 from etlog.options import API_URL, ApiUrl, AsJson, AskedLog, new_app, settings_of
 from etlog.spool_files import folder_of, of_other_logs
 
@@ -51,8 +53,8 @@ def show(body: bytes, *, as_json: bool) -> None:
         "cursor": status["cursor"] or "nothing applied yet",
         "waiting": waiting,
         "applied": f"{stats.get('applied', 0):,}",
-        "dead": f"{stats.get('dead', 0):,}",
-        "lost": f"{stats.get('lost', 0):,}",
+        "dead": _losses(status, "dead"),
+        "lost": _losses(status, "lost"),
         "duplicate": f"{stats.get('duplicate', 0):,}",
         "active": status["active_consumer"] or "no consumer is active",
         "stream": "1 entry" if status["entries"] == 1 else f"{status['entries']:,} entries",
@@ -60,8 +62,8 @@ def show(body: bytes, *, as_json: bool) -> None:
     }
     bad = {
         "waiting": oldest is not None and oldest > 10,
-        "dead": stats.get("dead", 0) > 0,
-        "lost": stats.get("lost", 0) > 0,
+        "dead": stats.get("dead", 0) > _acknowledged(status, "dead"),
+        "lost": stats.get("lost", 0) > _acknowledged(status, "lost"),
         "active": status["active_consumer"] is None,
     }
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -70,6 +72,21 @@ def show(body: bytes, *, as_json: bool) -> None:
     console.print(table)
     for warning in status.get("warnings", []):
         console.print(Text(f"Warning: {warning}", style="yellow"))
+
+
+def _acknowledged(status: dict[str, Any], name: str) -> int:
+    """How many lost or dead events are acknowledged. An older API does not say."""
+    return int(status.get("acknowledged", {}).get(name, 0))
+
+
+def _losses(status: dict[str, Any], name: str) -> str:
+    """How many events are lost or dead, and who has acknowledged them, and why."""
+    number, acknowledged = status["stats"].get(name, 0), _acknowledged(status, name)
+    mark = status.get("acknowledgements", {}).get(name)
+    if not acknowledged or mark is None:
+        return f"{number:,}"
+    which = "" if acknowledged >= number else f"{acknowledged:,} of them "
+    return printable(f"{number:,}, {which}acknowledged by {mark['by']}: {mark['reason']}")
 
 
 def warn_of_other_logs(client: Client, log: str | None, log_id: str) -> None:

@@ -1,0 +1,133 @@
+"""Marks of a log: read, put and removed, each in one step."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from etlog_events import contract
+from etlog_events.keys import Keys
+from etlog_events.scripts import Script
+from etlog_events.timestamps import to_nanoseconds
+from etlog_ledger.cadence import Every
+from etlog_ledger.marks import LOST_EVENTS, REVISION, Mark, encode, is_over, marks_of
+from etlog_ledger.row import is_interval
+
+from etlog.errors import FAILED, CommandFailed
+
+SCRIPT = Script.load("etlog_events:contract.lua", "etlog:marks.lua")
+
+#: Marks of a log: more than people ever make, and few enough that whoever judges the log reads all of them.
+MOST = 1000
+
+#: Seconds after its end for which a mark can still be listed. Whoever writes one then removes it.
+KEPT = 30 * 86400
+
+#: Names of sets that one command reads: a millisecond of the store's time.
+AT_ONCE = 1000
+
+#: Seconds by which the clocks change.
+_HOUR = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The marks of a log, the oldest first, and the names of the fields beside them that hold none."""
+
+    marks: list[Mark]
+    broken: list[str]
+
+
+def read(client: Any, keys: Keys) -> Found:
+    """The marks of a log. Raises the driver's errors."""
+    fields: dict[bytes, bytes] = client.hgetall(keys.marks)
+    marks = marks_of(fields)
+    others = fields.keys() - {REVISION.encode()} - {mark.id.encode() for mark in marks}
+    return Found(marks, sorted(name.decode(errors="backslashreplace") for name in others))
+
+
+def put(client: Any, keys: Keys, mark: Mark, now: float) -> None:
+    """Put a mark into the log. Raises `CommandFailed` where it has `MOST` already, the driver's errors, and
+    `OtherContract`."""
+    if _change(client, keys, mark.id.encode(), encode(mark), now) == b"full":
+        raise CommandFailed(
+            f"log {keys.name} has {MOST:,} marks, which is the limit; remove one that 'etlog mark list' shows",
+            FAILED,
+        )
+
+
+def remove(client: Any, keys: Keys, mark_id: str, now: float) -> None:
+    """Remove a mark, or a field that holds none. Raises `CommandFailed` where there is none of that id, the driver's
+    errors, and `OtherContract`."""
+    name = mark_id.encode(errors="surrogateescape")  # as the machine gave it: someone else may have written any bytes
+    if mark_id == REVISION or _change(client, keys, name, b"", now) == b"unknown":
+        raise CommandFailed(f"log {keys.name} has no mark {mark_id!r}; 'etlog mark list' shows them", FAILED)
+
+
+def losses(client: Any, keys: Keys, of: str) -> int:
+    """How many events of the log are lost, or dead letters. Raises the driver's errors."""
+    number = client.hget(keys.stats, "lost" if of == LOST_EVENTS else "dead") or b""
+    return int(number) if number.isdigit() else 0
+
+
+def doubt(client: Any, keys: Keys, mark: Mark) -> str | None:
+    """Why no set of the ledger may ever match the mark, in a sentence; None where one does, or may come.
+
+    A set that is missing has no row. So what is asked is whether the category has sets of that cadence, and whether the
+    mark ends before they begin. Raises the driver's errors.
+    """
+    every = None if mark.every is None else Every.parse(mark.every)
+    if every is not None and every.unit == "s" and every.number % 86400 == 0:
+        return f"{mark.every} is a fixed length; sets of a day are those of every 1d"
+    exact = None
+    if mark.exact and mark.from_ is not None and mark.to is not None:
+        exact = _seconds(mark.to) - _seconds(mark.from_)
+    starts: dict[float, set[float]] = {}
+    for start, end in _windows(client, keys, mark.category):
+        starts.setdefault(end - start, set()).add(start)
+    if not starts:
+        return f"the ledger holds no set of {mark.category} yet"
+    if every is not None:
+        starts = {length: some for length, some in starts.items() if _comes_every(every, length, some)}
+        if not starts:
+            return f"the ledger holds no set of {mark.category} that comes every {mark.every}"
+    if exact is not None and exact not in starts:
+        return f"the ledger holds no set of {mark.category} with a window that long"
+    oldest = min(min(some) for length, some in starts.items() if exact in {None, length})
+    if mark.to is not None and _seconds(mark.to) <= oldest:
+        return f"it ends before the oldest set of {mark.category} in the ledger begins"
+    return None
+
+
+def _change(client: Any, keys: Keys, name: bytes, text: bytes, now: float) -> bytes:
+    """What the script answers."""
+    old = [mark.id for mark in read(client, keys).marks if is_over(mark, now - KEPT)]
+    with contract.translated(f"log {keys.name}", "etlog"):
+        answer: bytes = SCRIPT.run(client, (keys.contract, keys.marks), (MOST, name, text, *old))
+    return answer
+
+
+def _windows(client: Any, keys: Keys, category: str) -> Iterator[tuple[float, float]]:
+    """The windows of the sets in the ledger, in seconds since 1970."""
+    first = 0
+    while names := client.zrange(keys.changes(category), first, first + AT_ONCE - 1):
+        for interval in (name.decode(errors="replace") for name in names):
+            start, _, end = interval.partition("/")
+            if end and is_interval(interval):
+                yield _seconds(start), _seconds(end)
+        first += AT_ONCE
+
+
+def _comes_every(every: Every, length: float, starts: set[float]) -> bool:
+    """Whether sets of this length may come so often: they are that long, or some begin that far apart."""
+    ordered = sorted(starts)
+    steps = {after - before for before, after in pairwise(ordered)}
+    if every.unit == "s":
+        return every.number in {length, *steps}
+    shortest, longest = (1, 1) if every.unit == "d" else (28, 31)
+    least, most = every.number * shortest * 86400 - _HOUR, every.number * longest * 86400 + _HOUR
+    return any(least <= seconds <= most for seconds in (length, *steps))
+
+
+def _seconds(time: str) -> float:
+    return to_nanoseconds(time) / 1e9
