@@ -109,6 +109,16 @@ SCHEMAS: dict[str, Any] = {
                     "1970.",
                     "additionalProperties": _COUNT,
                 },
+                "acknowledged": {
+                    "type": "object",
+                    "description": "How many of the lost and of the dead events someone has acknowledged.",
+                    "additionalProperties": _COUNT,
+                },
+                "acknowledgements": {
+                    "type": "object",
+                    "description": "The marks that say so: why, by whom and when; null where there is none.",
+                    "additionalProperties": {"type": ["object", "null"]},
+                },
                 "active_consumer": {"type": ["string", "null"], "description": "The consumer that holds the lease."},
                 "store": {"type": "object", "additionalProperties": {"type": "string"}},
                 "warnings": {

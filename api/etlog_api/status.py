@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+import msgspec
 from etlog_events import contract
 from etlog_events.keys import GROUP, Keys
 from etlog_events.scripts import without_errors
 from etlog_events.sequence import events_waiting, number_of
 from etlog_events.store.health import store_warnings
+from etlog_ledger.marks import DEAD_LETTERS, LOST_EVENTS, Mark, acknowledgement, marks_of
+from etlog_ledger.verdict import MarkShown
+from redis.exceptions import ResponseError
 
 from etlog_api.log.connection import Command, read_consistently
 from etlog_api.log.replication_link import down_since, staleness
@@ -25,7 +29,9 @@ class Status:
 
     `lag` counts the events not applied yet or, where only those can be counted, the entries, as `lag_unit` says;
     `lag_entries` counts these in any case. Both are None where the store cannot tell. `oldest_unapplied` is the age of
-    the oldest of them in seconds, None when nothing waits. `warnings` are sentences about what endangers the log.
+    the oldest of them in seconds, None when nothing waits. `acknowledged` is how many of the `lost` and of the `dead`
+    events are, and `acknowledgements` are the marks that say so, None where none does. `warnings` are sentences about
+    what endangers the log.
     """
 
     id: str | None
@@ -37,6 +43,8 @@ class Status:
     lag_entries: int | None
     oldest_unapplied: float | None
     stats: dict[str, int]
+    acknowledged: dict[str, int]
+    acknowledgements: dict[str, dict[str, Any] | None]
     active_consumer: str | None
     store: dict[str, str]
     warnings: list[str]
@@ -45,9 +53,13 @@ class Status:
 #: What a reader of the status wants to know of `INFO`.
 _STORE_FACTS = ("redis_version", "valkey_version", "role", "aof_enabled", "maxmemory_policy", "used_memory_human")
 
+#: What may be acknowledged: its name in the stats, and what a mark calls it.
+_LOSSES = {"lost": LOST_EVENTS, "dead": DEAD_LETTERS}
+
 
 async def read_status(client: Any, keys: Keys) -> Status:
     """The current status. Raises the driver's errors, and `OtherContract` for a log that is not understood."""
+    marks, refusal = await _read_marks(client, keys)  # before the stats, which only grow
     cursor, found = await read_consistently(
         partial(_answers, client),
         keys,
@@ -74,6 +86,9 @@ async def read_status(client: Any, keys: Keys) -> Status:
         whole = end_of(stream["max-deleted-entry-id"]) <= end_of(cursor or b"0-0")
         events = events_waiting(counted, stream["entries-added"]) if whole else None
     behind = down_since(info)
+    of_losses = {
+        name: acknowledgement(marks, losses, counted.get(name, 0), seconds) for name, losses in _LOSSES.items()
+    }
     return Status(
         id=log_id.decode(errors="backslashreplace") if log_id else None,
         cursor=cursor.decode() if cursor else None,
@@ -84,10 +99,26 @@ async def read_status(client: Any, keys: Keys) -> Status:
         lag_entries=entries,
         oldest_unapplied=round(oldest, 3) if oldest is not None else None,
         stats=counted,
+        acknowledged={name: 0 if mark is None else mark.count or 0 for name, mark in of_losses.items()},
+        acknowledgements={name: None if mark is None else _shown(mark) for name, mark in of_losses.items()},
         active_consumer=holder.decode() if holder else None,
         store={fact: str(info[fact]) for fact in _STORE_FACTS if fact in info},
-        warnings=[*store_warnings(info), *([] if behind is None else [staleness(behind)])],
+        warnings=[*store_warnings(info), *([] if behind is None else [staleness(behind)]), *refusal],
     )
+
+
+async def _read_marks(client: Any, keys: Keys) -> tuple[list[Mark], list[str]]:
+    """The marks, and a warning if the store refuses them: they are no part of what is known of the log."""
+    try:
+        return marks_of(await client.hgetall(keys.marks)), []
+    except ResponseError as e:
+        return [], [f"the marks of the log, {keys.marks}, cannot be read: {e}"]
+
+
+def _shown(mark: Mark) -> dict[str, Any]:
+    shown = MarkShown(mark.id, mark.kind, mark.reason, mark.by, mark.at, mark.until)
+    found: dict[str, Any] = msgspec.to_builtins(shown)
+    return found
 
 
 async def _answers(client: Any, *commands: Command) -> list[Any]:

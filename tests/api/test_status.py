@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import orjson
 import pytest
 import redis
 from etlog_api import status as statuses
@@ -57,6 +58,8 @@ def test_the_status_of_a_log_that_is_none_yet(api: Api) -> None:
         "lag_entries": 0,
         "oldest_unapplied": None,
         "stats": {},
+        "acknowledged": {"lost": 0, "dead": 0},
+        "acknowledgements": {"lost": None, "dead": None},
         "active_consumer": None,
     }
     assert api.get("/readyz").status_code == 200
@@ -139,6 +142,41 @@ def test_a_sum_that_cannot_be_is_not_told(
     Publisher(client, keys)(Identity("p"), 3, [saved(2)])
     client.hset(keys.stats, "published", "2")
     assert waiting(api) == (1, "entries", 1)
+
+
+def test_the_status_tells_which_losses_are_acknowledged(api: Api, client: redis.Redis, keys: Keys) -> None:
+    """By whom and why. Those that came later are not, nor is anything once the log has begun anew."""
+    client.hset(keys.stats, mapping={"lost": 5, "dead": 2})
+    said = {"id": "1", "kind": "acknowledged", "reason": "r", "by": "ana@ops", "at": "2026-11-18T09:00:00Z"}
+    client.hset(
+        keys.marks,
+        mapping={
+            "1": orjson.dumps(said | {"category": "lost-events", "count": 3}),
+            "2": orjson.dumps(said | {"category": "dead-letters", "count": 2, "until": "2022-06-03T10:00:00Z"}),
+            "3": b"no mark",
+            "revision": "2",
+        },
+    )
+
+    data = api.get("/model/etl/status").json()["data"]
+    assert data["acknowledged"] == {"lost": 3, "dead": 0}
+    assert data["acknowledgements"] == {"lost": said | {"until": None}, "dead": None}
+
+    client.hset(keys.stats, "lost", 2)
+    data = api.get("/model/etl/status").json()["data"]
+    assert (data["acknowledged"]["lost"], data["acknowledgements"]["lost"]) == (0, None)
+
+
+def test_the_status_survives_marks_that_cannot_be_read(api: Api, client: redis.Redis, keys: Keys) -> None:
+    """It warns of them, and nothing counts as acknowledged."""
+    client.hset(keys.stats, "lost", 5)
+    client.set(keys.marks, "x")
+
+    data = api.get("/model/etl/status").json()["data"]
+
+    assert (data["stats"], data["acknowledged"]) == ({"lost": 5}, {"lost": 0, "dead": 0})
+    assert data["warnings"][-1].startswith(f"the marks of the log, {keys.marks}, cannot be read: WRONGTYPE")
+    assert api.get("/readyz").status_code == 200
 
 
 def test_a_replica_is_not_ready_while_nothing_is_applied_although_events_wait(

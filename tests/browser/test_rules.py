@@ -235,6 +235,15 @@ STATUS = {
     "stats": {"applied": 5, "dead": 0, "lost": 0},
 }
 
+#: The status of a log of whose losses and dead letters three are acknowledged.
+KNOWN = {
+    "acknowledged": {"lost": 3, "dead": 3},
+    "acknowledgements": {
+        "lost": {"by": "ana@ops", "reason": "Disk full."},
+        "dead": {"by": "ben@ops", "reason": "Typo."},
+    },
+}
+
 ENTRIES = {**STATUS, "oldest_unapplied": 61.0, "lag_unit": "entries"}
 
 
@@ -251,6 +260,10 @@ ENTRIES = {**STATUS, "oldest_unapplied": 61.0, "lag_unit": "entries"}
         ({"status": {**STATUS, "oldest_unapplied": 1.0, "lag": 1, "active_consumer": None}}, "bad", "no consumer"),
         ({"status": {**STATUS, "stats": {"dead": 3}}}, "warn", "3 events were refused"),
         ({"status": {**STATUS, "stats": {"lost": 1}}}, "bad", "1 event of this log was lost"),
+        ({"status": {**STATUS, **KNOWN, "stats": {"lost": 3, "dead": 3}}}, "ok", "Healthy"),
+        ({"status": {**STATUS, **KNOWN, "stats": {"lost": 3}}, "missing": 1}, "bad", "1 step is missing"),
+        ({"status": {**STATUS, **KNOWN, "stats": {"dead": 4}}}, "warn", "4 events were refused, 3 of them acknow"),
+        ({"status": {**STATUS, **KNOWN, "stats": {"lost": 5}}}, "bad", "5 events of this log were lost, 3 of them ack"),
         ({"problem": {"status": 0, "message": "the API does not answer"}}, "bad", "The API is unreachable"),
         ({"problem": {"status": 503, "message": "gone"}}, "bad", "The store is unreachable"),
     ],
@@ -260,3 +273,13 @@ def test_health_says_what_is_bad_in_words(blank: Page, given: dict[str, Any], le
     verdict = run(blank, "health", "m.judge(given)", given)
     assert verdict["level"] == level
     assert words in verdict["headline"]
+
+
+def test_health_says_who_has_acknowledged_what_is_lost_and_why(blank: Page) -> None:
+    """In the place of what to do about it."""
+    found = run(blank, "health", "m.judge(given)", {"status": {**STATUS, **KNOWN, "stats": {"lost": 3, "dead": 4}}})
+
+    assert [(reason["level"], reason["text"], reason["next"]) for reason in found["reasons"]] == [
+        ("warn", "4 events were refused, 3 of them acknowledged by ben@ops.", "See them and why: etlog dead list"),
+        ("ok", "3 events of this log were lost, acknowledged by ana@ops.", "Disk full."),
+    ]

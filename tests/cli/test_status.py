@@ -2,9 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import orjson
+import pytest
 import redis
+from etlog.commands import status
 from etlog_events.keys import Keys
 from etlog_producer.publish import Identity, Publisher
 from etlog_producer.spool.folder import SpoolFolder
@@ -88,6 +91,38 @@ def test_files_for_another_log_are_told_in_one_line(api: str, client: redis.Redi
     leave("host-1-d", "an-older-one")
     assert warned()[0].startswith("Warning: 2 spool files on this machine are for another log")
     assert orjson.loads(commands.run("status", "--url", api, "--json").stdout)["code"] == 200
+
+
+def shown(capsys: pytest.CaptureFixture[str], **more: Any) -> dict[str, str]:
+    """The rows of the status of a log with these facts, those in red between asterisks."""
+    facts: dict[str, Any] = {
+        **{"cursor": None, "lag": 0, "lag_unit": "events", "oldest_unapplied": None, "active_consumer": "c"},
+        **{"entries": 0, "store": {}, "warnings": [], "stats": {}},
+    }
+    status.show(orjson.dumps({"data": facts | more}), as_json=False)
+    lines = re.sub(r"\x1b\[1;31m(.*?) *\x1b\[0m", r"*\1*", capsys.readouterr().out).splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(" ") for line in lines)}
+
+
+def test_losses_are_red_only_beyond_those_that_are_acknowledged(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says by whom and why; an API that knows of no marks says nothing."""
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "100"}.items():
+        monkeypatch.setenv(name, value)
+    mark = {"by": "ana@ops", "reason": "disk [full]\x1b"}
+
+    def losses(lost: int, acknowledged: int | None) -> tuple[str, str]:
+        said = (
+            {} if acknowledged is None else {"acknowledged": {"lost": acknowledged}, "acknowledgements": {"lost": mark}}
+        )
+        rows = shown(capsys, stats={"lost": lost, "dead": 1}, **said)
+        return rows["lost"], rows["dead"]
+
+    assert losses(3, 3) == ("3, acknowledged by ana@ops: disk [full]\\x1b", "*1*")
+    assert losses(5, 3) == ("*5, 3 of them acknowledged by ana@ops: disk [full]\\x1b*", "*1*")
+    assert losses(3, None) == ("*3*", "*1*")
+    assert losses(0, None) == ("0", "*1*")
 
 
 def test_one_of_several_logs_is_asked_for_by_its_name(second_of_two: tuple[str, ...]) -> None:

@@ -1,6 +1,6 @@
 // Whether the pipeline is healthy, and in which words: from the status, the coverage, and how the page is connected.
 
-import { duration, plural } from "./times.js";
+import { count, duration, plural } from "./times.js";
 
 // Seconds that an event may wait before it is worth a word, and before it is worth an alarm.
 export const SLOW = 5;
@@ -22,13 +22,26 @@ export function judge({ problem, warning, status, failed, missing, loose, empty 
     else if (oldest !== null && oldest >= STUCK) say("bad", `${waiting}, the oldest for ${duration(oldest * 1000)}.`, `Look at the log of the consumer ${consumer}.`);
     else if (oldest !== null && oldest >= SLOW) say("warn", `The consumer is behind: ${waiting.toLowerCase()}, the oldest for ${duration(oldest * 1000)}.`, "It may catch up by itself.");
     else if (!consumer && !empty) say("warn", "No consumer is at work.", "Start one: etlog consume");
-    if (stats.lost) say("bad", `${plural(stats.lost, "event")} of this log ${stats.lost === 1 ? "was" : "were"} lost.`, "The consumer's log names the producers and the numbers.");
-    if (stats.dead) say("warn", `${plural(stats.dead, "event")} ${stats.dead === 1 ? "was" : "were"} refused.`, "See them and why: etlog dead list");
+    const sayLoss = (name, level, were, next) => {
+      const number = stats[name] ?? 0;
+      const { beyond, by, reason } = acknowledgement(status, name);
+      if (!number) return;
+      const some = beyond < number ? `, ${beyond ? `${count(number - beyond)} of them ` : ""}acknowledged by ${by}` : "";
+      say(beyond ? level : "ok", `${plural(number, "event")}${were(number)}${some}.`, beyond ? next : reason);
+    };
+    sayLoss("lost", "bad", (number) => ` of this log ${number === 1 ? "was" : "were"} lost`, "The consumer's log names the producers and the numbers.");
+    sayLoss("dead", "warn", (number) => ` ${number === 1 ? "was" : "were"} refused`, "See them and why: etlog dead list");
   }
   if (failed) say("bad", `${plural(failed, "step")} failed.`, "");
   if (missing) say("bad", `${plural(missing, "step")} ${missing === 1 ? "is" : "are"} missing.`, "");
   if (loose) say("warn", `${plural(loose, "error")} ${loose === 1 ? "names" : "name"} no window.`, "Filter the log by kind to see them.");
   return verdict(reasons, empty);
+}
+
+// How many of the lost or dead events are not acknowledged; and by whom and why the others are.
+export function acknowledgement({ stats, acknowledged, acknowledgements }, name) {
+  const beyond = Math.max(0, (stats[name] ?? 0) - (acknowledged?.[name] ?? 0));
+  return { beyond, by: "someone", reason: "", ...acknowledgements?.[name] };
 }
 
 function trouble({ status, message }) {
@@ -42,7 +55,7 @@ function trouble({ status, message }) {
 
 function verdict(reasons, empty) {
   reasons.sort((a, b) => RANK[b.level] - RANK[a.level]);
-  if (!reasons.length) {
+  if (!reasons.length || reasons[0].level === "ok") {
     return { level: "ok", headline: empty ? "Ready: nothing is logged yet" : "Healthy: everything that was due is done", reasons };
   }
   const worst = reasons.filter(({ level }) => level === reasons[0].level);

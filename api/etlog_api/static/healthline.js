@@ -1,7 +1,7 @@
 // The first thing on the page: is it healthy, and if not, why.
 
 import { $, make, say } from "./dom.js";
-import { SLOW, STUCK } from "./health.js";
+import { SLOW, STUCK, acknowledgement } from "./health.js";
 import { clock, count, duration, lengthName, windowName } from "./times.js";
 
 const SIGNS = { ok: "✓", warn: "!", bad: "✕" };
@@ -61,8 +61,13 @@ export function showMetrics(status, { errors, rate, connection }) {
   const late = oldest === null || oldest < SLOW ? "ok" : oldest < STUCK ? "warn" : "bad";
   const unit = status?.lag === 1 ? { events: "event", entries: "entry" }[status.lag_unit] : status?.lag_unit;
   metric("lag", status ? known(status.lag) : "–", oldest === null ? "nothing waits" : `${unit}, oldest ${duration(oldest * 1000)}`, late);
-  metric("dead", known(stats.dead ?? 0), stats.dead ? "! refused" : "refused", stats.dead ? "warn" : "ok");
-  metric("lost", known(stats.lost ?? 0), stats.lost ? "✕ never arrived" : "never arrived", stats.lost ? "bad" : "ok");
+  const loss = (name, note, sign, level) => {
+    const number = stats[name] ?? 0;
+    const { beyond } = status ? acknowledgement(status, name) : { beyond: 0 };
+    metric(name, known(number), number && !beyond ? "acknowledged" : beyond ? `${sign} ${note}` : note, beyond ? level : "ok");
+  };
+  loss("dead", "refused", "!", "warn");
+  loss("lost", "never arrived", "✕", "bad");
   const consumer = status?.active_consumer;
   metric("consumer", status ? (consumer ? "active" : "none") : "–", consumer ?? "no one applies events", !status || consumer ? "ok" : "warn");
   const store = status?.store;
