@@ -142,7 +142,7 @@ class Marks:
 
 
 class SeriesMarks:
-    """The marks on the sets of one series, false where there are none. To ask for a cell takes a microsecond, however
+    """The marks on the sets of one series, false where there are none. To ask for a cell takes some microseconds, however
     many there are."""
 
     def __init__(self, marks: Sequence[Mark]) -> None:

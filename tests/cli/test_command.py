@@ -16,10 +16,11 @@ from etlog_events.settings import Settings, variable_of
 from support import commands
 from support.servers import free_port
 
-#: Every command, and those of the two groups.
+#: Every command, and those of the groups.
 COMMANDS = (
-    *("emit", "consume", "serve", "log", "status", "verify", "dead", "spool", "upgrade", "bugreport", "sample", "dev"),
-    *("dead list", "dead show", "dead requeue", "dead drop", "spool list", "spool flush"),
+    *("emit", "consume", "serve", "log", "status", "mark", "verify", "dead", "spool", "upgrade", "bugreport", "sample"),
+    *("dev", "dead list", "dead show", "dead requeue", "dead drop", "spool list", "spool flush"),
+    *("mark list", "mark remove"),
 )
 
 WINDOW = ("--start", "2022-06-03T10:00:00Z", "--end", "2022-06-03T11:00:00Z")

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import os
 import re
 import shlex
@@ -29,6 +30,7 @@ from etlog_events.keys import CONSUMERS_CONTRACT, GROUP, Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.scripts import Function
 from etlog_events.store import connect, connect_async
+from etlog_ledger.marks import Mark, encode
 from etlog_producer import Producer
 from etlog_producer.errors import IdTaken, OtherLog
 from etlog_producer.publish import Identity, Publisher
@@ -309,6 +311,32 @@ def test_a_ledger_is_kept_put_right_and_read(guarded: GuardedServer, root: Clien
     assert refused(root) == []
 
 
+def test_people_mark_sets_and_losses_and_the_api_reads_it(
+    guarded: GuardedServer, root: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They put marks, list them, remove them, and with them those that are long over."""
+    monkeypatch.setenv("ETLOG_REDIS_URL", guarded.url_of("etlog-admin"))
+    monkeypatch.setenv("ETLOG_NAME", LOG)
+    root.hset(KEYS.stats, "lost", 3)
+    long_over = Mark("old", "asset", "waived", "r", "b", at="2022-06-03T10:00:00Z", until="2022-06-03T11:00:00Z")
+    root.hset(KEYS.marks, mapping={"old": encode(long_over), "revision": "many"})
+
+    assert run(["mark", "lost-events", "acknowledged", "--reason", "r"]) == 0
+    assert run(["mark", "asset", "waived", "--every", "1h", "--reason", "r"]) == 0
+    capsys.readouterr()
+    assert run(["mark", "list", "--json"]) == 0
+    ids = [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()]
+    assert {*root.hkeys(KEYS.marks)} == {b"revision", *(mark_id.encode() for mark_id in ids)}
+    with apis.serve(create_app(Settings(redis_url=guarded.url_of("etlog-api"), name=LOG))) as api:
+        status = api.get("/model/etl/status").json()["data"]
+        assert (status["acknowledged"]["lost"], status["warnings"]) == (3, [])
+    for mark_id in ids:
+        assert run(["mark", "remove", mark_id]) == 0
+
+    assert root.hgetall(KEYS.marks) == {b"revision": b"4"}
+    assert refused(root) == []
+
+
 @pytest.mark.skipif(shutil.which("redis-cli") is None and not os.environ.get("CI"), reason="no redis-cli")
 def test_people_may_read_all_of_a_log(guarded: GuardedServer, root: Client) -> None:
     """With every command that `docs/redis-cli.md` shows, as the admin; as a producer where the function is called."""
@@ -408,6 +436,8 @@ ONE = {
         ["HSET", KEYS.sets("asset"), "-", ""],
         ["ZRANGE", KEYS.changes("asset"), "0", "-1"],
         ["HGETALL", KEYS.unrowed],
+        ["HGETALL", KEYS.marks],
+        ["HSET", KEYS.marks, "5f1c09d2a7b3", ""],
         ["GET", KEYS.cursor],
         ["SET", KEYS.cursor, "0-0"],
         ["DEL", KEYS.lease],
@@ -434,6 +464,9 @@ ONE = {
         ["ZRANGEBYSCORE", KEYS.changes("asset"), "0", "1"],
         ["HDEL", KEYS.counters, "AssetSetSaved"],
         ["HDEL", KEYS.unrowed, "AssetSetSaved"],
+        ["HGETALL", KEYS.marks],
+        ["HSET", KEYS.marks, "5f1c09d2a7b3", ""],
+        ["HDEL", KEYS.marks, "5f1c09d2a7b3"],
         ["LREM", KEYS.log("asset"), "0", ""],
         ["DEL", CONSUMERS_CONTRACT],
         ["EVAL", "return 1", "1", KEYS.cursor],
@@ -449,6 +482,9 @@ ONE = {
         ["ZADD", KEYS.changes("asset"), "1", "-"],
         ["ZREM", KEYS.changes("asset"), "-"],
         ["HSET", KEYS.unrowed, "AssetSetSaved", "0"],
+        ["HSET", KEYS.marks, "5f1c09d2a7b3", ""],
+        ["HDEL", KEYS.marks, "5f1c09d2a7b3"],
+        ["HINCRBY", KEYS.marks, "revision", "1"],
         ["RPUSH", KEYS.log("asset"), ""],
         ["XGROUP", "SETID", KEYS.events, GROUP, "$"],
         ["SET", KEYS.contract, "9"],
@@ -471,6 +507,9 @@ ONE = {
         ["HDEL", KEYS.sets("asset"), "-"],
         ["ZADD", KEYS.changes("asset"), "1", "-"],
         ["HSET", KEYS.unrowed, "AssetSetSaved", "0"],
+        ["DEL", KEYS.marks],
+        ["SET", KEYS.marks, ""],
+        ["HINCRBY", KEYS.stats, "lost", "-1"],
         ["RPUSH", KEYS.log("asset"), ""],
         ["XADD", KEYS.dead, "*", "event", ""],
         ["EVAL", "return 1", "1", KEYS.counters],

@@ -26,6 +26,7 @@ KEYS = Keys("default")
         (KEYS.producers, "etlog:{default}:producers"),
         (KEYS.producers_seen, "etlog:{default}:producers:seen"),
         (KEYS.producers_ended, "etlog:{default}:producers:ended"),
+        (KEYS.marks, "etlog:{default}:marks"),
         (KEYS.lease, "etlog:{default}:lease"),
         (GROUP, "etlog"),
         (CONSUMERS, "etlog:consumers"),
