@@ -13,10 +13,12 @@ from pathlib import Path
 import msgspec
 import pytest
 import redis
+from etlog import marks
 from etlog_consumer import Consumer
 from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.sequence import Record
+from etlog_ledger.marks import Mark, decode_foreign
 from etlog_ledger.row import Cell
 from etlog_producer.publish import Identity, Publisher
 from support.samples import saved
@@ -33,6 +35,9 @@ NAMED_KEYS = re.findall(r"`((?:etlog:{default}|…):[a-z:]+)`", PAGE.read_text()
 
 #: Events that are in the log.
 SAVED, ASSETS = 5, 3
+
+#: The mark that the page shows.
+MARK = decode_foreign(b"5f1c09d2a7b3", re.findall(r"^5f1c09d2a7b3\n(.*)", PAGE.read_text(), re.MULTILINE)[0].encode())
 
 #: Answers the command of the page that contains a text.
 Answer = Callable[[str], str]
@@ -63,6 +68,8 @@ def consumer(
     publisher, who = Publisher(client, keys), Identity("etl-17-9f8e7d6c", "4f3e2d1c")
     publisher(who, 1, [saved(size) for size in range(SAVED)])
     publisher(who, SAVED + 1, [saved(size, prefix="AssetSet") for size in range(ASSETS)])
+    assert MARK is not None
+    marks.put(client, keys, MARK, now=0)
     with consuming() as consumer:
         caught_up()
         yield consumer
@@ -232,6 +239,22 @@ def test_the_page_explains_every_field_of_a_cell() -> None:
     names = [name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1])]
 
     assert names == [field.name for field in msgspec.structs.fields(Cell)]
+
+
+@pytest.mark.usefixtures("consumer")
+def test_the_page_shows_a_mark_as_it_is_stored(answer: Answer) -> None:
+    """To the byte; and the number of changes."""
+    [shown] = re.findall(r"^\$ .*:marks'\n(.*?)```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+
+    assert pairs(answer("HGETALL 'etlog:{default}:marks'").splitlines()) == pairs(shown.splitlines())
+
+
+def test_the_page_explains_every_field_of_a_mark() -> None:
+    """And no other."""
+    [table] = re.findall(r"^\| in a mark \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE.read_text(), re.MULTILINE)
+    names = [name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+
+    assert names == [field.encode_name for field in msgspec.structs.fields(Mark)]
 
 
 @pytest.mark.usefixtures("consumer")

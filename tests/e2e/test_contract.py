@@ -192,7 +192,12 @@ def test_what_an_old_producer_leaves_is_sent_by_the_upgraded_one(
 
 
 @pytest.mark.parametrize(
-    "command", [["verify"], ["dead", "list"], ["dead", "requeue", "--all"], ["dead", "drop", "--all"]], ids=" ".join
+    "command",
+    [
+        *(["verify"], ["dead", "list"], ["dead", "requeue", "--all"], ["dead", "drop", "--all"]),
+        *(["mark", "list"], ["mark", "remove", "x"], ["mark", "asset", "waived", "--reason", "r"]),
+    ],
+    ids=" ".join,
 )
 def test_a_command_ends_with_one_sentence(
     client: redis.Redis, keys: Keys, other: str, command: list[str], capsys: pytest.CaptureFixture[str]
