@@ -8,6 +8,7 @@ import httpx
 import pytest
 from etlog_events.keys import Keys
 from etlog_events.store import connect
+from etlog_ledger.marks import Mark, encode
 from etlog_producer.publish import Identity, Publisher
 from playwright.sync_api import Page, Route, expect
 from support.apis import api_process
@@ -64,6 +65,24 @@ def test_every_number_is_that_of_the_api(page: Page, log: Log) -> None:
     assert sum(int(number) for title in titles for number in re.findall(r"^\w+ (\d+)$", title, re.M)) == len(events)
     expect(page.locator("#headline")).to_contain_text("1 step is missing.")
     assert page.locator("#sign").inner_text() == "✕"
+
+
+def test_losses_alarm_only_beyond_those_that_are_acknowledged(new_page: NewPage, log: Log) -> None:
+    """Who has acknowledged them, and why, stands in the place of the alarm."""
+    log.client.hset(log.keys.stats, mapping={"lost": 3, "dead": 5})
+    for number, category in ((3, "lost-events"), (4, "dead-letters")):
+        mark = Mark(category, category, "acknowledged", "disk <b>full", "ana@ops", "2026-11-18T09:00:00Z", count=number)
+        log.client.hset(log.keys.marks, mark.id, encode(mark))
+
+    page = new_page(log.api.url)
+
+    expect(page.locator("#headline")).to_have_text("5 events were refused, 4 of them acknowledged by ana@ops.")
+    expect(page.locator("#reasons")).to_contain_text(
+        "3 events of this log were lost, acknowledged by ana@ops. disk <b>full"
+    )
+    expect(page.locator("#m-lost .note")).to_have_text("acknowledged")
+    expect(page.locator("#m-dead .note")).to_have_text("! refused")
+    assert [page.locator(f"#m-{name}").get_attribute("data-level") for name in ("lost", "dead")] == ["ok", "warn"]
 
 
 def test_a_missing_cell_leads_to_the_events_of_its_window(page: Page, log: Log) -> None:
