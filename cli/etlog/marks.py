@@ -8,6 +8,7 @@ from typing import Any
 from etlog_events import contract
 from etlog_events.keys import Keys
 from etlog_events.scripts import Script
+from etlog_events.sequence import number_of
 from etlog_events.timestamps import to_nanoseconds
 from etlog_ledger.cadence import Every
 from etlog_ledger.marks import LOST_EVENTS, REVISION, Mark, encode, is_over, marks_of
@@ -66,8 +67,7 @@ def remove(client: Any, keys: Keys, mark_id: str, now: float) -> None:
 
 def losses(client: Any, keys: Keys, of: str) -> int:
     """How many events of the log are lost, or dead letters. Raises the driver's errors."""
-    number = client.hget(keys.stats, "lost" if of == LOST_EVENTS else "dead") or b""
-    return int(number) if number.isdigit() else 0
+    return number_of(client.hget(keys.stats, "lost" if of == LOST_EVENTS else "dead") or b"")
 
 
 def doubt(client: Any, keys: Keys, mark: Mark) -> str | None:

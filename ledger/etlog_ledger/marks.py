@@ -142,8 +142,8 @@ class Marks:
 
 
 class SeriesMarks:
-    """The marks on the sets of one series, false where there are none. To ask for a cell takes some microseconds, however
-    many there are."""
+    """The marks on the sets of one series, false where there are none. To ask for a cell takes a few microseconds,
+    however many there are."""
 
     def __init__(self, marks: Sequence[Mark]) -> None:
         self._marks = marks
