@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from datetime import tzinfo
 from typing import Any
 
 from etlog_events import contract
@@ -10,7 +10,7 @@ from etlog_events.keys import Keys
 from etlog_events.scripts import Script
 from etlog_events.sequence import number_of
 from etlog_events.timestamps import to_nanoseconds
-from etlog_ledger.cadence import Every
+from etlog_ledger.cadence import Grid, Window, group
 from etlog_ledger.marks import LOST_EVENTS, REVISION, Mark, encode, is_over, marks_of
 from etlog_ledger.row import is_interval
 
@@ -27,8 +27,11 @@ KEPT = 30 * 86400
 #: Names of sets that one command reads: a millisecond of the store's time.
 AT_ONCE = 1000
 
-#: Seconds by which the clocks change.
-_HOUR = 3600
+#: Seconds by which times may differ that were reckoned in other ways.
+_SAME = 0.001
+
+#: The units of cadences, the shortest first.
+_UNITS = ("s", "d", "mo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,31 +73,32 @@ def losses(client: Any, keys: Keys, of: str) -> int:
     return number_of(client.hget(keys.stats, "lost" if of == LOST_EVENTS else "dead") or b"")
 
 
-def doubt(client: Any, keys: Keys, mark: Mark) -> str | None:
-    """Why no set of the ledger may ever match the mark, in a sentence; None where one does, or may come.
+def doubt(client: Any, keys: Keys, mark: Mark, zone: tzinfo) -> str | None:
+    """Why no set may ever match the mark, in a sentence; None where one does, or may come.
 
-    A set that is missing has no row. So what is asked is whether the category has sets of that cadence, and whether the
-    mark ends before they begin. Raises the driver's errors.
+    A set that is missing has no row. So what is asked is whether the ledger has a series of that cadence, with a place
+    for the one set that is meant, and whether the mark ends before it begins. Raises the driver's errors.
     """
-    every = None if mark.every is None else Every.parse(mark.every)
-    if every is not None and every.unit == "s" and every.number % 86400 == 0:
-        return f"{mark.every} is a fixed length; sets of a day are those of every 1d"
-    exact = None
-    if mark.exact and mark.from_ is not None and mark.to is not None:
-        exact = _seconds(mark.to) - _seconds(mark.from_)
-    starts: dict[float, set[float]] = {}
-    for start, end in _windows(client, keys, mark.category):
-        starts.setdefault(end - start, set()).add(start)
-    if not starts:
+    windows = [Window.of(start, end, zone) for start, end in _windows(client, keys, mark.category)]
+    if not windows:
         return f"the ledger holds no set of {mark.category} yet"
-    if every is not None:
-        starts = {length: some for length, some in starts.items() if _comes_every(every, length, some)}
-        if not starts:
-            return f"the ledger holds no set of {mark.category} that comes every {mark.every}"
-    if exact is not None and exact not in starts:
-        return f"the ledger holds no set of {mark.category} with a window that long"
-    oldest = min(min(some) for length, some in starts.items() if exact in {None, length})
-    if mark.to is not None and _seconds(mark.to) <= oldest:
+    first, last = (None if time is None else _seconds(time) for time in (mark.from_, mark.to))
+    try:
+        series = [(grid, min(windows[number].start for number in numbers)) for grid, numbers in group(windows, zone)]
+        cadences = sorted(
+            {grid.every for grid, _ in series}, key=lambda every: (_UNITS.index(every.unit), every.number)
+        )
+        series = [(grid, begin) for grid, begin in series if mark.every in {None, str(grid.every)}]
+        if not series:
+            known = ", ".join(map(str, cadences))
+            return f"the ledger holds no set of {mark.category} that comes every {mark.every}, only every {known}"
+        if mark.exact and first is not None and last is not None:
+            series = [(grid, begin) for grid, begin in series if _has_place(grid, Window.of(first, last, zone))]
+            if not series:
+                return f"no set of {mark.category} in the ledger has such a window"
+    except OverflowError:  # windows at the ends of the calendar, of which nothing is judged
+        return None
+    if last is not None and last <= min(begin for _, begin in series):
         return f"it ends before the oldest set of {mark.category} in the ledger begins"
     return None
 
@@ -118,15 +122,10 @@ def _windows(client: Any, keys: Keys, category: str) -> Iterator[tuple[float, fl
         first += AT_ONCE
 
 
-def _comes_every(every: Every, length: float, starts: set[float]) -> bool:
-    """Whether sets of this length may come so often: they are that long, or some begin that far apart."""
-    ordered = sorted(starts)
-    steps = {after - before for before, after in pairwise(ordered)}
-    if every.unit == "s":
-        return every.number in {length, *steps}
-    shortest, longest = (1, 1) if every.unit == "d" else (28, 31)
-    least, most = every.number * shortest * 86400 - _HOUR, every.number * longest * 86400 + _HOUR
-    return any(least <= seconds <= most for seconds in (length, *steps))
+def _has_place(grid: Grid, window: Window) -> bool:
+    """Whether a series has a set with this window, or may have one."""
+    start, end = grid.window(grid.place(window))
+    return abs(start - window.start) < _SAME and abs(end - window.end) < _SAME
 
 
 def _seconds(time: str) -> float:

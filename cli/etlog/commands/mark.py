@@ -144,7 +144,7 @@ def mark(
         put = Mark(**made)
         marks.put(client, settings.keys, put, now)
         typer.echo(f"{put.id} in log {settings.name}: {described(put, now)}")
-        if not of_losses and (doubt := marks.doubt(client, settings.keys, put)):
+        if not of_losses and (doubt := marks.doubt(client, settings.keys, put, zone)):
             typer.echo(f"Warning: this mark may match nothing: {doubt}", err=True)
 
 
