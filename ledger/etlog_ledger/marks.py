@@ -103,7 +103,7 @@ def covers(mark: Mark, category: str, every: str, stage: str, start: float, end:
     if mark.category != category or mark.every not in {None, every} or mark.stage not in {None, stage}:
         return False
     first, last = _span(mark)
-    return _key(first, last) == _key(start, end) if mark.exact else first < end and start < last
+    return _key(first, last) == _key(start, end) if mark.exact else max(first, start) < min(last, end)
 
 
 def acknowledgement(marks: Iterable[Mark], losses: str, present: int, now: float) -> Mark | None:

@@ -113,6 +113,7 @@ def test_a_mark_is_over_when_its_end_has_come() -> None:
         ({}, [0, 8, 9, 10, 11, 12]),
         ({"from_": clock(9), "to": clock(11)}, [9, 10]),
         ({"from_": clock(9).replace("00Z", "01Z"), "to": clock(11).replace("00Z", "01Z")}, [9, 10, 11]),
+        ({"from_": clock(9).replace("00Z", "01Z"), "to": clock(9).replace("00Z", "01Z")}, []),
         ({"from_": clock(10)}, [10, 11, 12]),
         ({"to": clock(10)}, [0, 8, 9]),
         ({"from_": clock(9), "to": clock(10), "exact": True}, [9]),
