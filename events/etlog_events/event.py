@@ -162,7 +162,8 @@ def _values(
         if needed not in fields:
             raise InvalidEvent(f"{kind} needs {needed}")
     if metadata:
-        for name in _OWN_ARGUMENTS & metadata.keys():
+        if not _OWN_ARGUMENTS.isdisjoint(metadata):
+            name = min(_OWN_ARGUMENTS & metadata.keys())
             raise InvalidEvent(f"metadata must not contain {name!r}; pass it as an argument")
         fields.update(metadata)
     return known.name, fields, timestamps.now() if time is None else _time_argument(time)

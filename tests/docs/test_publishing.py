@@ -1,5 +1,6 @@
 """The examples of `docs/publishing.md` do what the page says."""
 
+import json
 import os
 import re
 import shutil
@@ -13,13 +14,16 @@ import redis
 from etlog_events import publishing
 from etlog_events.event import Event
 from etlog_events.keys import Keys
+from etlog_producer import Producer
 from etlog_producer.publish import Identity, Publisher
-from support.samples import saved
+from support.samples import WINDOW, saved
+from support.servers import PATIENCE
 from support.stream import Client, entries, raw_entries, records
 
 PAGE = Path(__file__).parents[2] / "docs" / "publishing.md"
 [EMIT, XADD, FUNCTION] = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
-[PYTHON] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+[ERROR] = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
+[PYTHON, STAGES] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
 def run(command: list[str], store_url: str, keys: Keys) -> str:
@@ -48,6 +52,33 @@ def test_the_python_publishes_an_event(store_url: str, client: redis.Redis, keys
     run([sys.executable, "-c", PYTHON], store_url, keys)
 
     assert [entry.metadata["size"] for entry in entries(client, keys)] == [97]
+
+
+def test_the_stage_tells_of_its_steps(store_url: str, client: redis.Redis, keys: Keys) -> None:
+    """Each with how long it took."""
+    run([sys.executable, "-c", STAGES], store_url, keys)
+
+    found = entries(client, keys)
+    assert [Event.decode(entry.event).kind for entry in found] == ["AllocationSetLoaded", "AllocationSetTotaled"]
+    assert all(0 <= entry.metadata["seconds"] < PATIENCE for entry in found)
+
+
+def test_the_error_of_a_stage_is_shown_as_it_is_emitted(client: redis.Redis, keys: Keys, store_url: str) -> None:
+    """With the same keys, in the same order, and the stage that failed."""
+    with (
+        pytest.raises(OSError, match="disk full"),
+        Producer(store_url, log=keys.name) as producer,
+        producer.stage("AllocationSet", window=WINDOW) as stage,
+        stage.saving(),
+    ):
+        raise OSError("disk full")
+
+    [entry] = entries(client, keys)
+    shown, found = json.loads(ERROR), json.loads(entry.event)
+    for event in (shown, found):
+        event["time"] = event["metadata"]["seconds"] = None
+    assert json.dumps(found) == json.dumps(shown)
+    assert Event.decode(ERROR.strip().encode()).encode() == ERROR.strip().encode()
 
 
 def test_the_shell_publishes_an_event_and_a_file(

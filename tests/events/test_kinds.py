@@ -124,15 +124,34 @@ def test_a_stage_has_a_method_for_each_success(action: Action) -> None:
 
     getattr(stage, action.name.lower())(**size)
 
-    assert emitted == [("AssetSet" + action.name, {"window": None, **size})]
+    [(kind, metadata)] = emitted
+    assert kind == "AssetSet" + action.name
+    assert metadata.keys() - {"seconds"} == {"window", *size}
+
+
+def block_of(action: Action) -> str:
+    """The name of the block for an action that may succeed."""
+    return action.name.lower().removesuffix("ed") + "ing"
+
+
+@every_success
+def test_a_stage_has_a_block_for_each_success(action: Action) -> None:
+    """Whose failure is told as one of that action."""
+    stage, emitted = recorded()
+
+    with suppress(ValueError), stage, getattr(stage, block_of(action))():
+        raise ValueError("in the block")
+
+    [(kind, metadata)] = emitted
+    assert kind in {"AssetSetComputeError", f"AssetSet{action.name.removesuffix('d')}Error"}
+    assert metadata.get("stage") == (action.name if kind == "AssetSetComputeError" else None)
 
 
 @every_error
 def test_a_stage_has_a_block_for_each_error(action: Action) -> None:
-    """The stage is a block itself; it may have others within, as `reconciling` is one."""
-    blocks = [name for name in vars(Stage) if hasattr(getattr(Stage, name), "__wrapped__")]
+    """The stage is a block itself; it has others within, as `reconciling` is one."""
     found = []
-    for name in ["", *blocks]:
+    for name in ["", *(block_of(action) for action in ACTIONS if not action.is_error)]:
         stage, emitted = recorded()
         with suppress(ValueError), stage:
             if name:
@@ -148,14 +167,13 @@ def test_a_stage_has_a_block_for_each_error(action: Action) -> None:
 def test_the_decorator_gives_a_size_where_it_is_needed(action: Action) -> None:
     """And nowhere else."""
     own, emitted = recorded()
-    producer: Any = SimpleNamespace(
-        stage=lambda prefix, window: own, emit=lambda kind, **more: emitted.append((kind, more))
-    )
+    producer: Any = SimpleNamespace(stage=lambda prefix, window: own)
 
     stage(producer, "AssetSet", done=action.name)(lambda: ["a", "b"])()
 
-    size = 2 if "size" in action.needs else None
-    assert emitted == [("AssetSet" + action.name, {"window": None, "size": size})]
+    [(kind, metadata)] = emitted
+    assert kind == "AssetSet" + action.name
+    assert metadata.get("size") == (2 if "size" in action.needs else None)
 
 
 @every_action

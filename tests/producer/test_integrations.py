@@ -20,12 +20,13 @@ from etlog_producer.integrations.decorator import stage
 from etlog_producer.integrations.outcome import Outcome
 from support.producers import published
 from support.samples import WINDOW
+from support.servers import PATIENCE
 
 SPAN = {"start": WINDOW[0], "end": WINDOW[1]}
 
 
 def test_a_decorated_function_tells_of_its_success(producer: Producer, client: redis.Redis, keys: Keys) -> None:
-    """With the size of what it returned, and the window that its arguments name."""
+    """With the size of what it returned, the window that its arguments name, and how long it took."""
 
     @stage(producer, "AssetSet", window=lambda start, end: (start, end), done="Loaded")
     def load(start: str, end: str) -> list[str]:
@@ -34,7 +35,9 @@ def test_a_decorated_function_tells_of_its_success(producer: Producer, client: r
 
     assert load(*WINDOW) == ["a", "b"]
     assert load.__doc__ == "Load the set."
-    assert published(producer, client, keys) == [("AssetSetLoaded", {"size": 2, "window": SPAN})]
+    [(kind, metadata)] = published(producer, client, keys)
+    assert (kind, metadata["size"], metadata["window"]) == ("AssetSetLoaded", 2, SPAN)
+    assert 0 <= metadata["seconds"] < PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,7 @@ def test_a_decorated_function_may_end_in_any_action(
 
 
 def test_a_decorated_function_tells_of_its_failure(producer: Producer, client: redis.Redis, keys: Keys) -> None:
-    """And raises it on."""
+    """And what it was to do, and raises it on."""
 
     @stage(producer, "AssetSet", window=WINDOW, done="Totaled")
     def total() -> None:
@@ -66,9 +69,10 @@ def test_a_decorated_function_tells_of_its_failure(producer: Producer, client: r
     with pytest.raises(ValueError, match="no prices"):
         total()
 
-    assert published(producer, client, keys) == [
-        ("AssetSetComputeError", {"window": SPAN, "error": "ValueError: no prices"})
-    ]
+    [(kind, metadata)] = published(producer, client, keys)
+    assert (kind, metadata["window"], metadata["error"]) == ("AssetSetComputeError", SPAN, "ValueError: no prices")
+    assert metadata["stage"] == "Totaled"
+    assert 0 <= metadata["seconds"] < PATIENCE
 
 
 def outcome(task: Any, error: object) -> Outcome | None:

@@ -28,6 +28,7 @@ def stage(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Emit `prefix + done` when the function returns, `prefix + "ComputeError"` when it raises, which it still does.
 
+    Either event has in its metadata how many `seconds` the function took, the error also `done` as its `stage`.
     `window` is the set's window, or a function that gets the arguments of the call and returns it; `size` gets what
     the function returned. Raises `InvalidEvent` for a prefix that no kind begins with, when the function is called.
     """
@@ -36,9 +37,9 @@ def stage(
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             span = window(*args, **kwargs) if callable(window) else window
-            with producer.stage(prefix, window=span):
+            with producer.stage(prefix, window=span) as work, work.doing(done):
                 result = function(*args, **kwargs)
-                producer.emit(prefix + done, window=span, size=size(result) if done in _WITH_SIZE else None)
+                work.done(done, **({"size": size(result)} if done in _WITH_SIZE else {}))
                 return result
 
         return call
