@@ -1,6 +1,6 @@
 """A series: the sets of a category of one cadence, and what is learned of its stages."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice
@@ -77,15 +77,13 @@ class Learned:
     """What is known of one stage: when it was done, by place, and what follows from this.
 
     `begun` are places where it has events, but none after the end of the window, though it usually has. `past` are the
-    places whose windows have ended, from which habit and lateness are learned; `last` is the last of them done, or -1,
-    and `recent` are the delays of the last ones.
+    places whose windows have ended, from which habit and lateness are learned; `last` is the last of them done, or -1.
     """
 
     column: list[float | None]
     begun: frozenset[int]
     past: list[float | None]
     last: int
-    recent: Sequence[float]
     habit: habit.Habit
     lateness: Lateness
     sizes: Sizes
@@ -147,7 +145,6 @@ class Series:
             begun,
             past,
             done[-1] if done else -1,
-            [moment - end for end, moment in delays[-2:]],
             habit.learn(past, self.clock, self.step),
             lateness.learn(delays, self.step),
             known,
@@ -197,7 +194,7 @@ class Series:
         """When a stage of the set at a place is overdue, learned from the others; seconds since 1970."""
         learned = self.learned[name]
         _, end = self.window(place)
-        seconds = lateness.due(learned.lateness, place, lambda other: self._delay(learned, other), learned.recent)
+        seconds = learned.lateness.due(place, lambda other: self._delay(learned, other))
         if seconds <= _HOUR or self._zone is UTC:
             return end + seconds
         # A clock that changed meanwhile: some pipelines follow it, others do not.
@@ -226,17 +223,15 @@ class Series:
         """How long a stage took with the newest sets, as far as its events tell."""
         newest = islice(reversed(self.sets.values()), _NEWEST)
         cells = (facts.row.get(name) for facts in newest)
-        return quantiles(cell.seconds for cell in cells if cell is not None and cell.seconds is not None)
+        return quantiles(sorted(cell.seconds for cell in cells if cell is not None and cell.seconds is not None))
 
     def delays(self, name: str) -> Quantiles | None:
         """How long after the end of the window a stage is done."""
-        known = self.learned[name].lateness
-        return None if known.median is None or known.p95 is None else Quantiles(known.median, known.p95)
+        return quantiles(self.learned[name].lateness.delays)
 
 
-def quantiles(values: Iterable[float]) -> Quantiles | None:
-    """The quantiles of some durations in seconds; None without any."""
-    ordered = sorted(values)
+def quantiles(ordered: Sequence[float]) -> Quantiles | None:
+    """The quantiles of sorted durations in seconds; None without any."""
     if not ordered:
         return None
-    return Quantiles(lateness.quantile(ordered, 0.5), lateness.quantile(ordered, 0.95))
+    return Quantiles(*(round(lateness.quantile(ordered, share), 3) for share in (0.5, 0.95)))
