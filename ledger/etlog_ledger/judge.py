@@ -1,24 +1,212 @@
-"""The judge: rows, marks, expectations, zone, now -> verdict."""
+"""The judge: rows, marks, expectations, zone, now -> verdict. `docs/verdict.md` explains its rules."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from etlog_events.kinds import Kinds
+from etlog_events.validation import NO_WINDOW
 
+from etlog_ledger.cadence import Grid, Window, group
 from etlog_ledger.expectations import Expectation
-from etlog_ledger.marks import Mark
-from etlog_ledger.row import Row
-from etlog_ledger.verdict import STATES, Verdict
+from etlog_ledger.judged import JudgedSeries
+from etlog_ledger.marks import Mark, Marks
+from etlog_ledger.problems import Words, order
+from etlog_ledger.row import STAGES, Row, action_of
+from etlog_ledger.series import Series, SetFacts, moment_of
+from etlog_ledger.verdict import STATES, Problem, Verdict, WindowlessErrors
+
+#: Seconds since 1970: windows beyond are not judged, as no calendar reaches from one to the next.
+_EARLIEST, _LATEST = -62_000_000_000.0, 253_000_000_000.0
 
 
 class Judge:
     """Judges the sets of one log. What it remembers from one verdict to the next only saves time."""
 
     def __init__(self, kinds: Kinds, zone: tzinfo, expectations: Sequence[Expectation] = ()) -> None:
-        self._kinds = kinds
         self._zone = zone
+        self._prefixes = kinds.categories
         self._expectations = expectations
+        self._categories = {category: _Category(zone) for category in kinds.categories}
 
-    def judge(self, rows: Mapping[str, Mapping[str, Row]], marks: Sequence[Mark], now: datetime) -> Verdict:
-        """The verdict on these rows, category -> interval -> row, as of `now`."""
-        return Verdict(now.timestamp(), dict.fromkeys((*STATES, "unusual"), 0), (), (), (), {})
+    def judge(self, rows: Mapping[str, Mapping[str, Row]], marks: Iterable[Mark], now: datetime) -> Verdict:
+        """The verdict on these rows, category -> interval -> row, as of `now`.
+
+        A row that changes is another object the next time.
+        """
+        moment = now.timestamp()
+        active = Marks(marks, moment)
+        words = Words(self._zone, moment)
+        series: list[JudgedSeries] = []
+        problems: list[Problem] = []
+        errors: list[WindowlessErrors] = []
+        heard: dict[str, str] = {}
+        for category, known in self._categories.items():
+            of_category = rows.get(category, {})
+            known.update(of_category, moment)
+            for kind, last in known.heard.items():
+                heard[self._prefixes[category] + kind] = last
+            errors += self._windowless(category, of_category.get(NO_WINDOW), known.last_done, heard)
+            for one in known.series:
+                of_series = active.of(category, str(one.grid.every))
+                found = JudgedSeries(
+                    category,
+                    one,
+                    self._expectations,
+                    of_series,
+                    words,
+                    self._zone,
+                    moment,
+                    known.succeeded.get(one.grid),
+                )
+                series.append(found)
+                problems += found.problems
+        problems.sort(key=order)
+        summary: Counter[str] = Counter(dict.fromkeys((*STATES, "unusual"), 0))
+        for found in series:
+            for counts in found.counts.values():
+                summary.update(counts)
+        return Verdict(moment, dict(summary), problems, errors, series, heard)
+
+    def _windowless(
+        self, category: str, row: Row | None, last_done: str, heard: dict[str, str]
+    ) -> list[WindowlessErrors]:
+        """The errors of a category that name no window, and happened after its last set was done."""
+        found: dict[str, WindowlessErrors] = {}
+        for name, cell in (row or {}).items():
+            kind = self._prefixes[category] + action_of(name)
+            heard[kind] = max(heard.get(kind, ""), cell.last, key=_comparable)
+            if name in STAGES or _comparable(cell.last) <= _comparable(last_done):
+                continue
+            known = found.get(kind)
+            count = cell.n + (known.count if known else 0)
+            if known is None or _comparable(known.last) < _comparable(cell.last):
+                found[kind] = WindowlessErrors(category, kind, count, cell.last, cell.error)
+            else:
+                found[kind] = WindowlessErrors(category, kind, count, known.last, known.error)
+        return list(found.values())
+
+
+def _comparable(time: str) -> str:
+    """Texts of times compare right without the `Z`."""
+    return time[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """A grid and the sets on it, by their place."""
+
+    grid: Grid
+    places: Mapping[int, str]
+
+
+class _Category:
+    """What is known of a category: its sets and series, and what was heard of it last.
+
+    `heard` has the last time of each action, `last_done` of all that are no errors.
+    """
+
+    def __init__(self, zone: tzinfo) -> None:
+        self._zone = zone
+        self._rows: Mapping[str, Row] = {}
+        self._facts: dict[str, SetFacts] = {}
+        self._members: list[_Members] = []
+        self.series: list[Series] = []
+        self.succeeded: dict[Grid, float] = {}
+        self.heard: dict[str, str] = {}
+        self.last_done = ""
+
+    def update(self, rows: Mapping[str, Row], now: float) -> None:
+        """Take what changed: in the rows, and by the time."""
+        changed = set[str]()
+        if rows is not self._rows:
+            changed = self._take(rows)
+            self._rows = rows
+        before = {one.grid: one for one in self.series}
+        self.series = [
+            one
+            if (one := before.get(of.grid)) is not None
+            and changed.isdisjoint(of.places.values())
+            and len(one.sets) == len(of.places)
+            and one.is_at(now)
+            else Series(of.grid, {place: self._facts[name] for place, name in of.places.items()}, now, self._zone, one)
+            for of in self._members
+        ]
+        self.succeeded = _succeeded(self.series)
+
+    def _take(self, rows: Mapping[str, Row]) -> set[str]:
+        """Take other rows; the names of those that changed."""
+        changed = set[str]()
+        facts: dict[str, SetFacts] = {}
+        is_new = False
+        for name, row in rows.items():
+            known = self._facts.get(name)
+            if known is not None and known.row is row:
+                facts[name] = known
+            elif name != NO_WINDOW:
+                if known is None:
+                    window = _window(name, self._zone)
+                    if window is None:
+                        continue
+                    is_new = True
+                else:
+                    window = known.window
+                facts[name] = SetFacts(window, row)
+                changed.add(name)
+        is_other = is_new or len(facts) != len(self._facts)
+        self._facts = facts
+        if is_other:
+            self._group()
+        self._hear(facts.values())
+        return changed
+
+    def _group(self) -> None:
+        names = list(self._facts)
+        self._members = [
+            _Members(grid, {grid.place(self._facts[names[number]].window): names[number] for number in numbers})
+            for grid, numbers in group([self._facts[name].window for name in names], self._zone)
+        ]
+
+    def _hear(self, facts: Iterable[SetFacts]) -> None:
+        heard: dict[str, str] = {}
+        for one in facts:
+            for name, cell in one.row.items():
+                last = heard.get(name)
+                if last is None or last[:-1] < cell.last[:-1]:
+                    heard[name] = cell.last
+        self.last_done = max((last for name, last in heard.items() if name in STAGES), key=_comparable, default="")
+        self.heard = {}
+        for name, last in heard.items():
+            action = action_of(name)
+            self.heard[action] = max(self.heard.get(action, ""), last, key=_comparable)
+
+
+def _window(name: str, zone: tzinfo) -> Window | None:
+    """The window of a set, None for one that is not judged."""
+    start, _, end = name.partition("/")
+    first, last = moment_of(start), moment_of(end)
+    return Window.of(first, last, zone) if _EARLIEST < first < last < _LATEST else None
+
+
+def _succeeded(series: Sequence[Series]) -> dict[Grid, float]:
+    """The series that another one of the category took the place of, and when the other one began: from there on,
+    their sets are not expected. It begins when they end, and does all that they did."""
+    found = {}
+    for one in series:
+        last = one.window(one.newest)[1]
+        for other in series:
+            begin = other.window(0)[0]
+            if (
+                other is not one
+                and abs(begin - last) <= max(one.step, other.step)
+                and other.newest >= _SUCCEEDS
+                and set(one.stages) <= set(other.stages)
+                and other.window(other.newest)[1] > last
+            ):
+                found[one.grid] = begin
+    return found
+
+
+#: Sets behind the first that make a series the successor of another one.
+_SUCCEEDS = 2

@@ -130,15 +130,22 @@ class SeriesVerdict(Protocol):
     each state, `unusual` ones once more. `delay` and `duration` are in seconds.
     """
 
-    category: str
-    every: str
-    length: str | None
-    stages: Sequence[str]
-    delay: Mapping[str, Quantiles]
-    duration: Mapping[str, Quantiles]
-    habits: Mapping[str, Habit]
-    counts: Mapping[str, Mapping[str, int]]
-
+    @property
+    def category(self) -> str: ...
+    @property
+    def every(self) -> str: ...
+    @property
+    def length(self) -> str | None: ...
+    @property
+    def stages(self) -> Sequence[str]: ...
+    @property
+    def delay(self) -> Mapping[str, Quantiles]: ...
+    @property
+    def duration(self) -> Mapping[str, Quantiles]: ...
+    @property
+    def habits(self) -> Mapping[str, Habit]: ...
+    @property
+    def counts(self) -> Mapping[str, Mapping[str, int]]: ...
     def sets(
         self, *, newest: int | None = None, start: float | None = None, end: float | None = None
     ) -> list[SetVerdict]:

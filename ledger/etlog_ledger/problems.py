@@ -1,0 +1,119 @@
+"""Problems: runs of adjacent sets with the same fault, and the sentence that tells each."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
+from hashlib import blake2b
+from itertools import pairwise
+
+from etlog_ledger.verdict import FAULTS, Fault, Problem
+
+#: The first of them; a problem names what is older by its date.
+_MIDNIGHT = "00:00"
+
+
+def runs(places: Sequence[int], is_between: Callable[[int], bool]) -> list[tuple[int, ...]]:
+    """The runs of ascending places that are adjacent: `is_between` says of a place whether it parts those around it."""
+    found: list[list[int]] = [[places[0]]]
+    for before, place in pairwise(places):
+        if any(is_between(other) for other in range(before + 1, place)):
+            found.append([])
+        found[-1].append(place)
+    return [tuple(run) for run in found]
+
+
+def merged(
+    of_stages: Mapping[str, Mapping[Fault, Iterable[tuple[int, ...]]]], order: Sequence[str]
+) -> dict[tuple[Fault, tuple[int, ...]], list[str]]:
+    """The stages that have the same fault in the same places, by fault and places; the worst first."""
+    found: dict[tuple[Fault, tuple[int, ...]], list[str]] = {}
+    for stage in order:
+        for fault, of_fault in of_stages.get(stage, {}).items():
+            for run in of_fault:
+                found.setdefault((fault, run), []).append(stage)
+    return {key: found[key] for key in sorted(found, key=lambda key: (FAULTS.index(key[0]), key[1]))}
+
+
+def id_of(category: str, every: str, length: str | None, fault: Fault, stages: Sequence[str], start: str) -> str:
+    """An id that stays the same while a problem grows."""
+    text = "|".join((category, every, length or "", fault, *stages, start))
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def order(problem: Problem) -> tuple[int, str, str]:
+    """The worst first, then the one that began last, for `sorted(..., reverse=...)` by category."""
+    return FAULTS.index(problem.state), problem.category, problem.from_
+
+
+class Words:
+    """Windows in words, in the zone of the pipeline, as of `now`."""
+
+    def __init__(self, zone: tzinfo, now: float) -> None:
+        self._zone = zone
+        self._today = datetime.fromtimestamp(now, zone)
+
+    def span(self, start: float, end: float) -> str:
+        """`11:00 to 12:00`, `24 Nov 23:00 to 25 Nov 00:00`, `24 Nov`, `20 Nov to 24 Nov`, `Nov 2026`."""
+        first, last = datetime.fromtimestamp(start, self._zone), datetime.fromtimestamp(end, self._zone)
+        if _is_midnight(first) and _is_midnight(last):
+            if first.day == 1 and last.day == 1:
+                months = (last.year - first.year) * 12 + last.month - first.month
+                if months == 1:
+                    return f"{first:%b %Y}"
+            final = datetime.fromtimestamp(end - 1, self._zone)
+            return self._date(first) if first.date() == final.date() else f"{self._date(first)} to {self._date(final)}"
+        if first.date() == last.date():
+            return f"{self._moment(first)} to {_time(last)}"
+        return f"{self._moment(first)} to {self._moment(last)}"
+
+    def _moment(self, moment: datetime) -> str:
+        return _time(moment) if moment.date() == self._today.date() else f"{self._date(moment)} {_time(moment)}"
+
+    def _date(self, moment: datetime) -> str:
+        year = "" if moment.year == self._today.year else f" {moment.year}"
+        return f"{moment.day} {moment:%b}{year}"
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%H:%M:%S}" if moment.second else f"{moment:%H:%M}"
+
+
+def _is_midnight(moment: datetime) -> bool:
+    return not (moment.hour or moment.minute or moment.second or moment.microsecond)
+
+
+def sentence(
+    words: Words,
+    category: str,
+    stages: Sequence[str],
+    fault: Fault,
+    sets: int,
+    span: tuple[float, float],
+    last: tuple[float, float] | None,
+    error: str | None,
+    size: int | None,
+    usual: int | None,
+) -> str:
+    """What a problem is; `span` are the ends of its windows, `last` those of the last one done before it stopped."""
+    subject = f"{category} {', '.join(stages)} {fault}"
+    many = "1 set" if sets == 1 else f"{sets:,} sets"
+    if fault == "stopped":
+        before = f"last {words.span(*last)}, " if last else ""
+        return f"{subject}: {before}{many} since"
+    where = words.span(*span)
+    if sets > 1:
+        where = f"{many}, {where}"
+    if fault == "failed":
+        line = (error or "").strip().partition("\n")[0]
+        return f"{subject}: {where}: {line}" if line else f"{subject}: {where}"
+    if fault == "unusual" and size is not None:
+        records = "1 record" if size == 1 else f"{size:,} records"
+        return f"{subject}: {where}: {records}, usually about {usual:,}"
+    return f"{subject}: {where}"
+
+
+def text_of(moment: float) -> str:
+    """A moment, RFC 3339 in UTC."""
+    whole = int(moment // 1)
+    fraction = round((moment - whole) * 1e6)
+    text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{fraction:06d}".rstrip("0").rstrip(".") + "Z" if 0 < fraction < 1_000_000 else text + "Z"

@@ -1,0 +1,249 @@
+"""A series: the sets of a category of one cadence, and what is learned of its stages."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import islice
+
+from etlog_ledger import habit, lateness, sizes
+from etlog_ledger.cadence import Grid, Window, instant_of, local_of
+from etlog_ledger.lateness import Lateness
+from etlog_ledger.row import STAGES, Cell, Row, action_of
+from etlog_ledger.sizes import NO_SIZES, Sizes
+from etlog_ledger.verdict import Habit, Quantiles
+
+#: Places of a series that are judged at most, the newest; and those behind its last set.
+MOST_PLACES, MOST_AHEAD = 20_000, 10_000
+
+#: The share of sets whose stage has an event after the window's end, from which on this is what makes them done.
+_SETTLES = 0.9
+
+#: Sets from which a duration is told.
+_NEWEST = 200
+
+_HOUR, _DAY = 3600, 86_400
+
+#: The weekday of 1 January 1970, where Monday is 0.
+_THURSDAY = 3
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
+
+
+def moment_of(text: str) -> float:
+    """Seconds since 1970 of a time in canonical spelling."""
+    return (datetime.fromisoformat(text) - _EPOCH) / _SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error of a set: when it happened last, and the stage that its event names, if it names one."""
+
+    stage: str | None
+    moment: float
+    cell: Cell
+
+
+class SetFacts:
+    """What a row tells: when each stage was done, and what failed."""
+
+    __slots__ = ("done", "failures", "row", "settled", "window")
+
+    def __init__(self, window: Window, row: Row) -> None:
+        self.window = window
+        self.row = row
+        self.done: dict[str, float] = {}
+        self.settled = True
+        self.failures: list[Failure] = []
+        for name, cell in row.items():
+            if name in _STAGES:
+                if cell.settled is not None:
+                    self.done[name] = moment_of(cell.settled)
+                else:
+                    self.done[name] = moment_of(cell.last)
+                    self.settled = False
+            elif (action := action_of(name)) == "ReconcileError":
+                self.failures.append(Failure("Reconciled", moment_of(cell.last), cell))
+            elif action == "ComputeError":
+                stage = name.partition(".")[2]
+                self.failures.append(Failure(stage if stage in _STAGES else None, moment_of(cell.last), cell))
+
+
+_STAGES = frozenset(STAGES)
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What is known of one stage: when it was done, by place, and what follows from this.
+
+    `begun` are places where it has events, but none after the end of the window, though it usually has. `past` are the
+    places whose windows have ended, from which habit and lateness are learned; `last` is the last of them done, or -1.
+    """
+
+    column: list[float | None]
+    begun: frozenset[int]
+    past: list[float | None]
+    last: int
+    habit: habit.Habit
+    lateness: Lateness
+    sizes: Sizes
+
+    @property
+    def is_habitual(self) -> bool:
+        """Whether it was done often enough to be expected."""
+        return self.lateness.occasions >= habit.OCCASIONS and self.habit.now is not None
+
+
+class Series:
+    """The sets of one grid by place, counted from `base`, and what is known of their stages at a moment.
+
+    `ended` is the last place whose window has ended, `newest` the last one with a set.
+    """
+
+    def __init__(
+        self, grid: Grid, sets: Mapping[int, SetFacts], now: float, zone: tzinfo, before: "Series | None" = None
+    ) -> None:
+        newest = max(sets)
+        base = min(place for place in sets if place > newest - MOST_PLACES)
+        self.grid = grid
+        self.base = base
+        self.newest = newest - base
+        self.sets = {place - base: sets[place] for place in sorted(sets) if place >= base}
+        self.ended = self._ended_by(now)
+        self.failed = {place: facts for place, facts in self.sets.items() if facts.failures}
+        self.step = grid.seconds
+        self._zone = zone
+        self._windows: dict[int, tuple[float, float]] = {}
+        self._clocks: dict[int, tuple[int, float]] = {}
+        if before is not None and before.base == base:
+            self._windows, self._clocks = before._windows, before._clocks
+        known = {} if before is None else before.learned
+        self.learned: dict[str, Learned] = {
+            name: self._learned(name, known.get(name))
+            for name in sorted({name for facts in self.sets.values() for name in facts.done})
+        }
+        order = {name: number for number, name in enumerate(STAGES)}
+        # In the order in which they are usually done; those that never were alone in the order of a set's life.
+        self.stages = sorted(self.learned, key=lambda name: (self.learned[name].lateness.median or 0.0, order[name]))
+
+    def _learned(self, name: str, before: Learned | None) -> Learned:
+        column, begun = self._column(name)
+        # A window that has not ended tells nothing of habits and delays.
+        past = column if self.ended >= self.newest else column[: max(self.ended + 1, 0)]
+        found: list[int | None] = [None] * (self.newest + 1)
+        for place, facts in self.sets.items():
+            if (cell := facts.row.get(name)) is not None:
+                found[place] = cell.size
+        known = NO_SIZES if before is None else before.sizes
+        known = known if known.sizes == found else sizes.learn(found, self.step, known)
+        if before is not None and before.past == past:
+            return Learned(column, begun, past, before.last, before.habit, before.lateness, known)
+        done = [place for place, moment in enumerate(past) if moment is not None]
+        delays = [(self.sets[place].window.end, self.sets[place].done[name]) for place in done[-lateness.NEWEST :]]
+        return Learned(
+            column,
+            begun,
+            past,
+            done[-1] if done else -1,
+            habit.learn(past, self.clock, self.step),
+            lateness.learn(delays, self.step),
+            known,
+        )
+
+    def _column(self, name: str) -> tuple[list[float | None], frozenset[int]]:
+        column: list[float | None] = [None] * (self.newest + 1)
+        early = []
+        number = 0
+        for place, facts in self.sets.items():
+            moment = facts.done.get(name)
+            if moment is not None:
+                column[place] = moment
+                number += place <= self.ended
+                if not facts.settled and facts.row[name].settled is None:
+                    early.append(place)
+        ended = sum(place <= self.ended for place in early)
+        if not early or number - ended < _SETTLES * number or number == 0:
+            return column, frozenset()
+        for place in early:
+            column[place] = None
+        return column, frozenset(early)
+
+    def _ended_by(self, now: float) -> int:
+        return min(self.grid.last_ended(now) - self.base, self.newest + MOST_AHEAD)
+
+    def is_at(self, now: float) -> bool:
+        """Whether no further window has ended by `now`."""
+        return self._ended_by(now) == self.ended
+
+    def clock(self, place: int) -> tuple[int, float]:
+        """The weekday and the time of day at which the window of a place begins, in the pipeline's zone."""
+        known = self._clocks.get(place)
+        if known is None:
+            local = local_of(self.window(place)[0], self._zone)
+            known = self._clocks[place] = (int(local // _DAY + _THURSDAY) % 7, local % _DAY)
+        return known
+
+    def window(self, place: int) -> tuple[float, float]:
+        """The ends of the window of a place, seconds since 1970."""
+        known = self._windows.get(place)
+        if known is None:
+            known = self._windows[place] = self.grid.window(self.base + place)
+        return known
+
+    def due(self, name: str, place: int) -> float:
+        """When a stage of the set at a place is overdue, learned from the others; seconds since 1970."""
+        learned = self.learned[name]
+        _, end = self.window(place)
+        seconds = lateness.due(
+            learned.lateness, place, lambda other: self._delay(learned, other), self._recent(learned)
+        )
+        if seconds <= _HOUR or self._zone is UTC:
+            return end + seconds
+        # A clock that changed meanwhile: some pipelines follow it, others do not.
+        local = local_of(end, self._zone) + seconds
+        return max(end + seconds, instant_of(local, self._zone))
+
+    def _delay(self, learned: Learned, place: int) -> float | None:
+        """How long after the end of its window a set was done, by the clocks of the pipeline."""
+        moment = learned.past[place] if 0 <= place < len(learned.past) else None
+        if moment is None:
+            return None
+        window = self.sets[place].window
+        return local_of(moment, self._zone) - window.local_end
+
+    def _recent(self, learned: Learned) -> Sequence[float]:
+        """The delays of the last two sets that were done."""
+        found: list[float] = []
+        for place in range(learned.last, max(learned.last - 8, -1), -1):
+            if len(found) < 2 and (delay := self._delay(learned, place)) is not None:
+                found.append(delay)
+        return found
+
+    def habit_of(self, name: str) -> Habit:
+        """When a stage is expected, in the words of the configuration."""
+        learned = self.learned[name]
+        limit = learned.lateness.limit or 0.0
+        due: float | str = -(-limit // 60) * 60.0
+        if learned.lateness.is_batch and learned.last >= 0:
+            done = local_of(self.sets[learned.last].done[name], self._zone) + learned.lateness.grace
+            due = f"{int(done % _DAY // _HOUR):02d}:{int(done % _HOUR // 60):02d}"
+        return Habit(due, habit.words(learned.habit.now, self.step))
+
+    def durations(self, name: str) -> Quantiles | None:
+        """How long a stage took with the newest sets, as far as its events tell."""
+        newest = islice(reversed(self.sets.values()), _NEWEST)
+        cells = (facts.row.get(name) for facts in newest)
+        return quantiles(cell.seconds for cell in cells if cell is not None and cell.seconds is not None)
+
+    def delays(self, name: str) -> Quantiles | None:
+        """How long after the end of the window a stage is done."""
+        known = self.learned[name].lateness
+        return None if known.median is None or known.p95 is None else Quantiles(known.median, known.p95)
+
+
+def quantiles(values: Iterable[float]) -> Quantiles | None:
+    """The quantiles of some durations in seconds; None without any."""
+    ordered = sorted(values)
+    if not ordered:
+        return None
+    return Quantiles(lateness.quantile(ordered, 0.5), lateness.quantile(ordered, 0.95))

@@ -1,0 +1,105 @@
+"""Sizes: whether the number of records of a set is unusual for its stage.
+
+1. A size is compared with the last `LAST` sets, with those of the same time of the day, and of the same time of the
+   week. It is unusual only if it stands out from all of these, as far as there are enough of them.
+2. It stands out if it is three times what is usual, or a third, or nothing; more than 20 records away; and further than
+   such sizes vary: six times their median deviation, in logarithms.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+
+#: Sets before this one, and those of the same time on earlier days and in earlier weeks, that it is compared with.
+LAST, DAYS, WEEKS = 24, 14, 4
+
+#: Of those, how many there must be.
+_ENOUGH, _ENOUGH_TIMES = 8, 3
+
+_TIMES = log(3)
+_RECORDS = 20
+_DEVIATIONS = 6.0
+
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The sizes of a stage by place, None where there is none; and where they are `unusual`, what was usual there."""
+
+    sizes: Sequence[int | None]
+    unusual: dict[int, int]
+
+
+NO_SIZES = Sizes((), {})
+
+
+def learn(sizes: Sequence[int | None], step: float, before: Sizes = NO_SIZES) -> Sizes:
+    """Which sizes are unusual. What is known from `before` is kept up to the first size that changed."""
+    same = 0
+    if before.sizes:
+        most = min(len(sizes), len(before.sizes))
+        same = most if sizes[:most] == before.sizes[:most] else _first_change(sizes, before.sizes, most)
+    unusual = {place: usual for place, usual in before.unusual.items() if place < same}
+    day = round(_DAY / step) if _DAY % step == 0 and step < _DAY else 0
+    week = round(7 * _DAY / step) if (7 * _DAY) % step == 0 and step < 7 * _DAY else 0
+    last = [size for size in sizes[:same] if size is not None][-LAST:]
+    low, high = (min(last), max(last)) if last else (0, 0)
+    for place in range(same, len(sizes)):
+        size = sizes[place]
+        if size is None:
+            continue
+        # Most sizes are like one of the last: only the others are worth the medians.
+        if not (low <= size <= high and low * 3 >= high) and len(last) >= _ENOUGH:
+            usual = _usual(sizes, place, size, last, day, week)
+            if usual is not None:
+                unusual[place] = usual
+        last.append(size)
+        if len(last) > LAST:
+            gone = last.pop(0)
+            if gone in (low, high):
+                low, high = min(last), max(last)
+        low, high = (min(low, size), max(high, size)) if len(last) > 1 else (size, size)
+    return Sizes(list(sizes), unusual)
+
+
+def _first_change(sizes: Sequence[int | None], before: Sequence[int | None], most: int) -> int:
+    return next(place for place in range(most) if sizes[place] != before[place])
+
+
+def _usual(sizes: Sequence[int | None], place: int, size: int, last: Sequence[int], day: int, week: int) -> int | None:
+    """The usual size where this one stands out from all that it is compared with, else None."""
+    usual = _stands_out(size, last)
+    if usual is None:
+        return None
+    if day:
+        days = _at(sizes, place, day, DAYS)
+        if len(days) >= _ENOUGH_TIMES:
+            usual = _stands_out(size, days)
+            if usual is None:
+                return None
+        elif size or min(last) <= _RECORDS:
+            return None  # too young to know what a day looks like, but for a set of nothing
+    if week:
+        weeks = _at(sizes, place, week, WEEKS)
+        if len(weeks) >= 2 and _stands_out(size, weeks) is None:
+            return None
+    return usual
+
+
+def _at(sizes: Sequence[int | None], place: int, period: int, most: int) -> list[int]:
+    found = (sizes[place - back * period] for back in range(1, most + 1) if place >= back * period)
+    return [size for size in found if size is not None]
+
+
+def _stands_out(size: int, others: Sequence[int]) -> int | None:
+    """The usual one of the other sizes, if this one stands out from them."""
+    usual = sorted(others)[len(others) // 2]
+    if abs(size - usual) <= _RECORDS:
+        return None
+    middle, logarithm = log(usual + 1), log(size + 1)
+    distance = abs(logarithm - middle)
+    if distance < _TIMES:
+        return None
+    deviations = sorted(abs(log(other + 1) - middle) for other in others)
+    return usual if distance > _DEVIATIONS * 1.4826 * deviations[len(deviations) // 2] else None
