@@ -338,11 +338,11 @@ class JudgedSeries:
     def _cell(self, stage: str, place: int, cell: Cell | None, one: _Found) -> CellVerdict:
         learned = self._series.learned.get(stage)
         due = one.due
-        if due is None and (one.state in _FAULTS or (learned is not None and learned.is_habitual)):
+        if due is None and stage in self._declared:
             expected = self._is_expected(stage, learned, place)
             due = expected if isinstance(expected, float) else None
-            if due is None and expected and learned is not None:
-                due = self._series.due(stage, place)
+        elif due is None and learned is not None and learned.is_habitual:
+            due = self._series.due(stage, place)
         usual = self._unusual[stage].get(place)
         failed = one.failure
         return CellVerdict(

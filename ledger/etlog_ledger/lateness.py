@@ -158,6 +158,8 @@ def _same_time(
             continue
         if limit is not None and delay <= limit:
             break
+        if delays and period + delays[-1] - delay < period / 2:
+            break  # done together with the one before: that was one occasion, not a habit
         delays.append(delay)
     if len(delays) < 2:
         return None

@@ -1,7 +1,7 @@
 """A series: the sets of a category of one cadence, and what is learned of its stages."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice
 
@@ -77,13 +77,15 @@ class Learned:
     """What is known of one stage: when it was done, by place, and what follows from this.
 
     `begun` are places where it has events, but none after the end of the window, though it usually has. `past` are the
-    places whose windows have ended, from which habit and lateness are learned; `last` is the last of them done, or -1.
+    places whose windows have ended, from which habit and lateness are learned; `last` is the last of them done, or -1,
+    and `recent` are the delays of the last ones.
     """
 
     column: list[float | None]
     begun: frozenset[int]
     past: list[float | None]
     last: int
+    recent: Sequence[float]
     habit: habit.Habit
     lateness: Lateness
     sizes: Sizes
@@ -137,7 +139,7 @@ class Series:
         known = NO_SIZES if before is None else before.sizes
         known = known if known.sizes == found else sizes.learn(found, self.step, known)
         if before is not None and before.past == past:
-            return Learned(column, begun, past, before.last, before.habit, before.lateness, known)
+            return replace(before, column=column, begun=begun, past=past, sizes=known)
         done = [place for place, moment in enumerate(past) if moment is not None]
         delays = [(self.sets[place].window.end, self.sets[place].done[name]) for place in done[-lateness.NEWEST :]]
         return Learned(
@@ -145,6 +147,7 @@ class Series:
             begun,
             past,
             done[-1] if done else -1,
+            [moment - end for end, moment in delays[-2:]],
             habit.learn(past, self.clock, self.step),
             lateness.learn(delays, self.step),
             known,
@@ -194,9 +197,7 @@ class Series:
         """When a stage of the set at a place is overdue, learned from the others; seconds since 1970."""
         learned = self.learned[name]
         _, end = self.window(place)
-        seconds = lateness.due(
-            learned.lateness, place, lambda other: self._delay(learned, other), self._recent(learned)
-        )
+        seconds = lateness.due(learned.lateness, place, lambda other: self._delay(learned, other), learned.recent)
         if seconds <= _HOUR or self._zone is UTC:
             return end + seconds
         # A clock that changed meanwhile: some pipelines follow it, others do not.
@@ -210,14 +211,6 @@ class Series:
             return None
         window = self.sets[place].window
         return local_of(moment, self._zone) - window.local_end
-
-    def _recent(self, learned: Learned) -> Sequence[float]:
-        """The delays of the last two sets that were done."""
-        found: list[float] = []
-        for place in range(learned.last, max(learned.last - 8, -1), -1):
-            if len(found) < 2 and (delay := self._delay(learned, place)) is not None:
-                found.append(delay)
-        return found
 
     def habit_of(self, name: str) -> Habit:
         """When a stage is expected, in the words of the configuration."""

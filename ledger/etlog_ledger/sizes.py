@@ -16,7 +16,7 @@ LAST, DAYS, WEEKS = 24, 14, 4
 #: Of those, how many there must be.
 _ENOUGH, _ENOUGH_TIMES = 8, 3
 
-_TIMES = log(3)
+_TIMES = 3
 _RECORDS = 20
 _DEVIATIONS = 6.0
 
@@ -36,6 +36,9 @@ NO_SIZES = Sizes((), {})
 
 def learn(sizes: Sequence[int | None], step: float, before: Sizes = NO_SIZES) -> Sizes:
     """Which sizes are unusual. What is known from `before` is kept up to the first size that changed."""
+    known = [size for size in sizes if size is not None]
+    if not known or max(known) + 1 < _TIMES * (min(known) + 1):
+        return Sizes(sizes, {})
     same = 0
     if before.sizes:
         most = min(len(sizes), len(before.sizes))
@@ -60,7 +63,7 @@ def learn(sizes: Sequence[int | None], step: float, before: Sizes = NO_SIZES) ->
             if gone in (low, high):
                 low, high = min(last), max(last)
         low, high = (min(low, size), max(high, size)) if len(last) > 1 else (size, size)
-    return Sizes(list(sizes), unusual)
+    return Sizes(sizes, unusual)
 
 
 def _first_change(sizes: Sequence[int | None], before: Sequence[int | None], most: int) -> int:
@@ -99,7 +102,7 @@ def _stands_out(size: int, others: Sequence[int]) -> int | None:
         return None
     middle, logarithm = log(usual + 1), log(size + 1)
     distance = abs(logarithm - middle)
-    if distance < _TIMES:
+    if distance < log(_TIMES):
         return None
     deviations = sorted(abs(log(other + 1) - middle) for other in others)
     return usual if distance > _DEVIATIONS * 1.4826 * deviations[len(deviations) // 2] else None
