@@ -1,7 +1,7 @@
 """Faults that are planted: what happens to which sets, and by when it is to be told."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -75,7 +75,8 @@ class Fault:
 @dataclass(eq=False)
 class Cell:
     """The truth on a stage of a set, in seconds since 1970: its delay counts from `reference` (the end of the window,
-    or the batch), `natural` is when it would be done, and `done` when it is. `failed` are the times in which it is."""
+    or the batch), `natural` is when it would be done. `failed` and `done` are when the log is told of its error, and of
+    its end."""
 
     window: Window
     stage: str
@@ -84,14 +85,14 @@ class Cell:
     done: float | None
     fault: Fault | None = None
     behind: bool = False
-    failed: list[tuple[float, float | None]] = field(default_factory=list)
+    failed: float | None = None
 
     def is_wrong(self, called: Called, now: float) -> bool:
         """Whether it may be called so."""
         if self.fault is None:
             return False
         if called == "failed":
-            return any(first <= now and (last is None or now < last) for first, last in self.failed)
+            return self.failed is not None and self.failed <= now and (self.done is None or now < self.done)
         if called == "absent":
             return self.fault.called != "unusual" and (self.done is None or now < self.done)
         return self.fault.called == "unusual" and self.done is not None and now >= self.done
@@ -164,27 +165,21 @@ def _is_regular(only: object) -> bool:
     return getattr(only, "__name__", "") == "always"
 
 
-def set_limits(fault: Fault, before: dict[str, list[float]], next_done: dict[str, float | None]) -> None:
+def set_limits(fault: Fault, delays: Mapping[str, Sequence[float]], next_done: Mapping[str, float | None]) -> None:
     """By when a fault is to be told.
 
-    `before` are the delays of each stage before it, and `next_done` when the stage did the set after the first one.
-    What is absent may take twice the usual delay, and as a grace the whole spread that the delay ever had; a hole may
-    also wait until the next set is done.
+    `delays` are those of each stage, the shortest first, over all days of the story, and `next_done` is when the stage
+    did the set after the first one. What is absent may take twice the usual delay and a grace, which is as long as
+    delays differ: less would alarm for nothing when the longest one comes. A hole may also wait until the next set is
+    done.
     """
     for stage, cell in fault.cells.items():
-        match fault.called:
-            case "failed":
-                known = cell.failed[0][0]
-                fault.limits[stage] = known + _ONCE_A_MINUTE
-            case "unusual":
-                known = cell.done or cell.natural
-                fault.limits[stage] = known + _ONCE_A_MINUTE
-            case "absent":
-                known = cell.reference
-                delays = sorted(before[stage])
-                usual, spread = delays[len(delays) // 2], delays[-1] - delays[0]
-                fault.usual = max(fault.usual, usual)
-                fault.limits[stage] = cell.reference + 2 * usual + spread + _ONCE_A_MINUTE
-                if fault.kind.startswith("hole"):
-                    fault.limits[stage] = max(fault.limits[stage], (next_done[stage] or 0) + _ONCE_A_MINUTE)
+        known = (cell.failed if fault.called == "failed" else cell.done) or cell.natural
+        fault.limits[stage] = known + _ONCE_A_MINUTE
+        if fault.called == "absent":
+            known, usual = cell.reference, delays[stage][len(delays[stage]) // 2]
+            grace = delays[stage][-1] - delays[stage][0]
+            next_one = next_done[stage] or 0.0 if fault.kind.startswith("hole") else 0.0
+            fault.usual = max(fault.usual, usual)
+            fault.limits[stage] = max(known + 2 * usual + grace, next_one) + _ONCE_A_MINUTE
         fault.began = min(fault.began or known, known)

@@ -151,8 +151,8 @@ class _Teller:
                 fault.cells.setdefault(stage.name, cell)
                 held = self._strike(fault, cell) or held
             if cell.done is not None:
-                told = size if fault is None else round(size * fault.factor) if fault.kind == "size" else size
-                self._arrive(cell.done, stage.name, window, told)
+                told = round(size * fault.factor) if fault is not None and fault.kind == "size" else size
+                cell.done = self._arrive(cell.done, stage.name, window, told)
             if held is not None:
                 ready = float("inf") if cell.done is None else cell.done
                 if fault is not None and fault.called == "absent":
@@ -163,7 +163,7 @@ class _Teller:
         match fault.called:
             case "failed":
                 cell.done = None if fault.repaired is None else cell.natural + fault.repaired
-                cell.failed.append((self._arrive_error(cell.natural, cell.stage, cell.window), cell.done))
+                cell.failed = self._arrive_error(cell.natural, cell.stage, cell.window)
                 return fault
             case "absent":
                 cell.done = None
@@ -204,8 +204,8 @@ class _Teller:
         grown = max(0.2, 1 + self._pipeline.growth * day)
         return max(1, round(series.size * swing * grown * (1 + 0.1 * self._chance.gauss(0, 1))))
 
-    def _arrive(self, at: float, stage: str, window: Window, size: int | None) -> None:
-        self._note(at, f"AllocationSet{stage}", window, size=size if stage in _SIZED else None)
+    def _arrive(self, at: float, stage: str, window: Window, size: int | None) -> float:
+        return self._note(at, f"AllocationSet{stage}", window, size=size if stage in _SIZED else None)
 
     def _arrive_error(self, at: float, stage: str, window: Window) -> float:
         if stage == "Reconciled":
@@ -223,11 +223,12 @@ class _Teller:
         error: str | None = None,
         metadata: dict[str, str] | None = None,
     ) -> float:
-        """Let an event arrive. Its time is that of the producer's clock."""
+        """Let an event arrive, a little later than it happens by the producer's clock. Returns when."""
         time = datetime.fromtimestamp(at + self._pipeline.ahead, UTC)
         event = Event.new(kind, size=size, window=window, error=error, time=time, metadata=metadata)
-        self._story.arrivals.append(Arrival(at + self._chance.uniform(0, _LATENCY), event))
-        return at
+        arrives = at + self._chance.uniform(0, _LATENCY)
+        self._story.arrivals.append(Arrival(arrives, event))
+        return arrives
 
     def _restart(self) -> None:
         """A process that starts loads the newest day once more: now and then, at any time."""
@@ -254,11 +255,12 @@ class _Teller:
             at, slowly = at + _RERUN_EVERY * 86_400, not slowly
 
     def _set_limits(self, fault: Fault) -> None:
-        before, next_done = {}, {}
+        delays, next_done = {}, {}
         for stage, cell in fault.cells.items():
             cells = list(self._story.cells[fault.series.every, stage].values())
-            place = cells.index(cell)
-            live = [each for each in cells[:place] if each.window.end > self._story.begin]
-            before[stage] = [each.natural - each.reference for each in live] or [cell.natural - cell.reference]
-            next_done[stage] = next((each.done for each in cells[place + 1 :] if each.done is not None), None)
-        set_limits(fault, before, next_done)
+            later = cells[cells.index(cell) + 1 :]
+            live = [each for each in cells if each.window.end > self._story.begin]
+            same = [each for each in live if self._is_changed(each.window) == self._is_changed(cell.window)]
+            delays[stage] = sorted(each.natural - each.reference for each in same)
+            next_done[stage] = next((each.done for each in later if each.done is not None), None)
+        set_limits(fault, delays, next_done)
