@@ -3,8 +3,9 @@
 import typer
 from etlog_events.errors import EtlogError, OtherContract, StoreError
 
-#: Exit codes: the command succeeded, it failed, it was asked for something impossible, it was stopped by Ctrl-C.
-DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+#: Exit codes: the command succeeded, it failed or found something wrong, it was asked for something impossible, the
+#: store or the API cannot be reached or cannot say how things stand now, it was stopped by Ctrl-C.
+DONE, FAILED, MISUSED, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 class CommandFailed(EtlogError):

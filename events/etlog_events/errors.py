@@ -4,6 +4,7 @@ EtlogError
 ├── InvalidEvent            an event breaks a rule of the contract (also a ValueError)
 ├── IllegalWindow           a text is not a window (also a ValueError)
 ├── SettingsError           a setting has a bad value (also a ValueError)
+├── ConfigError             the configuration file cannot be read or has mistakes (also a ValueError)
 ├── StoreError              the store did not do what was asked
 │   ├── StoreUnavailable    it cannot be reached, or is not ready
 │   │   └── NotAcknowledged     producer: it has not acknowledged in time what was published
@@ -27,6 +28,8 @@ EtlogError
 Wrong arguments of a call are a `ValueError` or a `TypeError`, as everywhere in Python. A function that takes a client
 of the store raises the errors of the driver, and says so.
 """
+
+from collections.abc import Sequence
 
 
 class EtlogError(Exception):
@@ -59,6 +62,18 @@ class IllegalWindow(EtlogError, ValueError):
 
 class SettingsError(EtlogError, ValueError):
     """Raised when a setting has a bad value; the message names the setting and what it must be."""
+
+
+class ConfigError(EtlogError, ValueError):
+    """Raised when the configuration file cannot be read or has mistakes; `problems` are all, a sentence each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__(problems)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        more = len(self.problems) - 1
+        return self.problems[0] + (f"; and {more} more, which 'etlog config check' lists" if more else "")
 
 
 class StoreError(EtlogError):

@@ -144,6 +144,12 @@ def _folder(value: str) -> Path:
     return path
 
 
+def _file(value: str) -> Path:
+    if not value.strip() or "\0" in value:
+        raise ValueError(f"must be the path of a file, not {value!r}")
+    return Path(value).expanduser()
+
+
 def _default_spool_dir(environment: Mapping[str, str]) -> Path:
     """Where this user's programs keep what must outlive them (XDG Base Directory Specification)."""
     named = environment.get("XDG_STATE_HOME", "")
@@ -196,6 +202,9 @@ class Settings:
     spool_dir: Path = _setting(  # noqa: RUF009
         _folder, lambda: _default_spool_dir({}), "Folder for events that wait for the store on disk"
     )
+    config: Path | None = _setting(  # noqa: RUF009
+        _file, None, "TOML file of zones, expectations and notifications"
+    )
     metrics_port: int = _setting(
         _at_least(0, 65535), 0, "Port of the consumer's metrics and readiness, on the same address; 0: none"
     )
@@ -229,6 +238,7 @@ class Settings:
         shown = {setting.name: str(getattr(self, setting.name)) for setting in fields(self)}
         shown["redis_url"] = url.shown(self.redis_url)
         shown["names"] = ",".join(self.names)
+        shown["config"] = str(self.config or "")
         shown["categories"] = ",".join(f"{name}={prefix}" for name, prefix in self.categories.items())
         shown["api_token"] = f"{len(self.api_token)} set" if self.api_token else "not set"
         return {variable_of(name): value for name, value in shown.items()}

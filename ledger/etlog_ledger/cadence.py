@@ -5,7 +5,6 @@ days of 23 to 25 hours, weeks, months of 28 to 31 days. Which of both is meant i
 """
 
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +12,10 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
 from typing import Literal
 
-#: Seconds of each unit of fixed length, and how many days or months the calendar's units have.
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
-_CALENDAR: dict[str, tuple[int, Literal["d", "mo"]]] = {"d": (1, "d"), "w": (7, "d"), "mo": (1, "mo"), "y": (12, "mo")}
+from etlog_events import schedule
 
-_TEXT = re.compile(r"([1-9][0-9]{0,8})(mo|[smhdwy])")
+#: Seconds of each unit of fixed length.
+_SECONDS = {"m": 60, "h": 3600}
 
 _HOUR, _DAY = 3600, 86_400
 
@@ -45,14 +43,7 @@ class Every:
     @classmethod
     def parse(cls, text: str) -> "Every":
         """The length that a text spells. Raises `ValueError`."""
-        match = _TEXT.fullmatch(text)
-        if match is None:
-            raise ValueError(f"must be a length such as 15m, 1h, 1d, 1w or 1mo, not {text!r}")
-        number, unit = int(match[1]), match[2]
-        if unit in _SECONDS:
-            return cls(number * _SECONDS[unit], "s")
-        days_or_months, of_calendar = _CALENDAR[unit]
-        return cls(number * days_or_months, of_calendar)
+        return cls(*schedule.length(text))
 
     def __str__(self) -> str:
         if self.unit == "s":
