@@ -28,6 +28,9 @@ _BELIEVED = 4
 _EPOCH = datetime(1970, 1, 1)
 _LAST_DAY_OF_EVERY_MONTH = 28
 
+#: Days from 1 January 1970 to the first Monday.
+_MONDAY = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Every:
@@ -134,6 +137,23 @@ class Grid:
         while self.window(place)[1] > now:
             place -= 1
         return place
+
+    def first_from(self, moment: float) -> int:
+        """The first place whose window does not begin before a moment."""
+        place = self.last_ended(moment)
+        while self.window(place)[0] < moment:
+            place += 1
+        return place
+
+    @classmethod
+    def of(cls, every: Every, zone: tzinfo) -> "Grid":
+        """The grid of windows that follow one another, as the calendar has them: weeks begin on Monday."""
+        if every.unit == "mo":
+            return cls("mo", zone, every.number, every.number, 0.0, True)
+        if every.unit == "d":
+            phase = _MONDAY * _DAY if every.number % 7 == 0 else 0.0
+            return cls("s", zone, every.number * _DAY, every.number * _DAY, phase, True)
+        return cls("s", UTC, every.number, every.number, 0.0, zone is UTC)
 
     @property
     def every(self) -> Every:

@@ -13,7 +13,10 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import time
 from typing import TypeAlias
+
+from etlog_events.schedule import Hours
 
 #: Occasions on which a stage must have been done to have a habit.
 OCCASIONS = 3
@@ -198,39 +201,28 @@ def _misfits(column: Column, first: int, last: int, rule: Rule, clock: Clock) ->
     return odd + sum(holes) + hole, [*holes, hole] if hole else holes
 
 
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-
-def words(rule: Rule | None, step: float) -> str | None:
-    """The hours of the days in which a rule expects windows to begin, as `mon-fri 06:00-18:00`; None for always."""
+def hours(rule: Rule | None, step: float) -> tuple[Hours, ...]:
+    """The hours of the days in which a rule expects windows to begin; none for always."""
     if rule is None or rule.parts is None:
-        return None
-    times = sorted({time for _, time in rule.parts})
-    by_hours: dict[str, list[int]] = {}
+        return ()
+    times = sorted({moment for _, moment in rule.parts})
+    days: defaultdict[tuple[time, time], set[int]] = defaultdict(set)
     for weekday in range(7):
-        for hours in _spans([time for time in times if rule(weekday, time)], min(step, _DAY)):
-            by_hours.setdefault(hours, []).append(weekday)
-    return ", ".join(f"{_days(days)} {hours}".strip() for hours, days in by_hours.items())
+        for first, last in _spans([moment for moment in times if rule(weekday, moment)], min(step, _DAY)):
+            days[_clock(first), _clock(last)].add(weekday)
+    return tuple(Hours(frozenset(weekdays), first, last) for (first, last), weekdays in days.items())
 
 
-def _spans(times: Sequence[float], step: float) -> list[str]:
+def _spans(times: Sequence[float], step: float) -> list[list[float]]:
     """The spans that windows make which begin at these times of a day, and follow one another."""
     spans: list[list[float]] = []
-    for time in times:
-        if spans and time - spans[-1][1] < 1:
-            spans[-1][1] = time + step
+    for moment in times:
+        if spans and moment - spans[-1][1] < 1:
+            spans[-1][1] = moment + step
         else:
-            spans.append([time, time + step])
-    return ["" if last - first >= _DAY else f"{_time(first)}-{_time(last % _DAY)}" for first, last in spans]
+            spans.append([moment, moment + step])
+    return spans
 
 
-def _time(seconds: float) -> str:
-    return f"{int(seconds // 3600):02d}:{int(seconds % 3600 // 60):02d}"
-
-
-def _days(days: Sequence[int]) -> str:
-    if len(days) == len(_DAYS):
-        return ""
-    if len(days) > 1 and days[-1] - days[0] == len(days) - 1:
-        return f"{_DAYS[days[0]]}-{_DAYS[days[-1]]}"
-    return "+".join(_DAYS[day] for day in days)
+def _clock(seconds: float) -> time:
+    return time(int(seconds % _DAY // 3600), int(seconds % 3600 // 60))

@@ -14,7 +14,7 @@ from etlog_ledger.judged import JudgedSeries
 from etlog_ledger.marks import Mark, Marks
 from etlog_ledger.problems import Words, order
 from etlog_ledger.row import STAGES, Row, action_of
-from etlog_ledger.series import Series, SetFacts, moment_of
+from etlog_ledger.series import MOST_PLACES, Series, SetFacts, moment_of
 from etlog_ledger.verdict import STATES, Problem, Verdict, WindowlessErrors
 
 #: Seconds since 1970: windows beyond are not judged, as no calendar reaches from one to the next.
@@ -22,13 +22,21 @@ _EARLIEST, _LATEST = -62_000_000_000.0, 253_000_000_000.0
 
 
 class Judge:
-    """Judges the sets of one log. What it remembers from one verdict to the next only saves time."""
+    """Judges the sets of one log, of which the ledger keeps the newest `keep` of each cadence.
 
-    def __init__(self, kinds: Kinds, zone: tzinfo, expectations: Sequence[Expectation] = ()) -> None:
+    What it remembers from one verdict to the next only saves time.
+    """
+
+    def __init__(
+        self, kinds: Kinds, zone: tzinfo, expectations: Sequence[Expectation] = (), keep: int = MOST_PLACES
+    ) -> None:
         self._zone = zone
         self._prefixes = kinds.categories
         self._expectations = expectations
-        self._categories = {category: _Category(zone) for category in kinds.categories}
+        self._categories = {
+            category: _Category(zone, [e for e in expectations if e.category == category], keep)
+            for category in kinds.categories
+        }
 
     def judge(self, rows: Mapping[str, Mapping[str, Row]], marks: Iterable[Mark], now: datetime) -> Verdict:
         """The verdict on these rows, category -> interval -> row, as of `now`.
@@ -107,8 +115,10 @@ class _Category:
     `heard` has the last time of each action, `last_done` of all that are no errors.
     """
 
-    def __init__(self, zone: tzinfo) -> None:
+    def __init__(self, zone: tzinfo, expectations: Sequence[Expectation], keep: int) -> None:
         self._zone = zone
+        self._expectations = expectations
+        self._keep = keep
         self._rows: Mapping[str, Row] = {}
         self._facts: dict[str, SetFacts] = {}
         self._members: list[_Members] = []
@@ -116,6 +126,7 @@ class _Category:
         self.succeeded: dict[Grid, float] = {}
         self.heard: dict[str, str] = {}
         self.last_done = ""
+        self._group()
 
     def update(self, rows: Mapping[str, Row], now: float) -> None:
         """Take what changed: in the rows, and by the time."""
@@ -130,7 +141,14 @@ class _Category:
             and changed.isdisjoint(of.places.values())
             and len(one.sets) == len(of.places)
             and one.is_at(now)
-            else Series(of.grid, {place: self._facts[name] for place, name in of.places.items()}, now, self._zone, one)
+            else Series(
+                of.grid,
+                {place: self._facts[name] for place, name in of.places.items()},
+                now,
+                self._zone,
+                self._first(of),
+                one,
+            )
             for of in self._members
         ]
         self.succeeded = _succeeded(self.series)
@@ -167,6 +185,22 @@ class _Category:
             _Members(grid, {grid.place(self._facts[names[number]].window): names[number] for number in numbers})
             for grid, numbers in group([self._facts[name].window for name in names], self._zone)
         ]
+        seen = {of.grid.every for of in self._members}
+        for every in {one.every for one in self._expectations if one.since is not None} - seen:
+            if every is not None:
+                self._members.append(_Members(Grid.of(every, self._zone), {}))
+
+    def _first(self, of: _Members) -> int | None:
+        """The place from which sets are declared, as far as the ledger keeps them; None where none are."""
+        begins = [
+            one.since.timestamp()
+            for one in self._expectations
+            if one.since is not None and one.every in {None, of.grid.every}
+        ]
+        if not begins:
+            return None
+        first = of.grid.first_from(max(min(begins), _EARLIEST))
+        return max(first, max(of.places) - self._keep + 1) if of.places else first
 
     def _hear(self, facts: Iterable[SetFacts]) -> None:
         heard: dict[str, str] = {}
@@ -193,9 +227,10 @@ def _succeeded(series: Sequence[Series]) -> dict[Grid, float]:
     """The series that another one of the category took the place of, and when the other one began: from there on,
     their sets are not expected. It begins when they end, and does all that they did."""
     found = {}
-    for one in series:
+    some = [one for one in series if one.sets]
+    for one in some:
         last = one.window(one.newest)[1]
-        for other in series:
+        for other in some:
             begin = other.window(0)[0]
             if (
                 other is not one

@@ -4,11 +4,13 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from functools import partial
 
+from etlog_events.schedule import spell_only
+
 from etlog_ledger import habit, problems
-from etlog_ledger.expectations import Expectation
+from etlog_ledger.expectations import NOT_EXPECTED, Expectation, declared
 from etlog_ledger.marks import Mark, SeriesMarks
 from etlog_ledger.problems import Words, text_of
 from etlog_ledger.row import STAGES, Cell
@@ -65,7 +67,7 @@ class JudgedSeries:
         self._declared = {
             stage: of_stage
             for stage in STAGES
-            if (of_stage := [e for e in reversed(expectations) if self._is_of(e) and stage in e.stages])
+            if (of_stage := declared(expectations, category, series.grid.every, stage)) is not None
         }
         self._found: dict[str, dict[int, _Found]] = {}
         self._fail()
@@ -81,24 +83,15 @@ class JudgedSeries:
 
     # What the configuration declares, or else the habit.
 
-    def _is_of(self, expectation: Expectation) -> bool:
-        return expectation.category == self.category and (
-            expectation.every is None or str(expectation.every) == self.every
-        )
-
     def _is_expected(self, stage: str, learned: Learned | None, place: int) -> bool | float:
         """Whether a stage is expected for the set of a place; if it is declared, when it is due."""
         start, end = self._series.window(place)
         if self._ends is not None and start >= self._ends:
             return False
-        if of_stage := self._declared.get(stage):
-            local = datetime.fromtimestamp(start, self._zone)
-            begun = [one for one in of_stage if one.since is None or one.since <= local]
-            for one in begun:
-                if one.covers(local):
-                    return not one.excepts(local) and one.due_at(datetime.fromtimestamp(end, self._zone)).timestamp()
-            if begun:
-                return False
+        if (of_stage := self._declared.get(stage)) is not None:
+            due = of_stage.due(datetime.fromtimestamp(start, self._zone), datetime.fromtimestamp(end, self._zone))
+            if due is not None:
+                return False if due is NOT_EXPECTED else due.timestamp()
         return (
             learned is not None
             and learned.is_habitual
@@ -305,7 +298,11 @@ class JudgedSeries:
         found = {}
         for stage in self.stages:
             learned = self._series.learned.get(stage)
-            if learned is not None and learned.is_habitual and stage not in self._declared:
+            if (of_stage := self._declared.get(stage)) is not None:
+                one = of_stage.expectations[-1]
+                due = one.due.total_seconds() if isinstance(one.due, timedelta) else f"{one.due:%H:%M}"
+                found[stage] = Habit(due, spell_only(one.only) or None, declared=True)
+            elif learned is not None and learned.is_habitual:
                 found[stage] = self._series.habit_of(stage)
         return found
 

@@ -97,8 +97,9 @@ def sentence(
     subject = f"{category} {', '.join(stages)} {fault}"
     many = "1 set" if sets == 1 else f"{sets:,} sets"
     if fault == "stopped":
-        before = f"last {words.span(*last)}, " if last else ""
-        return f"{subject}: {before}{many} since"
+        if last is None:
+            return f"{subject}: never done, {many}, {words.span(*span)}"
+        return f"{subject}: last {words.span(*last)}, {many} since"
     where = words.span(*span)
     if sets > 1:
         where = f"{many}, {where}"

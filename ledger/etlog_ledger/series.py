@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice
 
+from etlog_events.schedule import spell_only
+
 from etlog_ledger import habit, lateness, sizes
 from etlog_ledger.cadence import Grid, Window, instant_of, local_of
 from etlog_ledger.lateness import Lateness
@@ -97,14 +99,23 @@ class Learned:
 class Series:
     """The sets of one grid by place, counted from `base`, and what is known of their stages at a moment.
 
-    `ended` is the last place whose window has ended, `newest` the last one with a set.
+    They begin with the first set, or with the place `first` if that is earlier. `ended` is the last place whose window
+    has ended, `newest` the last one with a set.
     """
 
     def __init__(
-        self, grid: Grid, sets: Mapping[int, SetFacts], now: float, zone: tzinfo, before: "Series | None" = None
+        self,
+        grid: Grid,
+        sets: Mapping[int, SetFacts],
+        now: float,
+        zone: tzinfo,
+        first: int | None = None,
+        before: "Series | None" = None,
     ) -> None:
-        newest = max(sets)
-        base = min(place for place in sets if place > newest - MOST_PLACES)
+        newest = max(sets) if sets else (first or 0) - 1
+        base = min((place for place in sets if place > newest - MOST_PLACES), default=newest + 1)
+        if first is not None:
+            base = min(base, max(first, newest - MOST_PLACES))
         self.grid = grid
         self.base = base
         self.newest = newest - base
@@ -217,7 +228,7 @@ class Series:
         if learned.lateness.is_batch and learned.last >= 0:
             done = local_of(self.sets[learned.last].done[name], self._zone) + learned.lateness.grace
             due = f"{int(done % _DAY // _HOUR):02d}:{int(done % _HOUR // 60):02d}"
-        return Habit(due, habit.words(learned.habit.now, self.step))
+        return Habit(due, spell_only(habit.hours(learned.habit.now, self.step)) or None)
 
     def durations(self, name: str) -> Quantiles | None:
         """How long a stage took with the newest sets, as far as its events tell."""
