@@ -7,10 +7,12 @@ from typing import Any, Literal
 
 from etlog_events import contract
 from etlog_events.keys import GROUP, Keys
+from etlog_events.kinds import Kinds
 from etlog_events.scripts import without_errors
 from etlog_events.sequence import events_waiting, number_of
 from etlog_events.store.health import store_warnings
 
+from etlog_api.heard import last_heard
 from etlog_api.log.connection import Command, read_consistently
 from etlog_api.log.replication_link import down_since, staleness
 from etlog_api.positions import end_of
@@ -26,6 +28,7 @@ class Status:
     `lag` counts the events not applied yet or, where only those can be counted, the entries, as `lag_unit` says;
     `lag_entries` counts these in any case. Both are None where the store cannot tell. `oldest_unapplied` is the age of
     the oldest of them in seconds, None when nothing waits. `warnings` are sentences about what endangers the log.
+    `heard` is when the latest event of a set happened, by category, None where none is in the list.
     """
 
     id: str | None
@@ -40,13 +43,14 @@ class Status:
     active_consumer: str | None
     store: dict[str, str]
     warnings: list[str]
+    heard: dict[str, str | None]
 
 
 #: What a reader of the status wants to know of `INFO`.
 _STORE_FACTS = ("redis_version", "valkey_version", "role", "aof_enabled", "maxmemory_policy", "used_memory_human")
 
 
-async def read_status(client: Any, keys: Keys) -> Status:
+async def read_status(client: Any, keys: Keys, kinds: Kinds) -> Status:
     """The current status. Raises the driver's errors, and `OtherContract` for a log that is not understood."""
     cursor, found = await read_consistently(
         partial(_answers, client),
@@ -87,6 +91,7 @@ async def read_status(client: Any, keys: Keys) -> Status:
         active_consumer=holder.decode() if holder else None,
         store={fact: str(info[fact]) for fact in _STORE_FACTS if fact in info},
         warnings=[*store_warnings(info), *([] if behind is None else [staleness(behind)])],
+        heard=await last_heard(client, keys, kinds),
     )
 
 

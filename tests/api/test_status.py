@@ -58,6 +58,7 @@ def test_the_status_of_a_log_that_is_none_yet(api: Api) -> None:
         "oldest_unapplied": None,
         "stats": {},
         "active_consumer": None,
+        "heard": {"allocation": None, "asset": None},
     }
     assert api.get("/readyz").status_code == 200
 
