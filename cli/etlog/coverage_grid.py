@@ -9,7 +9,7 @@ from etlog_ledger.verdict import CellVerdict, SetVerdict
 from rich.text import Text
 
 from etlog.client import printable
-from etlog.coverage_answer import Series
+from etlog.coverage_answer import Series, is_done
 from etlog.moments import Moments, seconds_of
 
 #: A name, its character, the one where the output has only ASCII, and a colour, in the order of the legend.
@@ -21,6 +21,7 @@ _LEGEND = (
     ("stopped", "S", "S", "bold red"),
     ("unusual", "U", "U", "bold yellow"),
     ("due", "-", "-", "cyan"),
+    ("waits behind another stage", "b", "b", "cyan"),
     ("waived", "w", "w", "dim"),
     ("not expected", " ", " ", ""),
 )
@@ -70,10 +71,8 @@ def legend(all_series: Sequence[Series], width: int, *, ascii_only: bool) -> Ite
     entries = []
     for name, character, plain, style in _LEGEND:
         mark = plain if ascii_only else character
-        if mark in drawn or (mark in "FMS" and mark.lower() in drawn):
+        if mark in drawn:
             entries.append(Text("blank" if mark == " " else mark, style=style) + Text(f" {name}", style=""))
-    if drawn & set("fms"):
-        entries.append(Text("lower case: waits behind another stage"))
     line = Text()
     for entry in entries:
         if line and len(line) + 2 + len(entry) > width:
@@ -85,12 +84,14 @@ def legend(all_series: Sequence[Series], width: int, *, ascii_only: bool) -> Ite
 
 def _drawn(cell: CellVerdict | None, *, ascii_only: bool) -> tuple[str, str]:
     """The character and the colour of a cell."""
-    name = "not expected" if cell is None else "unusual" if cell.unusual else cell.state
+    if cell is None:
+        name = "not expected"
+    elif cell.behind is not None and not is_done(cell):
+        name = "waits behind another stage"
+    else:
+        name = "unusual" if cell.unusual else cell.state
     character, plain, style = next(entry[1:] for entry in _LEGEND if entry[0] == name)
-    drawn = plain if ascii_only else character
-    if cell is not None and cell.behind is not None and drawn in "FMS":
-        return drawn.lower(), "red"
-    return drawn, style
+    return (plain if ascii_only else character), style
 
 
 def _columns(sets: Sequence[SetVerdict], step: float) -> Iterator[Column]:

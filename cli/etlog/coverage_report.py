@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from etlog.client import printable
-from etlog.coverage_answer import Coverage, Series, first_line, is_done
+from etlog.coverage_answer import Coverage, Series, first_line, is_done, is_wrong
 from etlog.moments import Moments, in_words, seconds_of
 
 #: Columns of the word that begins a problem.
@@ -23,8 +23,11 @@ STYLES: Mapping[Fault, str] = {"failed": "bold red", "missing": "bold red", "sto
 #: How a mark begins; another kind with its own name.
 _MARKED = {"acknowledged": "Acknowledged by", "repairing": "Being repaired by"}
 
-#: Columns between those of the table.
-_GAP = 2
+#: Stages of all series that the table lists: with the problems above, more do not fit on a screen.
+MOST_STAGES = 30
+
+#: Columns between those of the table, before a stage under its series, and of states at least.
+_GAP, _INDENT, _NARROW = 2, 2, 19
 
 
 def caution(coverage: Coverage, at: float, width: int) -> Iterator[Text]:
@@ -91,57 +94,71 @@ def closing(coverage: Coverage, at: float, width: int) -> Iterator[Text]:
     yield from _wrapped(f"Whole log: {_counted(coverage, (*STATES, 'unusual')) or 'no set'}.", width)
     moment = coverage.moments(at).moment_in_full(coverage.now)
     yield from _wrapped(f"As of {moment}, {in_words(round(coverage.age(at)))} ago.", width)
-    for problem in coverage.by_urgency():
-        for each in coverage.sets_of(problem)[:1]:
-            yield Text(f"A set's story: etlog coverage --set {each.window.start}/{each.window.end}")
-            return
+    for problem in coverage.by_urgency()[:1]:
+        windows = [(each.window.start, each.window.end) for each in coverage.sets_of(problem)]
+        for start, end in [(problem.from_, problem.to)] if problem.sets == 1 else windows[:1]:
+            yield Text(f"A set's story: etlog coverage --set {start}/{end}")
 
 
 def table(coverage: Coverage, width: int) -> Iterator[Text]:
-    """A line for each stage of each series: how many sets are in which state, its delay and how long it takes."""
-    if not coverage.series:
-        return
+    """A line for each stage of each series: how many sets are in which state, its delay and how long it takes.
+
+    Where these are many lines, series in which nothing is wrong are only named.
+    """
+    listed, sound = list(coverage.series), []
+    if sum(len(series.stages) for series in listed) > MOST_STAGES:
+        sound = [series for series in listed if is_sound(series)]
+        listed = [series for series in listed if not is_sound(series)]
+    if listed:
+        yield from _rows(listed, width)
+    if sound:
+        names = "; ".join(printable(series.name) for series in sound)
+        yield from _wrapped(f"Nothing is wrong in {names}. See how each stands with --category.", width)
+
+
+def _rows(all_series: Sequence[Series], width: int) -> Iterator[Text]:
+    """The lines of the table."""
     rows = [("series", "stage", "sets shown", "delay p50", "p95", "took p50", "p95")]
-    for series in coverage.series:
+    for series in all_series:
         title = printable(series.name)
         for stage in series.stages:
             delay, duration = _quantiles(series.delay.get(stage)), _quantiles(series.duration.get(stage))
             rows.append((title, printable(stage), _states(series, stage), *delay, *duration))
             title = ""
+    columns = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
     widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    if sum(widths) + _GAP * (len(widths) - 1) > width:  # the series gets a line of its own
-        rows = [(" ", *row[1:]) if row[0] == "" else row for row in rows]
-        yield from _stacked(rows, widths, width)
+    if _total(widths, columns) <= width:
+        for number, row in enumerate(rows):
+            yield _line(row, columns, widths, "bold" if number == 0 else "")
         return
+    # Too wide: the series gets a line of its own, states get several, and durations and delays are left out.
+    columns.remove(0)
+    room = 0
+    while columns[2:] and (room := width - _INDENT - _total([*widths[:2], 0, *widths[3:]], columns)) < _NARROW:
+        columns = columns[: -2 if len(columns) > 3 else -1]
+    room = max(room if columns[2:] else width - _INDENT - widths[1] - _GAP, _NARROW)
+    widths[2] = min(widths[2], room)
     for number, row in enumerate(rows):
-        yield _line(row, widths, "bold" if number == 0 else "")
-
-
-def _stacked(rows: Sequence[Sequence[str]], widths: Sequence[int], width: int) -> Iterator[Text]:
-    """The table where it does not fit: each series above its stages, and states in as many lines as they need."""
-    indent, others = 2, [widths[1], *widths[3:]]
-    room = width - indent - sum(others) - _GAP * len(others)
-    durations = room >= len("48 done, 1 recovered")
-    if not durations:  # what a stage took is in the answer still, and in the story of a set
-        room += sum(widths[5:]) + 2 * _GAP
-    if room < len("recovered"):
-        room = max(width - indent - widths[1] - _GAP, len("recovered"))
-        shown: Sequence[int] = ()
-    else:
-        shown = range(3, 7 if durations else 5)
-    for number, row in enumerate(rows):
-        if number and row[0] != " ":
+        if number and row[0]:
             yield Text(row[0], style="bold")
         parts = wrap(row[2], room) or [""]
-        columns = [row[1], parts[0], *[row[column] for column in shown]]
-        fitted = [widths[1], min(room, max(widths[2], 1)), *[widths[column] for column in shown]]
-        yield Text(" " * indent) + _line(columns, fitted, "bold" if number == 0 else "")
+        style = "bold" if number == 0 else ""
+        yield Text(" " * _INDENT) + _line((*row[:2], parts[0], *row[3:]), columns, widths, style)
         for part in parts[1:]:
-            yield Text(" " * (indent + widths[1] + _GAP) + part)
+            yield Text(" " * (_INDENT + widths[1] + _GAP) + part)
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], style: str) -> Text:
-    padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True))
+def is_sound(series: Series) -> bool:
+    """Whether nothing is wrong with the sets of a series that are shown."""
+    return not any(is_wrong(cell) for each in series.sets for cell in each.stages.values())
+
+
+def _total(widths: Sequence[int], columns: Sequence[int]) -> int:
+    return sum(widths[column] for column in columns) + _GAP * (len(columns) - 1)
+
+
+def _line(row: Sequence[str], columns: Sequence[int], widths: Sequence[int], style: str) -> Text:
+    padded = (row[column] + " " * (widths[column] - cell_len(row[column])) for column in columns)
     return Text((" " * _GAP).join(padded).rstrip(), style=style)
 
 
@@ -162,7 +179,8 @@ def _facts(problem: Problem, coverage: Coverage, moments: Moments) -> Iterator[s
     """What is known of a problem, a sentence each."""
     yield printable(problem.text)
     if problem.error is not None:
-        yield f"Error: {printable(first_line(problem.error))}"
+        if (error := first_line(problem.error)) not in problem.text:
+            yield f"Error: {printable(error)}"
     elif problem.state == "stopped":
         for error in coverage.errors:  # all of them came since the last set that was done
             if error.category == problem.category and error.error is not None:
@@ -185,9 +203,7 @@ def _since(problem: Problem, moments: Moments) -> str:
         case "failed":
             return f"Failed at {since}" if one else f"Failing since {since}"
         case "unusual":
-            sizes = [] if problem.size is None else [f"{problem.size:,} record{'' if problem.size == 1 else 's'}"]
-            sizes += [] if problem.usual is None else [f"usually about {problem.usual:,}"]
-            return "; ".join([*([", ".join(sizes)] if sizes else []), f"since {since}"])
+            return f"Done at {since}" if one else f"Since {since}"
         case _:
             return f"{'It' if one else 'The first'} was due by {since}"
 
@@ -197,9 +213,9 @@ def _last(problem: Problem, coverage: Coverage, moments: Moments) -> Iterator[st
     last = problem.last_done
     if last is None:
         yield "Not done before, as far as is known"
-    elif seconds_of(last) > seconds_of(problem.since):
-        yield f"Other sets are done since, the last at {moments.moment(last)}, {moments.ago(last)}"
-    else:
+    elif problem.state != "stopped" and seconds_of(last) > seconds_of(problem.since):
+        yield f"Done again since, last at {moments.moment(last)}, {moments.ago(last)}"
+    elif problem.state != "unusual":
         before = coverage.done_before(problem)
         of = "" if before is None else f": {moments.span(before.window.start, before.window.end)}"
         yield f"Last done at {moments.moment(last)}{of}"
