@@ -28,7 +28,12 @@ class Series(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """`asset, every 1h`."""
-        return f"{self.category}, {'' if self.length is None else f'{self.length} '}every {self.every}"
+        return f"{self.category}, {self.cadence}"
+
+    @property
+    def cadence(self) -> str:
+        """`every 1h`, or `7d every 1d`, where the sets overlap."""
+        return f"{'' if self.length is None else f'{self.length} '}every {self.every}"
 
     def covers(self, problem: Problem) -> bool:
         """Whether `problem` may be one of these sets."""
@@ -89,6 +94,12 @@ class Coverage(msgspec.Struct, frozen=True):
             if seconds_of(each.window.start) < start and is_done(each.stages.get(problem.stages[0]))
         ]
         return max(done, key=lambda each: seconds_of(each.window.start), default=None)
+
+    def is_sound(self, series: Series) -> bool:
+        """Whether nothing is wrong with a series: in none of the sets that are shown, and in none before them."""
+        return not any(map(series.covers, self.problems)) and not any(
+            is_wrong(cell) for each in series.sets for cell in each.stages.values()
+        )
 
     def moments(self, at: float) -> Moments:
         """Times in the zone of the pipeline."""

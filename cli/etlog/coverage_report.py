@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from etlog.client import printable
-from etlog.coverage_answer import Coverage, Series, first_line, is_done, is_wrong
+from etlog.coverage_answer import Coverage, Series, first_line, is_done
 from etlog.moments import Moments, in_words, seconds_of
 
 #: Columns of the word that begins a problem.
@@ -107,12 +107,15 @@ def table(coverage: Coverage, width: int) -> Iterator[Text]:
     """
     listed, sound = list(coverage.series), []
     if sum(len(series.stages) for series in listed) > MOST_STAGES:
-        sound = [series for series in listed if is_sound(series)]
-        listed = [series for series in listed if not is_sound(series)]
+        sound = [series for series in listed if coverage.is_sound(series)]
+        listed = [series for series in listed if not coverage.is_sound(series)]
     if listed:
         yield from _rows(listed, width)
     if sound:
-        names = "; ".join(printable(series.name) for series in sound)
+        steps: dict[str, list[str]] = {}
+        for series in sound:
+            steps.setdefault(series.category, []).append(series.cadence)
+        names = ", ".join(printable(f"{category} ({', '.join(of)})") for category, of in steps.items())
         yield from _wrapped(f"Nothing is wrong in {names}. See how each stands with --category.", width)
 
 
@@ -148,11 +151,6 @@ def _rows(all_series: Sequence[Series], width: int) -> Iterator[Text]:
             yield Text(" " * (_INDENT + widths[1] + _GAP) + part)
 
 
-def is_sound(series: Series) -> bool:
-    """Whether nothing is wrong with the sets of a series that are shown."""
-    return not any(is_wrong(cell) for each in series.sets for cell in each.stages.values())
-
-
 def _total(widths: Sequence[int], columns: Sequence[int]) -> int:
     return sum(widths[column] for column in columns) + _GAP * (len(columns) - 1)
 
@@ -179,8 +177,8 @@ def _facts(problem: Problem, coverage: Coverage, moments: Moments) -> Iterator[s
     """What is known of a problem, a sentence each."""
     yield printable(problem.text)
     if problem.error is not None:
-        if (error := first_line(problem.error)) not in problem.text:
-            yield f"Error: {printable(error)}"
+        if (line := first_line(problem.error)) not in problem.text:
+            yield f"Error: {printable(line)}"
     elif problem.state == "stopped":
         for error in coverage.errors:  # all of them came since the last set that was done
             if error.category == problem.category and error.error is not None:
@@ -209,13 +207,15 @@ def _since(problem: Problem, moments: Moments) -> str:
 
 
 def _last(problem: Problem, coverage: Coverage, moments: Moments) -> Iterator[str]:
-    """When the stage was last done, and when it usually is."""
+    """When the stage was last done, and when it usually is. Of a set of an odd size neither matters."""
     last = problem.last_done
+    if problem.state == "unusual":
+        return
     if last is None:
         yield "Not done before, as far as is known"
     elif problem.state != "stopped" and seconds_of(last) > seconds_of(problem.since):
         yield f"Done again since, last at {moments.moment(last)}, {moments.ago(last)}"
-    elif problem.state != "unusual":
+    else:
         before = coverage.done_before(problem)
         of = "" if before is None else f": {moments.span(before.window.start, before.window.end)}"
         yield f"Last done at {moments.moment(last)}{of}"

@@ -147,6 +147,7 @@ def three_faults() -> dict[str, Any]:
     """A stage that failed, with one that waits for it; a category that stopped by errors that name no set; a set of an
     odd size, about which someone knows."""
     overdue = {"due": "2026-11-18T13:05:00Z"}
+    span: dict[str, Any] = {"from": "2026-11-18T08:00:00Z", "to": "2026-11-18T14:00:00Z", "sets": 6}
     failed = {"state": "failed", "error": "HTTPError: 503\nat line 3", "failed": "2026-11-18T13:01:10Z", **overdue}
     stopped = {(back, stage): {"state": "stopped", **overdue} for back in range(6) for stage in STAGES}
     return {
@@ -155,8 +156,10 @@ def three_faults() -> dict[str, Any]:
                 "stopped",
                 "asset",
                 stages=STAGES,
-                **{"from": "2026-11-18T08:00:00Z", "to": "2026-11-18T14:00:00Z", "sets": 6},
-                **{"since": "2026-11-18T09:05:00Z", "lastDone": "2026-11-18T08:01:00Z", "usualDelay": 80.2},
+                **span,
+                since="2026-11-18T09:05:00Z",
+                lastDone="2026-11-18T08:01:00Z",
+                usualDelay=80.2,
                 text="asset Loaded, Saved, Aggregated stopped: last 07:00 to 08:00, 6 sets since",
             ),
             problem("unusual", "asset", size=0, usual=1200, mark=ACKNOWLEDGED),
@@ -481,6 +484,18 @@ def test_many_problems_do_not_scroll_the_worst_away(fake: FakeApi, capsys: pytes
     assert lines[2].startswith("FAILED")
     assert sum(line.startswith("UNUSUAL") for line in lines) == 29
     assert "and 11 more: 11 unusual; choose with --category, --stage or --state, or see --json" in lines
+
+
+def test_many_series_do_not_scroll_the_problems_away(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those in which nothing is wrong are only named; one with a problem older than its sets here is not among them."""
+    old = problem("failed", "c7", error="disk full")
+    fake.is_asked(problems=[old], series=[series(f"c{number}", sets=3) for number in range(12)])
+
+    lines = coverage(capsys, code=1)
+
+    assert [line.split()[0] for line in lines if line.startswith("c")] == ["c7,"]
+    assert any(line.startswith("Nothing is wrong in c0 (every 1h), c1 (every 1h),") for line in lines)
+    assert not any("c7 (" in line for line in lines)
 
 
 def test_the_story_of_a_set_is_what_its_stages_did_and_its_events(
