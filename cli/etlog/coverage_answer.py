@@ -42,7 +42,8 @@ class Series(msgspec.Struct, frozen=True):
 
 
 class Coverage(msgspec.Struct, frozen=True):
-    """What is complete and what is not, as of `now`; `suspended` says why that is not the present."""
+    """What is complete and what is not, as of `now`; `suspended` says why that is not the present, `warning` why it
+    soon may not be."""
 
     log: str
     now: str
@@ -52,6 +53,7 @@ class Coverage(msgspec.Struct, frozen=True):
     errors: Sequence[WindowlessErrors]
     series: Sequence[Series]
     suspended: str | None = None
+    warning: str | None = None
 
     def age(self, at: float) -> float:
         """Seconds from `now` to `at`."""
@@ -127,12 +129,13 @@ def first_line(error: str) -> str:
 def coverage_of(answer: Answer) -> Coverage:
     """The coverage in an answer. Raises `CommandFailed` for one that is of another release."""
     try:
-        coverage = msgspec.json.decode(answer.body, type=_Envelope).data
-        seconds_of(coverage.now)
+        envelope = msgspec.json.decode(answer.body, type=_Envelope)
+        seconds_of(envelope.data.now)
     except ValueError as e:
         raise CommandFailed(f"the API's answer is not understood, is it of another release? {e}") from e
-    return coverage
+    return msgspec.structs.replace(envelope.data, warning=envelope.warning)
 
 
 class _Envelope(msgspec.Struct):
     data: Coverage
+    warning: str | None = None

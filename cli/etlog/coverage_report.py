@@ -31,7 +31,7 @@ _GAP, _INDENT, _NARROW = 2, 2, 19
 
 
 def caution(coverage: Coverage, at: float, width: int) -> Iterator[Text]:
-    """Lines if the answer is not of now."""
+    """Lines if the answer is not of now, or may soon not be."""
     age = in_words(round(coverage.age(at)))
     moment = coverage.moments(at).moment_in_full(coverage.now)
     if coverage.suspended is not None:
@@ -40,6 +40,8 @@ def caution(coverage: Coverage, at: float, width: int) -> Iterator[Text]:
     elif not coverage.is_present(at):
         outdated = f"OUTDATED: what follows is as of {moment}, {age} ago, and says nothing of now."
         yield from _wrapped(outdated, width, "bold red")
+    if coverage.warning is not None:
+        yield from _wrapped(f"Warning: {printable(coverage.warning)}", width, "yellow")
 
 
 def heading(coverage: Coverage, at: float, shown: str, width: int) -> Iterator[Text]:

@@ -286,6 +286,13 @@ def test_what_is_not_shown_is_not_called_well(fake: FakeApi, capsys: pytest.Capt
     assert lines[1] == "But not all is shown here; in the whole log: 2 failed."
 
 
+def test_a_warning_of_the_api_is_told(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    """The verdict is still of now, perhaps not for long."""
+    fake.answers["/model/etl/coverage"]["warning"] = "the store has been unreachable for 20 s"
+
+    assert coverage(capsys, code=0)[0] == "Warning: the store has been unreachable for 20 s"
+
+
 def test_a_mark_changes_no_exit_code(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     """Someone knows of it, but it is wrong still. What nobody knows of comes first."""
     known, unknown = problem("failed", mark=ACKNOWLEDGED), problem("unusual", size=1, usual=90)
