@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from etlog.verification import verify
 from etlog_api.status import read_status
+from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.publishing import FUNCTION
 from etlog_events.scripts import run
 from etlog_events.store import connect_async
@@ -113,6 +114,6 @@ def _longest_command(store: Store, seconds: float) -> float:
 
 async def _status(store: Store) -> None:
     async with connect_async(store.url, part="benchmark") as client:
-        status = await read_status(client, KEYS)
+        status = await read_status(client, KEYS, KUBECOST_KINDS)
     if status.lag != 0:
         raise WrongResult(f"{status.lag} wait by the status")

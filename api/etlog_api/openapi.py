@@ -126,6 +126,12 @@ SCHEMAS: dict[str, Any] = {
                     "description": "What endangers the log, one sentence each.",
                     "items": {"type": "string"},
                 },
+                "heard": {
+                    "type": "object",
+                    "description": "When the latest event of a set happened, by category; null where the list holds "
+                    "none. Errors that name no window do not count.",
+                    "additionalProperties": {"type": ["string", "null"], "format": "date-time"},
+                },
             },
         }
     ),

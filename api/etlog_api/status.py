@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 from etlog_events import contract
 from etlog_events.keys import GROUP, Keys
+from etlog_events.kinds import Kinds
 from etlog_events.scripts import without_errors
 from etlog_events.sequence import events_waiting, number_of
 from etlog_events.store.health import store_warnings
@@ -15,6 +16,7 @@ from etlog_ledger.marks import DEAD_LETTERS, LOST_EVENTS, Mark, acknowledgement,
 from etlog_ledger.verdict import MarkShown
 from redis.exceptions import ResponseError
 
+from etlog_api.heard import last_heard
 from etlog_api.log.connection import Command, read_consistently
 from etlog_api.log.replication_link import down_since, staleness
 from etlog_api.positions import end_of
@@ -32,6 +34,7 @@ class Status:
     the oldest of them in seconds, None when nothing waits. `acknowledged` is how many of the `lost` and of the `dead`
     events are, and `acknowledgements` are the marks that say so, None where none does. `warnings` are sentences about
     what endangers the log.
+    `heard` is when the latest event of a set happened, by category, None where none is in the list.
     """
 
     id: str | None
@@ -48,6 +51,7 @@ class Status:
     active_consumer: str | None
     store: dict[str, str]
     warnings: list[str]
+    heard: dict[str, str | None]
 
 
 #: What a reader of the status wants to know of `INFO`.
@@ -57,7 +61,7 @@ _STORE_FACTS = ("redis_version", "valkey_version", "role", "aof_enabled", "maxme
 _LOSSES = {"lost": LOST_EVENTS, "dead": DEAD_LETTERS}
 
 
-async def read_status(client: Any, keys: Keys) -> Status:
+async def read_status(client: Any, keys: Keys, kinds: Kinds) -> Status:
     """The current status. Raises the driver's errors, and `OtherContract` for a log that is not understood."""
     marks, refusal = await _read_marks(client, keys)  # before the stats, which only grow
     cursor, found = await read_consistently(
@@ -104,6 +108,7 @@ async def read_status(client: Any, keys: Keys) -> Status:
         active_consumer=holder.decode() if holder else None,
         store={fact: str(info[fact]) for fact in _STORE_FACTS if fact in info},
         warnings=[*store_warnings(info), *([] if behind is None else [staleness(behind)]), *refusal],
+        heard=await last_heard(client, keys, kinds),
     )
 
 

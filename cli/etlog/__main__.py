@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from etlog.errors import DONE, INTERRUPTED, MISUSED, explain
+from etlog.errors import DONE, EXIT_CODES, INTERRUPTED, MISUSED, explain
 from etlog.options import new_app
 
 #: Every command, in the order of the help. Each is the `app` of the module of its name in `etlog.commands`, which is
@@ -19,6 +19,7 @@ COMMANDS = {
     "consume": "Apply the stream to the lists and counters.",
     "serve": "Serve the API and its page.",
     "log": "Show the log, oldest event first.",
+    "coverage": "Show what is wrong: sets that failed, stopped or are missing.",
     "status": "Show the cursor, the lag and the active consumer.",
     "mark": "Say of sets that something is known or right about them.",
     "verify": "Check that every published event is accounted for.",
@@ -40,7 +41,12 @@ class Commands(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name, None where there is none."""
-        return get_command(import_module(f"etlog.commands.{cmd_name}").app) if cmd_name in COMMANDS else None
+        if cmd_name not in COMMANDS:
+            return None
+        command = get_command(import_module(f"etlog.commands.{cmd_name}").app)
+        for each in (command, *getattr(command, "commands", {}).values()):
+            each.epilog = EXIT_CODES
+        return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """A line of the help for each."""
@@ -51,7 +57,7 @@ class Commands(TyperGroup):
 app = new_app(cls=Commands)
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(invoke_without_command=True, epilog=EXIT_CODES)
 def etlog(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,

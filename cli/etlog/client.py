@@ -1,15 +1,18 @@
 """The API as commands use it: answers, downloads and the live log, or one sentence that says why not."""
 
+import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from time import sleep
 from urllib.parse import urlsplit
 
 import httpx
 import orjson
 
-from etlog.errors import FAILED, MISUSED, CommandFailed
+from etlog.errors import MISUSED, UNREACHABLE, CommandFailed
 from etlog.options import settings_of
 
 #: Seconds to wait for an answer. The API promises one within two.
@@ -24,6 +27,15 @@ RETRY = 1.0
 
 #: Parameters of a query; those without a value are not sent.
 Parameters = Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The body of an answer, and when it was given by the API's clock (seconds since 1970): that of this machine may
+    be wrong."""
+
+    body: bytes
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,10 @@ class Client:
 
     def get(self, path: str, parameters: Parameters) -> bytes:
         """The body of the answer at `path`. Raises `CommandFailed` with what the API said, or that it is not there."""
+        return self.ask(path, parameters).body
+
+    def ask(self, path: str, parameters: Parameters) -> Answer:
+        """The answer at `path`. Raises as `get` does."""
         with self._reached():
             answer = self._client.get(self._url + path, params=_given(parameters))
         self._require_success(answer)
@@ -56,7 +72,7 @@ class Client:
             orjson.loads(answer.content)["data"].keys()
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             raise self._not_etlog(answer) from e
-        return answer.content
+        return Answer(answer.content, _time_of(answer.headers))
 
     @contextmanager
     def download(self, path: str, parameters: Parameters) -> Iterator[Iterator[bytes]]:
@@ -102,10 +118,10 @@ class Client:
         except (httpx.HTTPError, httpx.InvalidURL) as e:
             raise self._unreachable(e) from e
 
-    def _unreachable(self, error: Exception) -> CommandFailed:
+    def _unreachable(self, error: Exception | str) -> CommandFailed:
         reason = str(error) or type(error).__name__
         return CommandFailed(
-            f"the API at {self._shown} cannot be reached ({reason}); name another with --url or ETLOG_URL"
+            f"the API at {self._shown} cannot be reached ({reason}); name another with --url or ETLOG_URL", UNREACHABLE
         )
 
     def _not_etlog(self, answer: httpx.Response) -> CommandFailed:
@@ -121,10 +137,12 @@ class Client:
         try:
             said = printable(str(orjson.loads(answer.content)["message"]))
         except (ValueError, KeyError, TypeError) as e:
+            if answer.status_code in {502, 503, 504}:  # of a proxy before it
+                raise self._unreachable(f"{answer.status_code} {answer.reason_phrase}") from e
             raise self._not_etlog(answer) from e
         if answer.status_code == 401:
             said += "; set ETLOG_API_TOKEN"
-        code = FAILED if answer.status_code >= 500 else MISUSED
+        code = UNREACHABLE if answer.status_code >= 500 else MISUSED
         raise CommandFailed(f"the API answered {answer.status_code}: {said}", code)
 
 
@@ -140,6 +158,16 @@ def printable(text: str) -> str:
 
 def _given(parameters: Parameters) -> dict[str, str]:
     return {name: value for name, value in parameters.items() if value}
+
+
+def _time_of(headers: httpx.Headers) -> float:
+    """The time now, as the headers of an answer tell it: `Date`, and for how long caches held the answer since."""
+    try:
+        at = parsedate_to_datetime(headers["Date"]).timestamp()
+    except (KeyError, ValueError, OverflowError):
+        return time.time()
+    age = headers.get("Age", "0")
+    return at + (int(age) if re.fullmatch("[0-9]{1,9}", age) else 0)
 
 
 def _events(lines: Iterator[str]) -> Iterator[LiveEvent]:

@@ -1,11 +1,17 @@
 """How a command fails: one sentence on standard error that says what to do next, and an exit code."""
 
 import typer
-from etlog_events.errors import EtlogError, OtherContract, StoreError
+from etlog_events.errors import EtlogError, OtherContract, StoreError, StoreUnavailable
 
 #: Exit codes: the command succeeded, it failed or found something wrong, it was asked for something impossible, the
 #: store or the API cannot be reached or cannot say how things stand now, it was stopped by Ctrl-C.
 DONE, FAILED, MISUSED, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
+
+#: What the help of every command says of them.
+EXIT_CODES = (
+    f"Exit codes: {DONE} done and nothing wrong; {FAILED} something is wrong; {MISUSED} misused; {UNREACHABLE} the "
+    "store or the API cannot be reached, or the verdict is suspended or older than 60 s."
+)
 
 
 class CommandFailed(EtlogError):
@@ -29,7 +35,8 @@ def explain(error: Exception) -> tuple[str, int]:
         case OtherContract():
             return str(error), FAILED
         case StoreError():
-            return f"{str(error).rstrip('.')}; name another with --redis-url or ETLOG_REDIS_URL", MISUSED
+            code = UNREACHABLE if isinstance(error, StoreUnavailable) else MISUSED
+            return f"{str(error).rstrip('.')}; name another with --redis-url or ETLOG_REDIS_URL", code
         case EtlogError():
             return str(error), MISUSED
         case OSError():  # a full disk, a file that is gone

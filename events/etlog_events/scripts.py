@@ -44,7 +44,7 @@ class Script:
     def load(cls, *parts: str) -> "Script":
         """The script made of these files, in their order; a part is `package:name.lua`."""
         split = [part.partition(":") for part in parts]
-        return cls("\n".join((files(package) / name).read_text() for package, _, name in split))
+        return cls("\n".join((files(package) / name).read_text(encoding="utf-8") for package, _, name in split))
 
     def call(self, keys: Sequence[Any], args: Sequence[Any] = ()) -> Command:
         """The command that calls it."""

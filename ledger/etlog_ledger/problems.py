@@ -104,12 +104,18 @@ def sentence(
     if sets > 1:
         where = f"{many}, {where}"
     if fault == "failed":
-        line = (error or "").strip().partition("\n")[0]
+        line = _first_line(error or "")
         return f"{subject}: {where}: {line}" if line else f"{subject}: {where}"
     if fault == "unusual" and size is not None:
         records = "1 record" if size == 1 else f"{size:,} records"
         return f"{subject}: {where}: {records}, usually about {usual:,}"
     return f"{subject}: {where}"
+
+
+def _first_line(error: str) -> str:
+    """What an error says at first; of a traceback, at last."""
+    lines = [line.strip() for line in error.splitlines() if line.strip()] or [""]
+    return lines[-1] if lines[0].startswith("Traceback (most recent call last)") else lines[0]
 
 
 def text_of(moment: float) -> str:

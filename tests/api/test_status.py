@@ -61,6 +61,7 @@ def test_the_status_of_a_log_that_is_none_yet(api: Api) -> None:
         "acknowledged": {"lost": 0, "dead": 0},
         "acknowledgements": {"lost": None, "dead": None},
         "active_consumer": None,
+        "heard": {"allocation": None, "asset": None},
     }
     assert api.get("/readyz").status_code == 200
 

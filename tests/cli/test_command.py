@@ -1,4 +1,4 @@
-"""The command as a whole: help that teaches, and one sentence with exit code 2 for what is wrong."""
+"""The command as a whole: help that teaches, and one sentence with an exit code for what is wrong."""
 
 import os
 import re
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from etlog import commands as commands_package
 from etlog.__main__ import run
+from etlog.errors import EXIT_CODES
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings, variable_of
 from support import commands
@@ -18,19 +19,20 @@ from support.servers import free_port
 
 #: Every command, and those of the groups.
 COMMANDS = (
-    *("emit", "consume", "serve", "log", "status", "mark", "verify", "dead", "spool", "upgrade", "bugreport", "sample"),
-    *("dev", "dead list", "dead show", "dead requeue", "dead drop", "spool list", "spool flush"),
+    *("emit", "consume", "serve", "log", "coverage", "status", "mark", "verify", "dead", "spool", "upgrade"),
+    *("bugreport", "sample", "dev"),
+    *("dead list", "dead show", "dead requeue", "dead drop", "spool list", "spool flush"),
     *("mark list", "mark remove"),
 )
 
 WINDOW = ("--start", "2022-06-03T10:00:00Z", "--end", "2022-06-03T11:00:00Z")
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one sentence with which `etlog` refuses `arguments`."""
-    code = run(list(arguments))
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2) -> str:
+    """The one sentence with which `etlog` refuses `arguments`, and ends with `code`."""
+    ended = run(list(arguments))
     printed = capsys.readouterr()
-    assert code == 2
+    assert ended == code
     assert printed.out == ""
     assert printed.err.startswith("etlog: ")
     assert len(printed.err.splitlines()) == 1
@@ -39,13 +41,14 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_every_command_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """It shows the command at work, fits a usual terminal, and goes to standard output."""
+    """It shows the command at work and the exit codes, fits a usual terminal, and goes to standard output."""
     code = run([*command.split(), "--help"])
 
     printed = capsys.readouterr()
     assert code == 0
     assert f"Usage: etlog {command}" in printed.out
     assert f"\n  etlog {command}" in printed.out
+    assert " ".join(printed.out.split()).endswith(EXIT_CODES)
     assert max(map(len, printed.out.splitlines())) <= 80
     assert printed.err == ""
 
@@ -54,7 +57,7 @@ def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
     """The help of `etlog` is where one begins."""
     assert run(["--help"]) == 0
 
-    listed = re.findall(r"^  (\w+) ", capsys.readouterr().out.partition("Commands:")[2], re.MULTILINE)
+    listed = re.findall(r"^  (\w+)  ", capsys.readouterr().out.partition("Commands:")[2], re.MULTILINE)
     modules = {file.stem for file in Path(commands_package.__path__[0]).glob("*.py")} - {"__init__"}
     assert set(listed) == modules == {command for command in COMMANDS if " " not in command}
 
@@ -144,6 +147,11 @@ def test_a_misuse_ends_the_process_with_2() -> None:
         (["serve", "--host", "203.0.113.1"], "203.0.113.1"),
         (["log", "--limit", "0"], "--limit"),
         (["log", "--limit", "all"], "--limit"),
+        (["coverage", "--set", "2022-06-03T10:00:00Z"], "--set"),
+        (["coverage", "--set", "today/2022-06-03T10:00:00Z"], "--set"),
+        (["coverage", "--set", "2022-06-03T10:00:00Z/2022-06-03T10:00:00Z"], "--set"),
+        (["coverage", "--set", "2022-06-03T10:00:00Z/2022-06-03T11:00:00Z", "--grid"], "--grid"),
+        (["coverage", "--grid", "--json"], "--json"),
         (["log", "--url", "127.0.0.1:9090"], "--url"),
         (["log", "--url", "http://"], "--url"),
         (["log", "--url", "redis://127.0.0.1:6379"], "--url"),
@@ -214,10 +222,10 @@ def test_a_wrong_address_of_the_store_gets_one_sentence_without_its_secrets(
 def test_a_store_that_is_not_there_is_named_without_its_password(
     command: list[str], host: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At once, and with what to do about it."""
+    """At once, with what to do about it, and an exit code that a script can tell from a misuse."""
     port = free_port()
 
-    said = refused(capsys, *command, "--redis-url", f"redis://user:hunter2@{host}:{port}/0")
+    said = refused(capsys, *command, "--redis-url", f"redis://user:hunter2@{host}:{port}/0", code=3)
 
     assert f"redis://{host}:{port}/0 cannot be reached" in said
     assert said.endswith("; name another with --redis-url or ETLOG_REDIS_URL\n")
@@ -243,7 +251,7 @@ def test_an_option_wins_over_its_variable(
     monkeypatch.setenv("ETLOG_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
     monkeypatch.setenv("ETLOG_NAME", "another")
 
-    refused(capsys, "emit", "AssetSetTotaled", *WINDOW)
+    refused(capsys, "emit", "AssetSetTotaled", *WINDOW, code=3)
     assert run(["emit", "AssetSetTotaled", *WINDOW, "--redis-url", store_url, "--log", keys.name]) == 0
     assert capsys.readouterr().out == f"1 event delivered to log {keys.name}\n"
 
@@ -271,12 +279,14 @@ def test_a_bad_option_is_named_as_the_option(
     assert "ETLOG_PORT" not in said
 
 
-@pytest.mark.parametrize("command", [["log"], ["log", "--follow"], ["status"], ["bugreport"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["log"], ["log", "--follow"], ["coverage"], ["status"], ["bugreport"]], ids=" ".join
+)
 def test_an_api_that_is_not_there_is_one_sentence(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Without the password that may stand in its address."""
     port = free_port()
 
-    said = refused(capsys, *command, "--url", f"http://user:hunter2@127.0.0.1:{port}")
+    said = refused(capsys, *command, "--url", f"http://user:hunter2@127.0.0.1:{port}", code=3)
 
     assert said.startswith(f"etlog: the API at http://127.0.0.1:{port} cannot be reached")
     assert said.endswith("; name another with --url or ETLOG_URL\n")

@@ -15,7 +15,8 @@ import pytest
 import redis
 from etlog.__main__ import run
 from etlog.client import Client
-from etlog.commands.log import ENDLESS, WIDE, table
+from etlog.commands.log import WIDE, table
+from etlog.terminal import ENDLESS
 from etlog_events.event import Event
 from etlog_events.keys import Keys
 from support import commands
@@ -235,13 +236,13 @@ def test_the_token_of_the_environment_is_sent(fake: FakeApi, monkeypatch: pytest
     [
         (400, b'{"code":400,"message":"illegal window: 7y"}', 2, "the API answered 400: illegal window: 7y"),
         (401, b'{"code":401,"message":"a token is needed"}', 2, "the API answered 401: a token is needed"),
-        (503, b'{"code":503,"message":"the store is away"}', 1, "the API answered 503: the store is away"),
+        (503, b'{"code":503,"message":"the store is away"}', 3, "the API answered 503: the store is away"),
         (400, b'{"code":400,"message":"\\u001b[2J"}', 2, r"the API answered 400: \x1b[2J"),
         (200, b"<html>It works!</html>", 2, "is not etlog (200 OK)"),
         (200, b'{"data":[]}', 2, "is not etlog (200 OK)"),
         (200, b"[]", 2, "is not etlog (200 OK)"),
         (404, b'{"detail":"Not Found"}', 2, "is not etlog (404 Not Found)"),
-        (502, b"", 2, "is not etlog (502 Bad Gateway)"),
+        (502, b"", 3, "cannot be reached (502 Bad Gateway)"),
     ],
 )
 def test_an_answer_that_is_none_is_one_sentence(

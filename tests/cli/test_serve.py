@@ -164,5 +164,5 @@ def test_a_store_that_is_away_does_not_keep_it_from_starting(port: int, monkeypa
         assert answer.status_code == 503
         ended = commands.run("log", "--url", f"http://127.0.0.1:{port}")
 
-    assert (ended.returncode, ended.stdout) == (1, "")
+    assert (ended.returncode, ended.stdout) == (3, "")
     assert ended.stderr.startswith("etlog: the API answered 503: ")

@@ -58,7 +58,7 @@ def test_files_are_listed_and_flushed(server: Server, capsys: pytest.CaptureFixt
     listed = capsys.readouterr().out
     assert f"{producer}.00000000000000000001." in listed
     assert " 1234 " in listed
-    assert run(["spool", "flush", *options]) == 1
+    assert run(["spool", "flush", *options]) == 3
     assert "the files are kept" in capsys.readouterr().err
 
     server.start()

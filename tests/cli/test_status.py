@@ -7,7 +7,11 @@ from typing import Any
 import orjson
 import pytest
 import redis
+from etlog.client import Answer
 from etlog.commands import status
+from etlog.commands.status import last_heard
+from etlog.moments import Moments
+from etlog_api import heard
 from etlog_events.keys import Keys
 from etlog_producer.publish import Identity, Publisher
 from etlog_producer.spool.folder import SpoolFolder
@@ -99,7 +103,7 @@ def shown(capsys: pytest.CaptureFixture[str], **more: Any) -> dict[str, str]:
         **{"cursor": None, "lag": 0, "lag_unit": "events", "oldest_unapplied": None, "active_consumer": "c"},
         **{"entries": 0, "store": {}, "warnings": [], "stats": {}},
     }
-    status.show(orjson.dumps({"data": facts | more}), as_json=False)
+    status.show(Answer(orjson.dumps({"data": facts | more}), 0.0), as_json=False)
     lines = re.sub(r"\x1b\[1;31m(.*?) *\x1b\[0m", r"*\1*", capsys.readouterr().out).splitlines()
     return {name: value.strip() for name, _, value in (line.partition(" ") for line in lines)}
 
@@ -130,3 +134,38 @@ def test_one_of_several_logs_is_asked_for_by_its_name(second_of_two: tuple[str, 
     answer = commands.run("status", "--json", *second_of_two)
 
     assert orjson.loads(answer.stdout)["data"]["entries"] == 2
+
+
+def test_the_status_tells_when_each_category_last_heard_of_a_set(
+    api: str, client: redis.Redis, keys: Keys, consuming: Consuming, caught_up: CaughtUp
+) -> None:
+    """By the latest of its events; an error without a window is not of a set, however many there are."""
+    error = b'{"kind":"AllocationSetComputeError","metadata":{"error":"no prices"},"time":"2022-06-05T10:00:00Z"}'
+    times = ("2022-06-03T17:00:00.5Z", "2022-06-03T16:00:00Z")
+    window = b'{"start":"2022-06-03T10:00:00Z","end":"2022-06-03T11:00:00Z"}'
+    for time in times:
+        text = b'{"kind":"AllocationSetTotaled","metadata":{"window":%b},"time":"%b"}' % (window, time.encode())
+        client.xadd(keys.events, {"event": text})
+    for _ in range(heard.NEWEST):
+        client.xadd(keys.events, {"event": error})
+    with consuming():
+        caught_up()
+    client.rpush(keys.log("allocation"), "not an event")
+    client.set(keys.log("asset"), "not a list")
+
+    shown = commands.run("status", "--url", api).stdout
+    found = orjson.loads(commands.run("status", "--url", api, "--json").stdout)["data"]["heard"]
+
+    assert re.search(r"^allocation +last event of a set \d+ d ago \(2022-06-03 17:00:00 UTC\) *$", shown, re.MULTILINE)
+    assert re.search(r"^asset +no event of a set *$", shown, re.MULTILINE)
+    assert found == {"allocation": times[0], "asset": None}
+
+
+def test_a_clock_that_is_ahead_is_told_as_such() -> None:
+    """Nothing was heard in the future."""
+    moments = Moments("UTC", 1_000_000_000)
+
+    assert last_heard("2001-09-09T01:46:40.9Z", moments) == "last event of a set now (01:46:40 UTC)"
+    assert (
+        last_heard("2001-09-09T01:48:40Z", moments) == "last event of a set at 01:48:40 UTC, ahead of the API's clock"
+    )

@@ -99,7 +99,7 @@ def test_a_file_that_is_not_there_is_one_sentence(server: TlsServer, tmp_path: P
 
     ended = commands.run("verify", "--redis-url", url)
 
-    assert ended.returncode == 2
+    assert ended.returncode == 3
     assert ended.stderr.startswith(f"etlog: the store at rediss://127.0.0.1:{server.port}/0 cannot be reached: ")
     assert ended.stderr.count("\n") == 1
 

@@ -8,6 +8,7 @@ import pytest
 from etlog.commands import consume
 from etlog_api.status import read_status
 from etlog_events.keys import Keys
+from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect, connect_async
 from etlog_events.store.health import store_warnings
 from support.servers import Server
@@ -45,7 +46,7 @@ def test_it_is_said_at_the_start_and_in_the_status(
 
     async def status() -> list[str]:
         async with connect_async(server.url, part="test") as client:
-            return (await read_status(client, keys)).warnings
+            return (await read_status(client, keys, KUBECOST_KINDS)).warnings
 
     warnings = asyncio.run(status())
     assert [record.getMessage() for record in caplog.records] == [f"Beware: {warning}" for warning in warnings]

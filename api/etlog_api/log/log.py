@@ -49,7 +49,7 @@ class Log:
 
     async def status(self) -> Status:
         """The current status. Raises `StoreError` when the store does not give it in time."""
-        return await self._clients.ask(partial(read_status, keys=self._keys))
+        return await self._clients.ask(partial(read_status, keys=self._keys, kinds=self._kinds))
 
     async def problem(self) -> str | None:
         """What keeps this replica from being ready for the log, or None."""
@@ -66,7 +66,8 @@ class Log:
         """Status and counters, or None while the store is away."""
 
         async def read(client: Any) -> Figures:
-            return await read_status(client, self._keys), await read_counters(client, self._keys, self._kinds)
+            status = await read_status(client, self._keys, self._kinds)
+            return status, await read_counters(client, self._keys, self._kinds)
 
         return await _or_none(self._clients.ask(read))
 

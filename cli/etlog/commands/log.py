@@ -1,9 +1,6 @@
 """`etlog log`: the log as a table, from the API."""
 
-import signal
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from textwrap import wrap
 from typing import Annotated, Any
 
@@ -18,14 +15,12 @@ from rich.text import Text
 from etlog.client import Client, Parameters, client_of, printable
 from etlog.errors import CommandFailed
 from etlog.options import API_URL, ApiUrl, AskedLog, new_app
+from etlog.terminal import columns, ending_with_the_reader
 
 app = new_app()
 
 #: Columns of a terminal with room for times to the nanosecond and both ends of a window.
 WIDE = 130
-
-#: Columns where there is no terminal: each event stays on one line, for `grep`.
-ENDLESS = 1_000_000
 
 #: Columns of time, kind, size and window while the log is followed, when the events to come are unknown.
 FOLLOWED, FOLLOWED_WIDE = (19, 27, 8, 25), (30, 27, 8, 44)
@@ -79,28 +74,13 @@ def log(
 
 def show(body: bytes, *, as_json: bool) -> None:
     """Print an answer on standard output, unchanged or as a table."""
-    with _ending_with_the_reader():
+    with ending_with_the_reader():
         if as_json:
             typer.echo(body)
             return
         console = Console()
-        for line in table(body, console.width if console.is_terminal else ENDLESS):
+        for line in table(body, columns(console)):
             console.print(line, soft_wrap=True)
-
-
-@contextmanager
-def _ending_with_the_reader() -> Iterator[None]:
-    """End as any other command does when the reader of the output is gone, as in `etlog log | head`.
-
-    No longer than while something is printed: a connection to the API that breaks is no reason to end.
-    """
-    before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    try:
-        yield
-        if sys.stdout is not None:  # the caller may have closed it
-            sys.stdout.flush()
-    finally:
-        signal.signal(signal.SIGPIPE, before)
 
 
 def follow_log(client: Client, asked: Parameters, limit: int, *, as_json: bool) -> None:
@@ -109,12 +89,12 @@ def follow_log(client: Client, asked: Parameters, limit: int, *, as_json: bool) 
     `asked` holds the query's `log` and `kind`. JSON is one event per line.
     """
     console = Console()
-    width = console.width if console.is_terminal else ENDLESS
+    width = columns(console)
     parameters = {**asked, "limit": str(limit)}
     already: set[bytes] = set()  # in the answer, and perhaps in the live log once more
 
     def put(event: dict[str, Any]) -> None:
-        with _ending_with_the_reader():
+        with ending_with_the_reader():
             if as_json:
                 typer.echo(orjson.dumps(event))
                 return

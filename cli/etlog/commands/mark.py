@@ -27,8 +27,8 @@ from etlog import marks
 from etlog.client import printable
 from etlog.connection import connected
 from etlog.errors import FAILED, CommandFailed
-from etlog.moments import end_of, moment
 from etlog.options import LogName, RedisUrl, new_app, settings_of
+from etlog.time_options import end_of, moment
 
 #: Characters of a reason: a sentence or two, because it stands wherever the mark is shown.
 LONGEST_REASON = 500

@@ -15,7 +15,7 @@ from etlog_producer.publish import Publisher
 from etlog_producer.spool.recovery import Recovery
 
 from etlog import logging_setup
-from etlog.errors import FAILED, MISUSED, CommandFailed
+from etlog.errors import FAILED, MISUSED, UNREACHABLE, CommandFailed
 from etlog.options import LogName, RedisUrl, new_app, settings_of
 from etlog.spool_files import File, State, files, folder_of, held_log_id
 
@@ -158,10 +158,11 @@ def flush(settings: Settings, *, any_store: bool = False) -> Recovery:
                     publish.disconnect()
                     failures += 1
                     if failures == ATTEMPTS:
+                        away = isinstance(e, redis.ConnectionError | redis.TimeoutError | StoreUnavailable)
                         raise CommandFailed(
                             f"the store at {store.shown(settings.redis_url)} cannot be used: "
                             f"{str(e).rstrip('.')}; the files are kept",
-                            FAILED,
+                            UNREACHABLE if away else FAILED,
                         ) from e
                     wait = PAUSE
                 if wait is None:

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from etlog.client import Client, client_of, printable
+from etlog.client import Answer, Client, client_of, printable
+from etlog.moments import Moments, seconds_of
 from etlog.options import API_URL, ApiUrl, AsJson, AskedLog, new_app, settings_of
 from etlog.spool_files import folder_of, of_other_logs
 
@@ -24,19 +25,19 @@ def status(json: AsJson = False, log: AskedLog = None, url: ApiUrl = API_URL) ->
     etlog status --json | jq .data.lag
     """
     client = client_of(url)
-    body = client.get("/model/etl/status", {"log": log})
-    show(body, as_json=json)
+    answer = client.ask("/model/etl/status", {"log": log})
+    show(answer, as_json=json)
     if not json:
-        warn_of_other_logs(client, log, orjson.loads(body)["data"]["id"] or "")
+        warn_of_other_logs(client, log, orjson.loads(answer.body)["data"]["id"] or "")
 
 
-def show(body: bytes, *, as_json: bool) -> None:
+def show(answer: Answer, *, as_json: bool) -> None:
     """Print the API's answer, unchanged or as a table."""
     if as_json:
-        typer.echo(body)
+        typer.echo(answer.body)
         return
     console = Console()
-    status = orjson.loads(body)["data"]
+    status = orjson.loads(answer.body)["data"]
     stats, store = status["stats"], status["store"]
     lag, unit, oldest = status["lag"], status["lag_unit"], status["oldest_unapplied"]
     if lag is None:
@@ -69,6 +70,8 @@ def show(body: bytes, *, as_json: bool) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     for row, value in rows.items():
         table.add_row(row, Text(value, style="bold red" if bad.get(row) else ""))
+    for category, time in status.get("heard", {}).items():
+        table.add_row(Text(printable(category)), Text(last_heard(time, Moments("UTC", answer.at))))
     console.print(table)
     for warning in status.get("warnings", []):
         console.print(Text(f"Warning: {warning}", style="yellow"))
@@ -87,6 +90,15 @@ def _losses(status: dict[str, Any], name: str) -> str:
         return f"{number:,}"
     which = "" if acknowledged >= number else f"{acknowledged:,} of them "
     return printable(f"{number:,}, {which}acknowledged by {mark['by']}: {mark['reason']}")
+
+
+def last_heard(time: str | None, moments: Moments) -> str:
+    """When the last event of a set happened, in words."""
+    if time is None:
+        return "no event of a set"
+    if seconds_of(time) >= moments.now + 1:
+        return f"last event of a set at {moments.moment(time)} UTC, ahead of the API's clock"
+    return f"last event of a set {moments.ago(time)} ({moments.moment(time)} UTC)"
 
 
 def warn_of_other_logs(client: Client, log: str | None, log_id: str) -> None:
