@@ -29,6 +29,9 @@ logger = logging.getLogger("etlog.api")
 #: Seconds from one reading of a log to the next. Judging may take 50 ms, and nobody sees a second.
 AGAIN = 1.0
 
+#: Seconds that reading waits for an answer of the store: less than a request waits, so that this can say why.
+ANSWER_TIMEOUT = 1.0
+
 #: Seconds. A verdict that is older is not of now any more.
 SUSPENDED_AFTER = 60.0
 
@@ -140,18 +143,18 @@ class Coverage:
             self._outage.failed(e if str(e) else TimeoutError("no answer in time"))
             return
         self._outage.succeeded()
-        at = self._horizon.now(self._bounded(clock), standing)
+        at = self._horizon.now(clock, standing, self._unheard())
         last, now = self._judged, datetime.fromtimestamp(at, UTC)
         if last is None or last.ledger is not ledger or last.marks is not marks or last.now != now:
-            # In a thread: others get their answers between its steps, and need not wait for its end.
+            # In a thread: others then wait some milliseconds at most, instead of for all of it.
             verdict = await asyncio.to_thread(self._judge.judge, ledger.rows, marks, now)
             self._judged = Judged(verdict, ledger, marks, now)
         self._standing = standing
 
-    def _bounded(self, clock: float) -> float:
-        """The time, or when the replica of the store lost its primary: what was published since may not be there."""
+    def _unheard(self) -> float:
+        """Seconds since the replica of the store lost its primary: what was published since may not be there."""
         since = None if self._link is None else self._link.down_since
-        return clock if since is None else clock - max(0.0, time.time() - since)
+        return 0.0 if since is None else max(0.0, time.time() - since)
 
     def _view(self) -> View:
         judged = self._judged
@@ -162,7 +165,7 @@ class Coverage:
         age = self._time() - judged.now.timestamp()
         found = self._doubt()
         if age > SUSPENDED_AFTER:
-            why, then = found or ("the ledger is being read again", "ask again in a few seconds")
+            why, then = found or ("the clock has moved on", "ask again")
             as_of = f"this is the verdict as of {timestamps.from_datetime(judged.now)}"
             return View(judged, suspended=f"{why}: {as_of}; {then}")
         if found is not None and not self._waits():
@@ -171,12 +174,19 @@ class Coverage:
 
     def _waits(self) -> bool:
         """Whether all that keeps a verdict from being of now is that events wait: some always do, in a busy log."""
-        return self._outage.since is None and (self._link is None or self._link.down_since is None)
+        is_linked = self._link is None or self._link.down_since is None
+        return self._outage.since is None and is_linked and not self._is_slow()
+
+    def _is_slow(self) -> bool:
+        """Whether the present reading takes longer than a request waits."""
+        return self._reading is not None and time.monotonic() - self._began >= QUESTION_TIMEOUT
 
     def _doubt(self) -> tuple[str, str] | None:
         """Why the verdict may not be of now, and what to do, or None."""
         if self._outage.since is not None:
             return f"the store has been unreachable since {_spelled(self._outage.since)}", "see that it can be reached"
+        if self._is_slow():
+            return "the ledger is still being read again", "ask again in a few seconds"
         if self._link is not None and self._link.down_since is not None:
             return staleness(self._link.down_since), "see that the replica reaches its primary"
         if self._standing is not None and self._standing.oldest is not None:

@@ -51,4 +51,4 @@ def told(ids: list[str]) -> str:
     """The warning about the dead letters with these ids."""
     shown = ", ".join(ids[:MOST_NAMED]) + (", …" if len(ids) > MOST_NAMED else "")
     events = "event was" if len(ids) == 1 else "events were"
-    return f"{len(ids)} {events} refused that may belong to these sets: {shown}; see 'etlog dead'"
+    return f"{len(ids)} {events} refused that may belong to these sets: {shown} (see 'etlog dead')"

@@ -83,8 +83,9 @@ class Horizon:
         self._latest: int | None = None
         self._ahead = 0.0  # seconds that the clock of this process is ahead of the store's
 
-    def now(self, clock: float, standing: Standing) -> int:
-        """As of when the ledger can be judged whose `standing` was read when `clock` was the time of this process.
+    def now(self, clock: float, standing: Standing, since: float = 0.0) -> int:
+        """As of when the ledger can be judged whose `standing` was read when `clock` was the time of this process, from
+        a replica of the store that has not heard of its primary for so many seconds, `since`.
 
         By how much two clocks differ that are not the same is learned when nothing waits, or where the log has moved:
         a clock that is set while no one applies what waits must not make anything overdue.
@@ -97,10 +98,10 @@ class Horizon:
             ahead = clock - standing.asked
             self._ahead = ahead if abs(ahead) > SAME_CLOCK else 0.0
         self._of = standing.log_id, at
-        known = clock
+        known = clock - since
         if standing.oldest is not None:
             complete = max(min(standing.oldest, standing.asked), min(standing.caught_up, standing.asked))
-            known = min(clock, complete + self._ahead)
+            known = min(known, complete + self._ahead)
         now = floored(known)
         if self._latest is not None:
             now = min(max(now, self._latest), floored(clock))

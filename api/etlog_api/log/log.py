@@ -17,7 +17,7 @@ from etlog_api.coverage_query import CoverageQuery
 from etlog_api.live.hub import Hub
 from etlog_api.log.cache import AnswerCache
 from etlog_api.log.connection import Connection, StoreClients
-from etlog_api.log.coverage import Coverage
+from etlog_api.log.coverage import ANSWER_TIMEOUT, Coverage
 from etlog_api.log.coverage_answer import CoverageCache, Pipeline, digest
 from etlog_api.log.dead_letters import read_dead_letters, told
 from etlog_api.log.reader import Reader
@@ -56,7 +56,7 @@ class Log:
         zone, expectations = settings.timezone, _NOTHING_DECLARED
         self.zone = zone
         self.coverage = Coverage(
-            Connection(self._clients.open()), self._keys, self._kinds, zone, expectations, clock, link
+            Connection(self._clients.open(ANSWER_TIMEOUT)), self._keys, self._kinds, zone, expectations, clock, link
         )
         pipeline = Pipeline(name, spell_timezone(zone), digest(spell_timezone(zone), expectations))
         self.coverage_cache = CoverageCache(pipeline, len(settings.logs))
