@@ -110,7 +110,7 @@ class Coverage:
         """Leave the store."""
         if self._reading is not None:
             self._reading.cancel()
-            await asyncio.wait({self._reading})
+            await asyncio.wait({self._reading}, timeout=ANSWER_TIMEOUT)
         await self._connection.close()
 
     def _is_due(self) -> bool:
@@ -186,12 +186,15 @@ class Coverage:
         if self._outage.since is not None:
             return f"the store has been unreachable since {_spelled(self._outage.since)}", "see that it can be reached"
         if self._is_slow():
-            return "the ledger is still being read again", "ask again in a few seconds"
+            return "reading the ledger takes longer than usual", "ask again in a few seconds"
         if self._link is not None and self._link.down_since is not None:
             return staleness(self._link.down_since), "see that the replica reaches its primary"
         if self._standing is not None and self._standing.oldest is not None:
             since = _spelled(self._standing.oldest)
-            return f"events published at {since} and later have not been applied", "see that a consumer runs"
+            return (
+                f"events published at {since} and later have not been applied",
+                "see that a consumer runs and keeps up",
+            )
         return None
 
 
