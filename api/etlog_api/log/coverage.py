@@ -162,40 +162,28 @@ class Coverage:
             if self._outage.since is not None:
                 raise StoreUnavailable("the store cannot be reached, and nothing was read from it yet")
             raise StoreUnavailable(f"the ledger of log {self._keys.name} is being read; ask again in a few seconds")
-        age = self._time() - judged.now.timestamp()
-        found = self._doubt()
-        if age > SUSPENDED_AFTER:
-            why, then = found or ("the clock has moved on", "ask again")
-            as_of = f"this is the verdict as of {timestamps.from_datetime(judged.now)}"
-            return View(judged, suspended=f"{why}: {as_of}; {then}")
-        if found is not None and not self._waits():
-            return View(judged, warning=f"{found[0]}: this is the verdict as it was then")
-        return View(judged)
+        as_of = f"this is the verdict as of {timestamps.from_datetime(judged.now)}"
+        fault = self._fault()
+        if self._time() - judged.now.timestamp() > SUSPENDED_AFTER:
+            why, remedy = fault or self._lag()
+            return View(judged, suspended=f"{why}: {as_of}; {remedy}")
+        return View(judged, warning=None if fault is None else f"{fault[0]}: {as_of}")
 
-    def _waits(self) -> bool:
-        """Whether all that keeps a verdict from being of now is that events wait: some always do, in a busy log."""
-        is_linked = self._link is None or self._link.down_since is None
-        return self._outage.since is None and is_linked and not self._is_slow()
-
-    def _is_slow(self) -> bool:
-        """Whether the present reading takes longer than a request waits."""
-        return self._reading is not None and time.monotonic() - self._began >= QUESTION_TIMEOUT
-
-    def _doubt(self) -> tuple[str, str] | None:
-        """Why the verdict may not be of now, and what to do, or None."""
+    def _fault(self) -> tuple[str, str] | None:
+        """What keeps the log from being read as it is now, and what to do about it, or None."""
         if self._outage.since is not None:
             return f"the store has been unreachable since {_spelled(self._outage.since)}", "see that it can be reached"
-        if self._is_slow():
+        if self._reading is not None and time.monotonic() - self._began >= QUESTION_TIMEOUT:
             return "reading the ledger takes longer than usual", "ask again in a few seconds"
         if self._link is not None and self._link.down_since is not None:
             return staleness(self._link.down_since), "see that the replica reaches its primary"
-        if self._standing is not None and self._standing.oldest is not None:
-            since = _spelled(self._standing.oldest)
-            return (
-                f"events published at {since} and later have not been applied",
-                "see that a consumer runs and keeps up",
-            )
         return None
+
+    def _lag(self) -> tuple[str, str]:
+        """What waits, and what to do about it. In a busy log something always waits, which is no fault."""
+        oldest = None if self._standing is None else self._standing.oldest
+        since = "" if oldest is None else f" at {_spelled(oldest)} and later"
+        return f"events published{since} have not been applied", "see that a consumer runs and keeps up"
 
 
 def _spelled(seconds: float) -> str:
