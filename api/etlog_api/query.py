@@ -6,6 +6,7 @@ from datetime import datetime, tzinfo
 from functools import lru_cache
 
 from etlog_events.kinds import Kinds
+from etlog_events.timestamps import canonical
 from etlog_events.windows import Window, holds_for_a_minute, parse_window
 from starlette.datastructures import QueryParams
 
@@ -17,10 +18,12 @@ REMEMBERED, LONGEST = 256, 1024
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The filters: names of kinds, a span of event times, and at most how many of each category. None lets all pass."""
+    """The filters: names of kinds, a span of event times, a span that the windows of sets overlap (start and end in
+    canonical spelling), and at most how many of each category. None lets all pass."""
 
     kinds: frozenset[str] | None = None
     window: Window | None = None
+    sets: tuple[str, str] | None = None
     limit: int | None = None
     unknown: tuple[str, ...] = ()  # texts given as kind that no kind contains
 
@@ -82,13 +85,29 @@ def parse_kinds(parameters: QueryParams, kinds: Kinds) -> tuple[frozenset[str] |
 
 
 def _filters_of(parameters: QueryParams, kinds: Kinds) -> tuple[Query, str]:
-    """The query of the parameters `kind` and `limit`, and the text of the window, empty without one.
+    """The query of the parameters `kind`, `set` and `limit`, and the text of the window, empty without one.
 
     Unknown parameters are ignored, as in Kubecost.
     """
     names, unknown = parse_kinds(parameters, kinds)
-    window, limit = single(parameters, "window"), single(parameters, "limit")
-    return Query(kinds=names, limit=_limit(limit) if limit else None, unknown=unknown), window
+    window, sets, limit = (single(parameters, name) for name in ("window", "set", "limit"))
+    query = Query(
+        kinds=names, sets=_span(sets) if sets else None, limit=_limit(limit) if limit else None, unknown=unknown
+    )
+    return query, window
+
+
+def _span(text: str) -> tuple[str, str]:
+    """The window of a set, or any span: two RFC 3339 times with a comma or, as the ledger spells it, a slash."""
+    start, mark, end = text.partition("/" if "/" in text else ",")
+    try:
+        found = canonical(start), canonical(end)
+    except ValueError:
+        found = ("", "")
+    if not mark or not found[0][:-1] < found[1][:-1]:
+        example = "2022-06-03T10:00:00Z,2022-06-03T11:00:00Z"
+        raise BadQuery(f"set must be the start and the end of a window, such as {example}, not {text[:80]!r}")
+    return found
 
 
 def _limit(text: str) -> int:

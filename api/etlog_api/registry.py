@@ -92,5 +92,5 @@ class Registry:
 
     def _log(self, name: str) -> Log:
         if name not in self._logs:
-            self._logs[name] = Log(self.settings, name)
+            self._logs[name] = Log(self.settings, name, self.clock)
         return self._logs[name]

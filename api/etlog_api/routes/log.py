@@ -34,5 +34,5 @@ class LogRoute(BaseRoute):
         text = scope["query_string"]
         log = self._registry.log_named(self._queries.log(text), scope)
         query = self._queries.query(text)
-        response = await log.cache.body(await log.reader.view(), query).respond(scope["headers"])
+        response = await (await log.body(query)).respond(scope["headers"])
         await response(scope, receive, send)
