@@ -2,7 +2,9 @@
 
 import shutil
 import subprocess
+from dataclasses import fields
 from datetime import datetime
+from typing import Any
 
 import pytest
 from etlog_api.metrics import SERIES, Figures, Metrics, verdict_metrics
@@ -146,19 +148,8 @@ def test_a_category_tells_of_its_largest_series_only() -> None:
 
 def figures(found: Verdict | None) -> Figures:
     """Those of a log that is empty but for its verdict."""
-    status = Status(
-        *(None, None, None),
-        entries=0,
-        lag=0,
-        lag_unit="events",
-        lag_entries=0,
-        oldest_unapplied=None,
-        stats={},
-        active_consumer=None,
-        store={},
-        warnings=[],
-    )
-    return Figures(status, {}, found)
+    nothing: dict[str, Any] = {field.name: None for field in fields(Status)} | {"stats": {}, "store": {}}
+    return Figures(Status(**nothing), {}, found)
 
 
 def test_a_scrape_has_the_verdict_of_each_log_that_the_caller_may_see() -> None:
