@@ -13,6 +13,7 @@ import httpx
 import pytest
 import redis
 import yaml
+from etlog.__main__ import COMMANDS
 from etlog_api.app import create_app
 from etlog_api.metrics import verdict_metrics
 from etlog_consumer.http import served
@@ -143,6 +144,15 @@ def test_every_alert_says_how_bad_it_is_and_what_it_means() -> None:
         assert alert["alert"].startswith("Etlog")
         assert alert["labels"]["severity"] in {"warning", "critical"}
         assert {"summary", "description"} <= alert["annotations"].keys()
+
+
+def test_the_commands_that_alerts_name_exist() -> None:
+    """So that a person on call can run them."""
+    named = {
+        command for alert in alerts() for command in re.findall(r"\betlog (\w+)", alert["annotations"]["description"])
+    }
+    assert named == {"coverage", "dead", "mark", "status", "verify"}
+    assert named <= COMMANDS.keys()
 
 
 @pytest.mark.skipif(
