@@ -120,7 +120,7 @@ class Log:
 
         async def read(client: Any) -> Figures:
             status = await read_status(client, self._keys, self._kinds)
-            return status, await read_counters(client, self._keys, self._kinds)
+            return Figures(status, await read_counters(client, self._keys, self._kinds))
 
         return await _or_none(self._clients.ask(read))
 
