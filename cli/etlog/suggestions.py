@@ -18,9 +18,9 @@ from etlog.errors import CommandFailed
 _ROUNDED = ((10, 1), (60, 5), (360, 15), (math.inf, 60))
 
 _HEAD = """\
-# What etlog has learned of the log {log}, as of {now}. Read it and edit it:
-# for the stages that it names it replaces what is learned. Then check it with
-# 'etlog config check FILE', and name it for the API with ETLOG_CONFIG."""
+# What etlog has learned of the log {log}, as of {now}.
+# Read it and edit it: for the stages that it names it replaces what is learned.
+# Then check it with 'etlog config check FILE', and name it with ETLOG_CONFIG."""
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -112,7 +112,7 @@ def _remark(category: str, every: str, stages: Sequence[str], text: str) -> str:
 
 def _delays(stage: str, several: Sequence[Series]) -> Iterator[str]:
     for delay in (series.delay[stage] for series in several if stage in series.delay):
-        yield f"half are done within {_seconds(delay.p50)} of the window's end, 95 of 100 within {_seconds(delay.p95)}"
+        yield f"half are done {_seconds(delay.p50)} after the end, 95 of 100 by {_seconds(delay.p95)}"
 
 
 def _table(header: str, /, **values: str | list[str]) -> str:
