@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 
 import msgspec
 from etlog_events import schedule
@@ -15,7 +14,7 @@ from etlog.client import printable
 from etlog.errors import CommandFailed
 
 #: Up to so many minutes, a time until a set is due is rounded up to a multiple of so many.
-_ROUNDED = ((10, 1), (60, 5), (360, 15), (math.inf, 60))
+_ROUNDED = ((5, 1), (60, 5), (360, 15), (math.inf, 60))
 
 _HEAD = """\
 # What etlog has learned of the log {log}, as of {now}.
@@ -88,8 +87,8 @@ def _tables(log: str, several: Sequence[Series]) -> Iterator[str]:
                 learned.setdefault(stage, set()).add((_due(habit.due), habit.only or None))
     alike: dict[tuple[str, str | None], list[str]] = {}
     for stage, habits in learned.items():
-        if len(habits) > 1:
-            yield _remark(category, every, [stage], "left to habit: it has several, for sets that start at other times")
+        if len(habits) > 1 or any(stage not in series.habits for series in several):
+            yield _remark(category, every, [stage], "left to habit, which differs between the series of this cadence")
         else:
             alike.setdefault(min(habits), []).append(stage)
     for (due, only), stages in alike.items():
@@ -135,4 +134,7 @@ def _due(due: float | str) -> str:
 
 
 def _seconds(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else str(timedelta(seconds=round(seconds)))
+    for unit, size in (("s", 1), ("min", 60)):
+        if seconds < 120 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 3600:.1f} h"

@@ -210,7 +210,7 @@ def test_what_was_learned_is_suggested_as_a_file_that_declares_it(suggested: Sug
         ("allocation", "1h", ["Loaded"], timedelta(), ""),
     ]
     assert "as of 2026-11-18T14:37:10Z" in text
-    assert "# Saved: half are done 41 s after the end, 95 of 100 by 1:06:40\n" in text
+    assert "# Saved: half are done 41 s after the end, 95 of 100 by 67 min\n" in text
     assert max(map(len, text.splitlines())) <= 80
 
 
@@ -240,13 +240,14 @@ def test_what_cannot_be_declared_is_a_comment(suggested: Suggested) -> None:
     """And the file is right nevertheless."""
     text = suggested(
         series("asset", "1d", Saved=60.0, Totaled=60.0),
-        {**series("asset", "1d", Saved=7200.0, Totaled=60.0), "length": "7d"},
+        {**series("asset", "1d", Saved=7200.0, Totaled=60.0, Loaded=60.0), "length": "7d"},
         series("allocation", "0.5s", Saved=60.0),
         series("allocation", "1h", Saved={"due": 60.0, "declared": True}, Totaled={"due": 60.0, "only": "at\nnoon"}),
     )
 
     assert declared(text) == [("asset", "1d", ["Totaled"], timedelta(minutes=1), "")]
-    assert "# Saved of asset, every 1d: left to habit: it has several" in text
+    for stage in ("Saved", "Loaded"):
+        assert f"# {stage} of asset, every 1d: left to habit, which differs between the series of this cadence." in text
     assert "# Saved of allocation, every 0.5s: left to habit: must be a length" in text
     assert "# Saved of allocation, every 1h: declared already." in text
     assert "# Totaled of allocation, every 1h: left to habit: must be days, hours or both" in text
