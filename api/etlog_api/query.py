@@ -31,8 +31,8 @@ class Query:
 class Queries:
     """What the query strings of URLs ask for. All that does not depend on the clock is worked out once."""
 
-    def __init__(self, kinds: Kinds, zone: tzinfo, clock: Callable[[tzinfo], datetime]) -> None:
-        self._zone, self._clock = zone, clock
+    def __init__(self, kinds: Kinds, clock: Callable[[tzinfo], datetime]) -> None:
+        self._clock = clock
 
         @lru_cache(maxsize=REMEMBERED)
         def log(text: bytes) -> str:
@@ -43,7 +43,7 @@ class Queries:
             return _filters_of(QueryParams(text), kinds)
 
         @lru_cache(maxsize=REMEMBERED)
-        def within(text: bytes, minute: int) -> Query:
+        def within(text: bytes, zone: tzinfo, minute: int) -> Query:
             query, window = filters(text)
             return replace(query, window=parse_window(window, now=datetime.fromtimestamp(minute * 60, zone)))
 
@@ -53,15 +53,18 @@ class Queries:
         """The name of the log that is asked for, empty without one. Raises `BadQuery`."""
         return self._log(text) if len(text) <= LONGEST else self._log.__wrapped__(text)
 
-    def query(self, text: bytes) -> Query:
-        """The query, as of now. Raises `BadQuery`, and `IllegalWindow` for a text that is not a window."""
+    def query(self, text: bytes, zone: tzinfo) -> Query:
+        """The query, as of now in the zone of the log.
+
+        Raises `BadQuery`, and `IllegalWindow` for a text that is not a window.
+        """
         known = len(text) <= LONGEST
         query, window = self._filters(text) if known else self._filters.__wrapped__(text)
         if not window:
             return query
-        now = self._clock(self._zone)
+        now = self._clock(zone)
         if known and holds_for_a_minute(window):
-            return self._within(text, int(now.timestamp()) // 60)
+            return self._within(text, zone, int(now.timestamp()) // 60)
         return replace(query, window=parse_window(window, now=now))
 
 

@@ -13,7 +13,6 @@ from etlog_events.backoff import Backoff
 from etlog_events.errors import OtherContract, StoreUnavailable
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
-from etlog_ledger.expectations import Expectation
 from etlog_ledger.judge import Judge
 from etlog_ledger.marks import Mark
 from etlog_ledger.verdict import Verdict
@@ -59,7 +58,7 @@ class View:
 class Coverage:
     """Judges one log for any number of requests at once.
 
-    `zone` is that of its pipeline, `clock` says what time it is; `link` is that of a replica of the store, None for the
+    `judge` is for it alone, `clock` says what time it is; `link` is that of a replica of the store, None for the
     primary. The reader of the ledger has `connection` for itself, but for the questions asked in its pauses here; its
     client bounds the time of each answer.
     """
@@ -69,8 +68,7 @@ class Coverage:
         connection: Connection,
         keys: Keys,
         kinds: Kinds,
-        zone: tzinfo,
-        expectations: Sequence[Expectation],
+        judge: Judge,
         clock: Callable[[tzinfo], datetime],
         link: ReplicationLink | None = None,
     ) -> None:
@@ -80,7 +78,7 @@ class Coverage:
         self._link = link
         self._ledger = LedgerReader(connection, keys, kinds)
         self._marks = MarksReader(connection, keys)
-        self._judge = Judge(kinds, zone, expectations)
+        self._judge = judge
         self._horizon = Horizon()
         self._judged: Judged | None = None
         self._standing: Standing | None = None

@@ -4,12 +4,10 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, TypeVar
 
 import msgspec
 from etlog_events import timestamps
-from etlog_ledger.expectations import Expectation
 from etlog_ledger.verdict import (
     CellVerdict,
     Habit,
@@ -40,12 +38,6 @@ class Pipeline:
     log: str
     zone: str
     expectations: str
-
-
-def digest(zone: str, expectations: Sequence[Expectation]) -> str:
-    """A short text that tells one configuration from another, on any replica."""
-    text = msgspec.json.encode((zone, tuple(expectations)), order="deterministic")
-    return blake2b(text, digest_size=6).hexdigest()
 
 
 class _Series(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,16 +1,18 @@
 """One log as a replica serves it: its connections, readers, caches and live hub."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import datetime, tzinfo
 from functools import partial
 from typing import Any, TypeVar
 
+from etlog_events.config import Config
 from etlog_events.errors import StoreError
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
 from etlog_events.windows import spell_timezone
-from etlog_ledger.expectations import Expectation
+from etlog_ledger.expectations import digest, of_log
+from etlog_ledger.judge import Judge
 
 from etlog_api.bugreport import Evidence, read_evidence
 from etlog_api.coverage_query import CoverageQuery
@@ -18,7 +20,7 @@ from etlog_api.live.hub import Hub
 from etlog_api.log.cache import AnswerCache
 from etlog_api.log.connection import Connection, StoreClients
 from etlog_api.log.coverage import ANSWER_TIMEOUT, Coverage
-from etlog_api.log.coverage_answer import CoverageCache, Pipeline, digest
+from etlog_api.log.coverage_answer import CoverageCache, Pipeline
 from etlog_api.log.dead_letters import read_dead_letters, told
 from etlog_api.log.reader import Reader
 from etlog_api.log.replication_link import ReplicationLink
@@ -32,13 +34,12 @@ from etlog_api.status import Readiness, Status, read_status
 
 T = TypeVar("T")
 
-_NOTHING_DECLARED: Sequence[Expectation] = ()
-
 
 class Log:
-    """The log `name` of `settings`, and `clock` for its verdicts. Nothing is sent before the first question."""
+    """The log `name` of `settings`, judged by what `config` says of it, and by the `clock`. Nothing is sent before the
+    first question."""
 
-    def __init__(self, settings: Settings, name: str, clock: Callable[[tzinfo], datetime]) -> None:
+    def __init__(self, settings: Settings, config: Config, name: str, clock: Callable[[tzinfo], datetime]) -> None:
         self.name = name
         self._keys, self._kinds = Keys(name), settings.kinds
         link = ReplicationLink() if settings.read_from == "replica" else None
@@ -52,13 +53,12 @@ class Log:
             link,
         )
         self.cache = AnswerCache(self._kinds, len(settings.logs))
-        # What the configuration says of this log will be taken here.
-        zone, expectations = settings.timezone, _NOTHING_DECLARED
+        zone, expectations = of_log(config, name, settings.timezone)
         self.zone = zone
-        self.coverage = Coverage(
-            Connection(self._clients.open(ANSWER_TIMEOUT)), self._keys, self._kinds, zone, expectations, clock, link
-        )
-        pipeline = Pipeline(name, spell_timezone(zone), digest(spell_timezone(zone), expectations))
+        judge = Judge(self._kinds, zone, expectations, settings.keep_sets)
+        connection = Connection(self._clients.open(ANSWER_TIMEOUT))
+        self.coverage = Coverage(connection, self._keys, self._kinds, judge, clock, link)
+        pipeline = Pipeline(name, spell_timezone(zone), digest(zone, expectations))
         self.coverage_cache = CoverageCache(pipeline, len(settings.logs))
         self.live = Hub(self._clients, self._keys, self._kinds)
         self._readiness = Readiness()
@@ -122,7 +122,11 @@ class Log:
             status = await read_status(client, self._keys, self._kinds)
             return Figures(status, await read_counters(client, self._keys, self._kinds))
 
-        return await _or_none(self._clients.ask(read))
+        figures = await _or_none(self._clients.ask(read))
+        if figures is None:
+            return None
+        view = await _or_none(self.coverage.view())
+        return figures if view is None else figures._replace(verdict=view.judged.verdict)
 
     async def text_or_none(self) -> bytes | None:
         """The answer to a query for everything, or None without one."""

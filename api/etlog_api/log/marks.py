@@ -1,18 +1,11 @@
 """The marks of one log in a replica: read again only when they changed."""
 
-from collections.abc import Mapping, Sequence
-from operator import attrgetter
+from collections.abc import Sequence
 
-import msgspec
 from etlog_events.keys import Keys
-from etlog_ledger.marks import Mark
+from etlog_ledger.marks import REVISION, Mark, marks_of
 
 from etlog_api.log.connection import Connection
-
-#: The field that counts the changes of all others.
-REVISION = "revision"
-
-_decode = msgspec.json.Decoder(Mark).decode
 
 
 class MarksReader:
@@ -35,18 +28,6 @@ class MarksReader:
         version = (self._connection.made, *answers)
         if version != self._version:
             [fields] = await ask(("HGETALL", keys.marks))
-            marks = decode_marks(fields)
+            marks = marks_of(fields)
             self._version, self._marks = version, self._marks if marks == self._marks else marks
         return self._marks
-
-
-def decode_marks(fields: Mapping[bytes, bytes]) -> tuple[Mark, ...]:
-    """The marks among the fields of the hash, oldest first: a store need not keep an order."""
-    marks = []
-    for name, text in fields.items():
-        if name != REVISION.encode():
-            try:
-                marks.append(_decode(text))
-            except (msgspec.MsgspecError, ValueError, RecursionError):
-                continue
-    return tuple(sorted(marks, key=attrgetter("at", "id")))
