@@ -318,7 +318,7 @@ class JudgedSeries:
         if end is not None:
             places = places[: bisect_left(places, end, key=lambda place: series.window(place)[0])]
         if newest is not None:
-            places = places[-newest:]
+            places = places[-newest:] if newest else []
         return [self._set(place) for place in places]
 
     def _set(self, place: int) -> SetVerdict:

@@ -37,8 +37,8 @@ _DAY = 86_400.0
 #: The share of the delays that the limit is never below; times that must have been late to be so again.
 _USUAL, _AGAIN = 0.995, 2
 
-#: Seconds by which the least delay is below the shortest in any case, and a logarithm beyond all delays.
-_TICK, _MOST = 0.001, 40.0
+#: Seconds by which the least delay is below the shortest in any case, and the logarithm of ten years.
+_TICK, _MOST = 0.001, 19.6
 
 #: Quantiles from which the spread is taken, with how many standard deviations they lie above the median.
 _SPREADS = ((0.75, 0.6745), (0.9, 1.2816), (0.975, 1.96))
