@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from etlog_api.middleware import Errors, Measured, SafeHeaders, TokenGuard, WithoutPrefix
 from etlog_api.registry import Registry
-from etlog_api.routes import docs, live, log, logs, status, ui
+from etlog_api.routes import coverage, docs, live, log, logs, status, ui
 
 
 class Application(FastAPI):
@@ -55,6 +55,7 @@ def create_app(settings: Settings, clock: Callable[[tzinfo], datetime] = datetim
     )
     app.router.routes.append(log.LogRoute(registry))  # the first, so that no other is tried before it
     app.include_router(live.router(registry))
+    app.include_router(coverage.router(registry))
     app.include_router(logs.router(registry))
     app.include_router(status.router(registry))
     app.include_router(ui.router(settings))

@@ -61,13 +61,16 @@ def _texts(fields: Mapping[bytes, bytes]) -> dict[str, str]:
     }
 
 
-def bugreport(log: bytes | None, status: Status | None, settings: Settings, evidence: Evidence | None) -> bytes:
+def bugreport(
+    log: bytes | None, coverage: bytes | None, status: Status | None, settings: Settings, evidence: Evidence | None
+) -> bytes:
     """The zip. A file that could not be read from the store says so."""
     unread = b'{"message":"the store could not be read"}'
     versions = {"python": platform.python_version(), "platform": platform.platform()}
     versions |= {name: metadata.version(name) for name in _PACKAGES}
     files = {
         "log.json": log or unread,
+        "coverage.json": coverage or unread,
         "status.json": _pretty(status) if status else unread,
         "settings.json": _pretty(settings.public()),
         "store.json": _pretty(evidence.info) if evidence else unread,

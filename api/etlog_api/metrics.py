@@ -1,16 +1,49 @@
-"""Metrics for Prometheus: of this process's requests, and of the logs, which are read from the store at a scrape."""
+"""Metrics for Prometheus: of this process's requests, of the logs, which are read from the store at a scrape, and of
+the verdicts on them."""
 
-from collections.abc import Mapping
+from collections import Counter as Counted
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from itertools import product
+from typing import NamedTuple
 
+from etlog_ledger.verdict import FAULTS, STATES, SeriesVerdict, Verdict
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 from etlog_api.status import Status
 
 #: Seconds. An answer from the cache takes a tenth of a millisecond, a whole new log about ten milliseconds.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 
-#: The status of a log, and its counters.
-Figures = tuple[Status, Mapping[str, int]]
+#: Series of each category of a log that are told of, those with the most sets: more than a pipeline has. Sets of odd
+#: windows may make any number of them, and a series with five stages is 60 samples.
+SERIES = 8
+
+_AS_OF, _HEARD = "etlog_verdict_timestamp_seconds", "etlog_last_event_timestamp_seconds"
+_PROBLEMS, _ERRORS, _SETS = "etlog_problems", "etlog_windowless_errors", "etlog_sets"
+_DELAY, _DURATION = "etlog_stage_delay_seconds", "etlog_stage_duration_seconds"
+_OF_VERDICTS = {
+    _AS_OF: "The moment that the verdict speaks of, since 1970",
+    _PROBLEMS: "Problems, by the first of their stages, and whether a mark covers them",
+    _ERRORS: "Errors that name no set, since the last set that was done",
+    _SETS: "Sets in the ledger, by what a stage did with them; unusual ones are counted once more",
+    _DELAY: "From the end of the window until the stage had done the set",
+    _DURATION: "Time that the stage took",
+    _HEARD: "When an event of the kind happened last, since 1970",
+}
+
+#: The name of a metric, labels, and a value.
+Sample = tuple[str, dict[str, str], float]
+
+
+class Figures(NamedTuple):
+    """What the metrics tell of a log: its status, its counters, and the last verdict on it, None before the first."""
+
+    status: Status
+    counters: Mapping[str, int]
+    verdict: Verdict | None = None
 
 
 class Metrics:
@@ -49,6 +82,8 @@ class Metrics:
             *(self._age, self._store_up, self._lag_events, self._lag_entries, self._oldest),
             *(self._stats, self._counters, self._active, self._persistent),
         )
+        self._verdicts = _Verdicts()
+        on.register(self._verdicts)
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         """Count an answer."""
@@ -62,8 +97,8 @@ class Metrics:
     def text(self, figures: Mapping[str, Figures | None], ages: Mapping[str, float | None]) -> bytes:
         """Everything in the text format of Prometheus.
 
-        `figures` has the status and counters by the name of the log, None when the store is away; `ages` has the age of
-        its snapshot in seconds, None without one.
+        `figures` are by the name of the log, None when the store is away; `ages` has the age of its snapshot in
+        seconds, None without one.
         """
         for gauge in self._of_logs:
             gauge.clear()  # this caller may not see what another one saw
@@ -75,7 +110,7 @@ class Metrics:
                 for gauge in (self._lag_events, self._lag_entries, self._oldest, self._persistent):
                     gauge.labels(log).set(float("nan"))
                 continue
-            status, counters = found
+            status, counters, _ = found
             self._lag_events.labels(log).set(_number(status.lag if status.lag_unit == "events" else None))
             self._lag_entries.labels(log).set(_number(status.lag_entries))
             self._oldest.labels(log).set(status.oldest_unapplied or 0.0)
@@ -86,7 +121,79 @@ class Metrics:
                 self._counters.labels(log, kind).set(number)
             if status.active_consumer is not None:
                 self._active.labels(log, status.active_consumer).set(1)
+        self._verdicts.held = {log: found.verdict for log, found in figures.items() if found and found.verdict}
         return generate_latest(self._registry)
+
+
+class _Verdicts(Collector):
+    """The metrics of the verdicts that it is given to hold, by the name of the log."""
+
+    held: Mapping[str, Verdict] = {}
+
+    def collect(self) -> Iterable[Metric]:
+        return verdict_metrics(self.held)
+
+
+def verdict_metrics(verdicts: Mapping[str, Verdict]) -> Iterable[Metric]:
+    """What the verdicts say, by the name of the log.
+
+    Problems are all counted. Sets, delays and durations are told of `SERIES` series of each category, and only of those
+    with a stage that is expected.
+    """
+    metrics = {
+        name: Metric(name, text, "summary" if name in {_DELAY, _DURATION} else "gauge")
+        for name, text in _OF_VERDICTS.items()
+    }
+    for log, verdict in verdicts.items():
+        found: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        for name, labels, value in (*_of_all(verdict), *_of_series(verdict)):
+            key = name, tuple(labels.items())
+            if key not in found:
+                found[key] = value
+            else:  # series that differ in their phase alone, and several problems of a stage
+                found[key] = max(found[key], value) if "quantile" in labels else found[key] + value
+        for (name, pairs), value in found.items():
+            metrics[name].add_sample(name, {"log": log, **dict(pairs)}, value)
+    return metrics.values()
+
+
+def _of_all(verdict: Verdict) -> Iterator[Sample]:
+    yield _AS_OF, {}, verdict.now
+    for kind, time in verdict.heard.items():
+        yield _HEARD, {"kind": kind}, datetime.fromisoformat(time).timestamp()
+    # There is a 0 for what may happen, so that a dashboard draws it.
+    for category in {series.category: None for series in verdict.series}:
+        yield _ERRORS, {"category": category}, 0
+    for error in verdict.errors:
+        yield _ERRORS, {"category": error.category}, error.count
+    for category, stage in {(series.category, stage): None for series in verdict.series for stage in series.habits}:
+        for state, marked in product(FAULTS, ("false", "true")):
+            yield _PROBLEMS, {"category": category, "stage": stage, "state": state, "marked": marked}, 0
+    for problem in verdict.problems:
+        marked = "false" if problem.mark is None else "true"
+        of = {"category": problem.category, "stage": problem.stages[0], "state": problem.state, "marked": marked}
+        yield _PROBLEMS, of, 1
+
+
+def _of_series(verdict: Verdict) -> Iterator[Sample]:
+    told: Counted[str] = Counted()
+    for series in sorted(verdict.series, key=_size, reverse=True):
+        if not series.habits or told[series.category] == SERIES:
+            continue
+        told[series.category] += 1
+        of = {"category": series.category, "every": series.every}
+        if series.length is not None:
+            of["length"] = series.length
+        for stage, state in product(series.stages, (*STATES, "unusual")):
+            yield _SETS, {**of, "stage": stage, "state": state}, series.counts.get(stage, {}).get(state, 0)
+        for name, quantiles in ((_DELAY, series.delay), (_DURATION, series.duration)):
+            for stage, seconds in quantiles.items():
+                yield name, {**of, "stage": stage, "quantile": "0.5"}, seconds.p50
+                yield name, {**of, "stage": stage, "quantile": "0.95"}, seconds.p95
+
+
+def _size(series: SeriesVerdict) -> int:
+    return sum(number for counts in series.counts.values() for number in counts.values())
 
 
 def _number(known: int | None) -> float:

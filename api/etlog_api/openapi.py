@@ -6,6 +6,7 @@ from etlog_events.kinds import ACTIONS
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from etlog_api import openapi_coverage
 from etlog_api.middleware import GUARDED
 from etlog_api.routes.log import LOG_PATH
 
@@ -150,6 +151,8 @@ SCHEMAS: dict[str, Any] = {
             },
         }
     ),
+    "Coverage": _envelope(openapi_coverage.COVERAGE),
+    **openapi_coverage.SCHEMAS,
     "Health": _envelope({"type": "string"}),
     "Error": {
         "type": "object",
@@ -260,6 +263,41 @@ LIMIT = parameter(
     maximum=999_999_999,
     examples=[100],
 )
+SET = parameter(
+    "set",
+    "Only events of sets whose window overlaps this span: two RFC 3339 times (write + as %2B), with a comma or a slash "
+    "between them. A warning tells when the lists no longer hold all of these events, and which refused events may "
+    "belong to them.",
+    anyOf=[{"enum": [""]}, {"type": "string", "pattern": f"^{_RFC3339}[,/]{_RFC3339}$"}],
+    examples=["2022-06-03T10:00:00Z,2022-06-03T11:00:00Z"],
+)
+CATEGORY = parameter(
+    "category",
+    "Only these categories, comma-separated.",
+    type="string",
+    pattern=openapi_coverage.NAMES.format("[a-z][a-z0-9_]*"),
+    examples=["asset"],
+)
+STAGE = parameter(
+    "stage",
+    "Only these stages, comma-separated.",
+    type="string",
+    pattern=openapi_coverage.STAGE_PATTERN,
+    examples=["Saved"],
+)
+STATE = parameter(
+    "state",
+    "Only these states, comma-separated.",
+    type="string",
+    pattern=openapi_coverage.STATE_PATTERN,
+    examples=["missing,stopped"],
+)
+SET_WINDOW = {
+    **WINDOW,
+    "description": "Only sets whose window overlaps this one: today, yesterday, week, lastweek, month, lastmonth, 15m, "
+    "24h, 7d, 2w, '24h offset 14h', two Unix times, or two RFC 3339 times (write + as %2B), one of which may be left "
+    "out.",
+}
 LAST_EVENT_ID = parameter(
     "Last-Event-ID",
     "Resume after the event with this id.",
@@ -270,17 +308,20 @@ LAST_EVENT_ID = parameter(
 )
 
 
+#: The answer to a condition that holds.
+UNCHANGED: dict[str, Any] = {"description": "The answer whose `ETag` is in `If-None-Match` still holds."}
+
 #: The route that FastAPI cannot describe, because it is plain ASGI.
 _LOG: dict[str, Any] = {
     "summary": "The log, as in Kubecost's Events API",
     "operationId": "log_model_etl_log_get",
-    "parameters": [LOG, KIND, WINDOW, LIMIT],
+    "parameters": [LOG, KIND, WINDOW, SET, LIMIT],
     "responses": {
         **{
             str(code): answer
             for code, answer in answers("The log.", 400, 401, 404, 503, schema="Log", example=_LOG_EXAMPLE).items()
         },
-        "304": {"description": "The answer whose `ETag` is in `If-None-Match` still holds."},
+        "304": {**UNCHANGED},
     },
 }
 for _code in ("200", "304"):
@@ -298,6 +339,8 @@ def openapi(app: FastAPI, *, tokens: bool) -> dict[str, Any]:
     """The OpenAPI document of `app`; with `tokens`, routes that hold data require one."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     document["paths"] = {LOG_PATH: {"get": {**_LOG, "responses": {**_LOG["responses"]}}}, **document["paths"]}
+    of_verdict = document["paths"][openapi_coverage.COVERAGE_PATH]["get"]["responses"]["200"]["content"]
+    of_verdict["application/json"]["example"] = openapi_coverage.EXAMPLE  # FastAPI leaves out what is null
     for path, operations in document["paths"].items():
         for operation in operations.values():
             if tokens and path.startswith(GUARDED):

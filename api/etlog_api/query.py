@@ -6,6 +6,7 @@ from datetime import datetime, tzinfo
 from functools import lru_cache
 
 from etlog_events.kinds import Kinds
+from etlog_events.timestamps import canonical
 from etlog_events.windows import Window, holds_for_a_minute, parse_window
 from starlette.datastructures import QueryParams
 
@@ -17,10 +18,12 @@ REMEMBERED, LONGEST = 256, 1024
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The filters: names of kinds, a span of event times, and at most how many of each category. None lets all pass."""
+    """The filters: names of kinds, a span of event times, a span that the windows of sets overlap (start and end in
+    canonical spelling), and at most how many of each category. None lets all pass."""
 
     kinds: frozenset[str] | None = None
     window: Window | None = None
+    sets: tuple[str, str] | None = None
     limit: int | None = None
     unknown: tuple[str, ...] = ()  # texts given as kind that no kind contains
 
@@ -28,8 +31,8 @@ class Query:
 class Queries:
     """What the query strings of URLs ask for. All that does not depend on the clock is worked out once."""
 
-    def __init__(self, kinds: Kinds, zone: tzinfo, clock: Callable[[tzinfo], datetime]) -> None:
-        self._zone, self._clock = zone, clock
+    def __init__(self, kinds: Kinds, clock: Callable[[tzinfo], datetime]) -> None:
+        self._clock = clock
 
         @lru_cache(maxsize=REMEMBERED)
         def log(text: bytes) -> str:
@@ -40,7 +43,7 @@ class Queries:
             return _filters_of(QueryParams(text), kinds)
 
         @lru_cache(maxsize=REMEMBERED)
-        def within(text: bytes, minute: int) -> Query:
+        def within(text: bytes, zone: tzinfo, minute: int) -> Query:
             query, window = filters(text)
             return replace(query, window=parse_window(window, now=datetime.fromtimestamp(minute * 60, zone)))
 
@@ -50,15 +53,18 @@ class Queries:
         """The name of the log that is asked for, empty without one. Raises `BadQuery`."""
         return self._log(text) if len(text) <= LONGEST else self._log.__wrapped__(text)
 
-    def query(self, text: bytes) -> Query:
-        """The query, as of now. Raises `BadQuery`, and `IllegalWindow` for a text that is not a window."""
+    def query(self, text: bytes, zone: tzinfo) -> Query:
+        """The query, as of now in the zone of the log.
+
+        Raises `BadQuery`, and `IllegalWindow` for a text that is not a window.
+        """
         known = len(text) <= LONGEST
         query, window = self._filters(text) if known else self._filters.__wrapped__(text)
         if not window:
             return query
-        now = self._clock(self._zone)
+        now = self._clock(zone)
         if known and holds_for_a_minute(window):
-            return self._within(text, int(now.timestamp()) // 60)
+            return self._within(text, zone, int(now.timestamp()) // 60)
         return replace(query, window=parse_window(window, now=now))
 
 
@@ -82,13 +88,29 @@ def parse_kinds(parameters: QueryParams, kinds: Kinds) -> tuple[frozenset[str] |
 
 
 def _filters_of(parameters: QueryParams, kinds: Kinds) -> tuple[Query, str]:
-    """The query of the parameters `kind` and `limit`, and the text of the window, empty without one.
+    """The query of the parameters `kind`, `set` and `limit`, and the text of the window, empty without one.
 
     Unknown parameters are ignored, as in Kubecost.
     """
     names, unknown = parse_kinds(parameters, kinds)
-    window, limit = single(parameters, "window"), single(parameters, "limit")
-    return Query(kinds=names, limit=_limit(limit) if limit else None, unknown=unknown), window
+    window, sets, limit = (single(parameters, name) for name in ("window", "set", "limit"))
+    query = Query(
+        kinds=names, sets=_span(sets) if sets else None, limit=_limit(limit) if limit else None, unknown=unknown
+    )
+    return query, window
+
+
+def _span(text: str) -> tuple[str, str]:
+    """The window of a set, or any span: two RFC 3339 times with a comma or, as the ledger spells it, a slash."""
+    start, mark, end = text.partition("/" if "/" in text else ",")
+    try:
+        found = canonical(start), canonical(end)
+    except ValueError:
+        found = ("", "")
+    if not mark or not found[0][:-1] < found[1][:-1]:
+        example = "2022-06-03T10:00:00Z,2022-06-03T11:00:00Z"
+        raise BadQuery(f"set must be the start and the end of a window, such as {example}, not {text[:80]!r}")
+    return found
 
 
 def _limit(text: str) -> int:

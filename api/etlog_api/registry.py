@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
 
+from etlog_events import config
 from etlog_events.settings import Settings
 from fastapi import Request
 from starlette.types import Scope
@@ -22,11 +23,12 @@ LOOK_TIMEOUT = 5.0
 
 
 class Registry:
-    """The logs of `settings`, each made when it is first asked for."""
+    """The logs of `settings`, each made when it is first asked for. Raises `ConfigError` for a bad configuration file."""
 
     def __init__(self, settings: Settings, clock: Callable[[tzinfo], datetime]) -> None:
         self.settings = settings
         self.clock = clock
+        self._config = config.load(settings)
         self.metrics = Metrics()
         self._served = frozenset(settings.logs)
         self._logs: dict[str, Log] = {}
@@ -92,5 +94,5 @@ class Registry:
 
     def _log(self, name: str) -> Log:
         if name not in self._logs:
-            self._logs[name] = Log(self.settings, name)
+            self._logs[name] = Log(self.settings, self._config, name, self.clock)
         return self._logs[name]

@@ -25,6 +25,7 @@ COMMANDS = {
     "verify": "Check that every published event is accounted for.",
     "dead": "List, repair, requeue or drop dead letters.",
     "spool": "List or deliver events that wait on this machine's disk.",
+    "config": "Check the configuration file, or suggest one.",
     "upgrade": "Convert logs that an earlier release wrote.",
     "bugreport": "Save a zip for a bug report, without secrets.",
     "sample": "Run the sample ETL, which meters this machine.",

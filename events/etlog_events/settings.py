@@ -137,17 +137,14 @@ def _tokens(value: str) -> tuple[str, ...]:
     return texts
 
 
-def _folder(value: str) -> Path:
-    path = Path(value).expanduser()
-    if not path.is_absolute():
-        raise ValueError(f"must be the full path of a folder, not {value!r}")
-    return path
+def _path(what: str) -> Callable[[str], Path]:
+    def parse(value: str) -> Path:
+        path = Path(os.path.expanduser(value))  # noqa: PTH111 - the other one fails for a user who does not exist
+        if not path.is_absolute() or "\0" in value:
+            raise ValueError(f"must be the full path of a {what}, not {value!r}")
+        return path
 
-
-def _file(value: str) -> Path:
-    if not value.strip() or "\0" in value:
-        raise ValueError(f"must be the path of a file, not {value!r}")
-    return Path(value).expanduser()
+    return parse
 
 
 def _default_spool_dir(environment: Mapping[str, str]) -> Path:
@@ -200,10 +197,10 @@ class Settings:
         _one_of("primary", "replica"), "primary", "Whether the API reads from the primary or a replica of the store"
     )
     spool_dir: Path = _setting(  # noqa: RUF009
-        _folder, lambda: _default_spool_dir({}), "Folder for events that wait for the store on disk"
+        _path("folder"), lambda: _default_spool_dir({}), "Folder for events that wait for the store on disk"
     )
     config: Path | None = _setting(  # noqa: RUF009
-        _file, None, "TOML file of zones, expectations and notifications"
+        _path("file"), None, "TOML file of zones, expectations and notifications"
     )
     metrics_port: int = _setting(
         _at_least(0, 65535), 0, "Port of the consumer's metrics and readiness, on the same address; 0: none"

@@ -105,6 +105,11 @@ def parse_timezone(text: str) -> tzinfo:
     raise ValueError(f"must be an IANA time zone such as Europe/Berlin or an offset such as +05:30, not {text!r}")
 
 
+def spell_timezone(zone: tzinfo) -> str:
+    """The name of a zone, from which `parse_timezone` makes it."""
+    return getattr(zone, "key", None) or str(zone).removeprefix("UTC") or "UTC"
+
+
 def _sunday(day: date) -> date:
     return day - timedelta(days=day.isoweekday() % 7)
 

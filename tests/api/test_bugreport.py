@@ -40,8 +40,9 @@ def test_a_bug_report_is_complete(
     files = unpacked()
 
     assert files["log.json"] == api.get().content
+    assert files["coverage.json"] == api.get("/model/etl/coverage").content
     parsed: dict[str, Any] = {name: orjson.loads(text) for name, text in files.items()}
-    of_store = {"log.json", "status.json", "store.json", "dead.json", "ledger.json"}
+    of_store = {"log.json", "coverage.json", "status.json", "store.json", "dead.json", "ledger.json"}
     assert set(parsed) == {*of_store, "settings.json", "versions.json"}
     stats = parsed["status.json"]["stats"]
     assert {name: stats.get(name) for name in ("applied", "dead", "unnumbered", "published")} == {

@@ -35,6 +35,7 @@ def test_every_route_is_described(serving: Serving, tokens: tuple[str, ...]) -> 
     assert described_codes == {
         "/model/etl/log": {"200", "304", "400", "404", "503"} | token,
         "/model/etl/log/stream": {"200", "400", "404", "503"} | token,
+        "/model/etl/coverage": {"200", "304", "400", "404", "503"} | token,
         "/model/etl/logs": {"200"} | token,
         "/model/etl/status": {"200", "400", "404", "503"} | token,
         "/model/etl/bugreport": {"200", "400", "404"} | token,
@@ -108,7 +109,7 @@ def test_nothing_is_found_by_those_who_look_for_trouble(serving: Serving, fill: 
             check=False,
         )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "7 selected / 8 total" in ended.stdout
+    assert "8 selected / 9 total" in ended.stdout
 
 
 def test_the_live_log_is_as_described(serving: Serving, fill: Fill) -> None:

@@ -27,6 +27,7 @@ PROMISE = 2.0
 PATHS = {
     "/model/etl/log": 200,
     "/model/etl/log?limit=1": 200,
+    "/model/etl/coverage": 503,
     "/model/etl/status": 503,
     "/readyz": 503,
     "/metrics": 200,

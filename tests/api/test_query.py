@@ -16,7 +16,7 @@ ZONE = parse_timezone("Asia/Tokyo")
 
 def query(text: str) -> Query:
     """The query that a URL spells."""
-    return Queries(KUBECOST_KINDS, ZONE, datetime.now).query(quote(text, safe="=&,+%").encode())
+    return Queries(KUBECOST_KINDS, datetime.now).query(quote(text, safe="=&,+%").encode(), ZONE)
 
 
 def test_nothing_asked_means_everything() -> None:
@@ -48,7 +48,7 @@ def test_the_zone_is_what_the_clock_is_asked_with() -> None:
         asked.append(zone)
         return datetime(2022, 6, 3, 1, tzinfo=ZONE)
 
-    found = Queries(KUBECOST_KINDS, ZONE, clock).query(b"window=today").window
+    found = Queries(KUBECOST_KINDS, clock).query(b"window=today", ZONE).window
 
     assert asked == [ZONE]
     assert found is not None
@@ -84,15 +84,15 @@ def test_an_illegal_window_is_refused_in_the_words_of_opencost(text: str) -> Non
 def test_a_window_moves_on_with_the_clock() -> None:
     """Each minute where it is rounded, at once where it ends now; in between, the same question is the same object."""
     now = datetime(2022, 6, 3, 10, 59, 59, tzinfo=ZONE)
-    queries = Queries(KUBECOST_KINDS, ZONE, lambda _: now)
+    queries = Queries(KUBECOST_KINDS, lambda _: now)
 
     def start(text: bytes) -> datetime:
-        window = queries.query(text).window
+        window = queries.query(text, ZONE).window
         assert window is not None
         assert window.start is not None
         return window.start
 
-    assert queries.query(b"window=24h") is queries.query(b"window=24h")
+    assert queries.query(b"window=24h", ZONE) is queries.query(b"window=24h", ZONE)
     assert [start(b"window=24h").hour, start(b"window=1m").minute] == [2, 59]
     assert start(b"window=1h offset 1h").second == 59
     now += timedelta(seconds=1)

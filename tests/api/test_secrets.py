@@ -15,7 +15,14 @@ TOKENS = ("the-first-token-of-all", "the-second-token-of-all")
 SECRETS = [secret.encode() for secret in (PASSWORD, USER, *TOKENS)]
 
 PATHS = [
-    *("/model/etl/log", "/model/etl/log?window=x", "/model/etl/status", "/model/etl/bugreport", "/metrics"),
+    *(
+        "/model/etl/log",
+        "/model/etl/log?window=x",
+        "/model/etl/coverage",
+        "/model/etl/status",
+        "/model/etl/bugreport",
+        "/metrics",
+    ),
     *("/readyz", "/healthz", "/docs", "/openapi.json", "/nothing"),
 ]
 
@@ -30,7 +37,7 @@ def everything(url: str, token: str) -> list[bytes]:
             if path.endswith("bugreport"):
                 with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
                     found += [archive.read(name) for name in archive.namelist()]
-                    assert len(archive.namelist()) == 7
+                    assert len(archive.namelist()) == 8
         with client.stream("GET", "/model/etl/log/stream") as stream:
             found.append(next(stream.iter_bytes()))
     return found

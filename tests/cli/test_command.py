@@ -21,6 +21,7 @@ from support.servers import free_port
 COMMANDS = (
     *("emit", "consume", "serve", "log", "coverage", "status", "mark", "verify", "dead", "spool", "upgrade"),
     *("bugreport", "sample", "dev"),
+    *("config", "config check", "config suggest"),
     *("dead list", "dead show", "dead requeue", "dead drop", "spool list", "spool flush"),
     *("mark list", "mark remove"),
 )

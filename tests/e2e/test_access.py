@@ -133,6 +133,10 @@ def test_the_whole_path_works_under_the_users(
         status = api.get("/model/etl/status").json()["data"]
         assert (status["lag"], status["stats"]["applied"], status["warnings"]) == (0, 3, [])
         assert api.get("/readyz").status_code == 200
+        root.hset(KEYS.marks, "revision", 1)
+        verdict = api.get("/model/etl/coverage")
+        assert (verdict.status_code, verdict.json()["data"]["suspended"]) == (200, None)
+        assert "warning" not in api.log(set=",".join(WINDOW))
         assert f'etlog_store_up{{log="{LOG}"}} 1.0' in api.get("/metrics").text
         report = zipfile.ZipFile(io.BytesIO(api.get("/model/etl/bugreport").content))
         assert b"no event either" in report.read("etlog-bugreport/dead.json")

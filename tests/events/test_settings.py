@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 from datetime import UTC
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -30,6 +31,7 @@ def test_without_an_environment_the_defaults_hold() -> None:
     assert settings.api_token == ()
     assert settings.host == "127.0.0.1"
     assert settings.port == 9090
+    assert settings.config is None
     assert settings.log_level == "INFO"
     assert settings.log_format == "text"
 
@@ -48,6 +50,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
             "ETLOG_API_TOKEN": f"{TOKEN}, {OTHER_TOKEN}",
             "ETLOG_HOST": "0.0.0.0",
             "ETLOG_PORT": "8080",
+            "ETLOG_CONFIG": "~/etlog.toml",
             "ETLOG_LOG_LEVEL": "debug",
             "ETLOG_LOG_FORMAT": "JSON",
         }
@@ -60,6 +63,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
     assert settings.timezone == ZoneInfo("Europe/Berlin")
     assert settings.api_token == (TOKEN, OTHER_TOKEN)
     assert settings.host == "0.0.0.0"
+    assert settings.config == Path.home() / "etlog.toml"
     assert (settings.log_level, settings.log_format) == ("DEBUG", "json")
 
 
@@ -142,6 +146,7 @@ BAD_VALUES = {
     "ETLOG_PORT": ["0", "65536", "http", "-1"],
     "ETLOG_READ_FROM": ["secondary", "1"],
     "ETLOG_SPOOL_DIR": ["spool", "./spool", " "],
+    "ETLOG_CONFIG": ["etlog.toml", "~no-such-user/etlog.toml", "./etlog.toml", " ", "/a\0b"],
     "ETLOG_METRICS_PORT": ["65536", "http", "-1"],
     "ETLOG_LOG_LEVEL": ["LOUD", "20"],
     "ETLOG_LOG_FORMAT": ["xml"],

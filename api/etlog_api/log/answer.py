@@ -13,20 +13,21 @@ from etlog_api.envelope import enveloped
 from etlog_api.log.reader import View
 from etlog_api.log.replication_link import staleness
 from etlog_api.log.snapshot import Snapshot
+from etlog_api.log.story import of_sets
 from etlog_api.query import Query
 
 _TIME = b'"time":"'
 
 
-def answer(view: View, query: Query, kinds: Kinds) -> bytes:
-    """The body that answers `query`."""
+def answer(view: View, query: Query, kinds: Kinds, warnings: Sequence[str] = ()) -> bytes:
+    """The body that answers `query`, with these `warnings` beside its own."""
     snapshot = view.snapshot
     asked = _categories(query, kinds)
     logs = {category: select(events, query) if category in asked else () for category, events in snapshot.logs.items()}
     counters = {
         name: number for name, number in snapshot.counters.items() if query.kinds is None or name in query.kinds
     }
-    return enveloped(_spliced(logs, counters), warning(view, query, kinds, logs))
+    return enveloped(_spliced(logs, counters), warning(view, query, kinds, logs, warnings))
 
 
 def _spliced(logs: Mapping[str, Sequence[bytes]], counters: Mapping[str, int]) -> bytes:
@@ -44,6 +45,8 @@ def select(events: Sequence[bytes], query: Query) -> Sequence[bytes]:
         passing = (event for event in passing if event.startswith(prefixes))
     if query.window is not None:
         passing = _within(passing, query.window)
+    if query.sets is not None:
+        passing = of_sets(passing, query.sets)
     if query.limit is None:
         return events if passing is events else list(passing)
     return list(islice(passing, query.limit))[::-1]
@@ -64,7 +67,9 @@ def _within(events: Iterable[bytes], window: Window) -> Iterator[bytes]:
     return (event for event in events if start <= event[event.rindex(_TIME) + skipped : -3] < end)
 
 
-def warning(view: View, query: Query, kinds: Kinds, logs: Mapping[str, Sequence[bytes]]) -> str | None:
+def warning(
+    view: View, query: Query, kinds: Kinds, logs: Mapping[str, Sequence[bytes]], more: Sequence[str] = ()
+) -> str | None:
     """What the reader of an answer with `logs` must know not to be misled, or None."""
     warnings = []
     if view.away_since is not None:
@@ -80,7 +85,7 @@ def warning(view: View, query: Query, kinds: Kinds, logs: Mapping[str, Sequence[
     if query.window is not None:
         cut = {category for category, events in logs.items() if query.limit is not None and len(events) >= query.limit}
         warnings += _incomplete(view.snapshot, query.window, kinds, _categories(query, kinds) - cut)
-    return "; ".join(warnings) or None
+    return "; ".join([*warnings, *more]) or None
 
 
 def _categories(query: Query, kinds: Kinds) -> Set[str]:

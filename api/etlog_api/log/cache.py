@@ -28,19 +28,19 @@ class AnswerCache:
         self._kinds = kinds
         self._logs = logs
         self._snapshot: Snapshot | None = None
-        self._bodies: OrderedDict[tuple[Query, float | None, float | None], Body] = OrderedDict()
+        self._bodies: OrderedDict[tuple[Query, float | None, float | None, tuple[str, ...]], Body] = OrderedDict()
         self._bytes = 0
 
-    def body(self, view: View, query: Query) -> Body:
-        """The answer to `query` on what `view` shows."""
+    def body(self, view: View, query: Query, warnings: tuple[str, ...] = ()) -> Body:
+        """The answer to `query` on what `view` shows, with these `warnings` beside those that it tells by itself."""
         if view.snapshot is not self._snapshot:
             self._bodies.clear()
             self._bytes = 0
             self._snapshot = view.snapshot
-        key = (query, view.away_since, view.behind_since)
+        key = (query, view.away_since, view.behind_since, warnings)
         body = self._bodies.get(key)
         if body is None:
-            body = self._bodies[key] = self._made(view, query)
+            body = self._bodies[key] = self._made(view, query, warnings)
             self._bytes += len(body.text)
             while len(self._bodies) > 1 and (len(self._bodies) > MAX_ANSWERS or self._bytes > MAX_BYTES // self._logs):
                 self._bytes -= len(self._bodies.popitem(last=False)[1].text)
@@ -48,7 +48,7 @@ class AnswerCache:
             self._bodies.move_to_end(key)
         return body
 
-    def _made(self, view: View, query: Query) -> Body:
+    def _made(self, view: View, query: Query, warnings: tuple[str, ...]) -> Body:
         cursor = view.snapshot.cursor
         more = {"Etlog-Cursor": id_of(end_of(cursor)).decode()} if cursor is not None else {}
-        return Body(answer(view, query, self._kinds), JSON, more)
+        return Body(answer(view, query, self._kinds, warnings), JSON, more)

@@ -20,7 +20,7 @@ class LogRoute(BaseRoute):
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._queries = Queries(registry.settings.kinds, registry.settings.timezone, registry.clock)
+        self._queries = Queries(registry.settings.kinds, registry.clock)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether the request is for the log."""
@@ -33,6 +33,6 @@ class LogRoute(BaseRoute):
             raise HTTPException(405, headers={"Allow": "GET, HEAD"})
         text = scope["query_string"]
         log = self._registry.log_named(self._queries.log(text), scope)
-        query = self._queries.query(text)
-        response = await log.cache.body(await log.reader.view(), query).respond(scope["headers"])
+        query = self._queries.query(text, log.zone)
+        response = await (await log.body(query)).respond(scope["headers"])
         await response(scope, receive, send)

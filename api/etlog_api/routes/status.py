@@ -27,20 +27,22 @@ def router(registry: Registry) -> APIRouter:
 
     @routes.get(
         "/model/etl/bugreport",
-        summary="A zip of the log, its status, the settings without secrets, and what the store reports about itself",
+        summary="A zip of the log, its verdict and status, the settings without secrets, and what the store tells",
         responses=answers("The report.", 400, 401, 404, media="application/zip"),
         response_class=Response,
         openapi_extra={"parameters": [LOG]},
     )
     async def report(request: Request) -> Response:
         log = registry.log(request)
-        text, found, evidence = await asyncio.gather(log.text_or_none(), log.status_or_none(), log.evidence_or_none())
+        text, coverage, found, evidence = await asyncio.gather(
+            log.text_or_none(), log.coverage_or_none(), log.status_or_none(), log.evidence_or_none()
+        )
         settings, several = registry.settings, ""
         if settings.names:  # a token that opens some logs must not tell the names of others
             names = registry.names(request)
             settings = replace(settings, name=registry.default(names) or log.name, names=tuple(names))
             several = f"{log.name}-"
-        content = await asyncio.to_thread(bugreport, text, found, settings, evidence)
+        content = await asyncio.to_thread(bugreport, text, coverage, found, settings, evidence)
         name = f"etlog-bugreport-{several}{registry.clock(registry.settings.timezone):%Y%m%dT%H%M%S}.zip"
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
         return Response(content, headers=headers, media_type="application/zip")

@@ -5,6 +5,7 @@ from importlib.resources import files
 import orjson
 from etlog_events.kinds import ACTIONS
 from etlog_events.settings import Settings
+from etlog_events.windows import spell_timezone
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
@@ -45,7 +46,13 @@ def router(settings: Settings) -> APIRouter:
 def _page_settings(settings: Settings) -> bytes:
     """What the page cannot see in the events: how many of them a list holds, in which zone days begin, the categories
     and the actions; as JSON. Open to anyone."""
-    zone = getattr(settings.timezone, "key", None) or str(settings.timezone).removeprefix("UTC") or "UTC"
     actions = [{"name": action.name, "is_error": action.is_error} for action in ACTIONS]
     categories = dict(settings.kinds.categories)
-    return orjson.dumps({"cap": settings.cap, "timezone": zone, "categories": categories, "actions": actions})
+    return orjson.dumps(
+        {
+            "cap": settings.cap,
+            "timezone": spell_timezone(settings.timezone),
+            "categories": categories,
+            "actions": actions,
+        }
+    )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 import uvicorn
+from etlog_events import config
 from etlog_events.settings import Settings
 
 from etlog import logging_setup
@@ -115,8 +116,10 @@ def serve(
 def run(settings: Settings, workers: int, root_path: str = "", tls: Certificate | None = None) -> None:
     """Serve on the host and port of `settings` until SIGTERM or SIGINT; over HTTPS with a certificate.
 
-    Raises `CommandFailed` when nothing can listen on the port, or the certificate cannot be used.
+    Raises `ConfigError` for a mistake in the configuration file, where workers would fail again and again, and
+    `CommandFailed` when nothing can listen on the port, or the certificate cannot be used.
     """
+    config.load(settings)
     if tls is not None:
         tls.check()
     host, port = settings.host, settings.port
