@@ -24,7 +24,7 @@ QUICK = ("hourly, long tail", "daily, long tail", "office hours, spring", "live,
 def run(name: str, days: int, seed: int, healthy: bool, every_minute: bool) -> Run:
     """One pipeline from its first day to its last, in a process of its own."""
     pipeline = next(each for each in PIPELINES if each.name == name)
-    story = tell(pipeline, days, seed, healthy)
+    story = tell(pipeline, days, seed, () if healthy else None)
     began = time.process_time()
     outcome = Walk(story, every_minute=every_minute, seed=seed).run()
     outcome.seconds = time.process_time() - began

@@ -22,11 +22,11 @@ Calendar: TypeAlias = Callable[[datetime, datetime, ZoneInfo], Iterator[Window]]
 Only: TypeAlias = Callable[[datetime], bool]
 
 
-def fixed(step: timedelta) -> Calendar:
-    """Windows of one length, one after the other."""
+def fixed(step: timedelta, phase: timedelta = timedelta(0)) -> Calendar:
+    """Windows of one length, one after the other, the first of them so much later."""
 
     def windows(begin: datetime, end: datetime, _: ZoneInfo) -> Iterator[Window]:
-        start = begin
+        start = begin + phase
         while start < end:
             yield Window(start, start + step)
             start += step

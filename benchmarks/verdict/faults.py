@@ -98,28 +98,35 @@ class Cell:
         return self.fault.called == "unusual" and self.done is not None and now >= self.done
 
 
-def planted(pipeline: Pipeline, windows: dict[str, list[Window]], days: int, chance: random.Random) -> list[Fault]:
-    """Faults for a pipeline, one after the other; the kinds of them are in turn, and each hits one of its series."""
+def planted(
+    pipeline: Pipeline,
+    windows: Sequence[Sequence[Window]],
+    days: float,
+    chance: random.Random,
+    kinds: Sequence[Kind] | None = None,
+    apart: float = _APART,
+) -> list[Fault]:
+    """Faults for a pipeline, at least `apart` days from each other, each in one of its series; `windows` are theirs.
+
+    They are of these `kinds`, one of each; or else of all kinds in turns, as many as there is time for.
+    """
     faults: list[Fault] = []
-    kinds = list(_KINDS)
-    chance.shuffle(kinds)
-    begin, last = pipeline.begin + timedelta(days=pipeline.learning), pipeline.begin + timedelta(days=days)
-    turns = {series.every: 0 for series in pipeline.series}
-    free = begin
-    while free < last:
-        kind = kinds[len(faults) % len(kinds)]
-        series = min(pipeline.series, key=lambda each: turns[each.every] * _length(windows[each.every]))
+    turns = [0] * len(windows)
+    order = chance.sample(_KINDS, len(_KINDS)) if kinds is None else kinds
+    free, last = (pipeline.begin + timedelta(days=number) for number in (pipeline.learning, days))
+    while free < last and (kinds is None or len(faults) < len(kinds)):
         free += timedelta(days=chance.uniform(0, 1))
         if _is_settling(pipeline, free):
             free += timedelta(days=1)
             continue
-        ahead = [window for window in windows[series.every] if window.start >= free]
+        place = min(range(len(windows)), key=lambda each: turns[each] * _length(windows[each]))
+        turns[place] += 1
+        ahead = [window for window in windows[place] if window.start >= free]
         if len(ahead) < 2:
             break
-        turns[series.every] += 1
-        fault = _fault(kind, series, ahead, pipeline, chance)
+        fault = _fault(order[len(faults) % len(order)], pipeline.series[place], ahead, chance)
         faults.append(fault)
-        free = fault.windows[-1].end + timedelta(days=_APART, seconds=fault.repaired or 0)
+        free = fault.windows[-1].end + timedelta(days=apart, seconds=fault.repaired or 0)
     return faults
 
 
@@ -134,7 +141,7 @@ def _is_settling(pipeline: Pipeline, moment: datetime) -> bool:
     return -8 <= since < max(pipeline.settling, 7)
 
 
-def _fault(kind: Kind, series: Series, ahead: Sequence[Window], pipeline: Pipeline, chance: random.Random) -> Fault:
+def _fault(kind: Kind, series: Series, ahead: Sequence[Window], chance: random.Random) -> Fault:
     names = [stage.name for stage in series.stages]
     one = [chance.choice([stage.name for stage in series.stages if _is_regular(stage.only)])]
     lasts = (ahead[0].end - ahead[0].start).total_seconds()

@@ -65,8 +65,8 @@ class Series:
 class Pipeline:
     """A pipeline, one category of one log.
 
-    `learning` are the days after which it is known; it begins with `caught_up` sets that come in one burst. From day
-    `changes` on its sets come `later` seconds later, or only those of `only_then`. `ahead` is by how many seconds the
+    `learning` are the days after which it is known; it begins with `caught_up` sets, one every `pace` seconds. A
+    `live` one does windows that have not ended, too. From day `changes` on its sets come `later` seconds later, or only those of `only_then`. `ahead` is by how many seconds the
     producer's clock is wrong. Of `retries`, a share, the first try fails. `restarts` load the newest sets once more.
     """
 
@@ -74,12 +74,14 @@ class Pipeline:
     series: Sequence[Series]
     zone: ZoneInfo = _UTC
     begin: datetime = AUTUMN
-    learning: int = 7
+    learning: float = 7
     caught_up: int = 0
-    changes: int | None = None
+    pace: float = 3.0
+    live: bool = False
+    changes: float | None = None
     later: float = 0
     only_then: Only | None = None
-    settling: int = 0
+    settling: float = 0
     ahead: float = 0
     retries: float = 0.0
     restarts: bool = False

@@ -39,7 +39,7 @@ class Run:
     sampled: int
     differing: int
     seconds: float
-    learned_in: int
+    learned_in: float
 
     @property
     def broken(self) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The story of a pipeline: the events that arrive, and the truth on each cell."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -9,13 +9,13 @@ from typing import NamedTuple
 from etlog_events.event import Event
 
 from benchmarks.verdict.calendars import Window, next_at
-from benchmarks.verdict.faults import Cell, Fault, planted, set_limits
+from benchmarks.verdict.faults import Cell, Fault, Kind, planted, set_limits
 from benchmarks.verdict.pipelines import Pipeline, Series, Stage
 
 #: Seconds that an event takes to the log, at most.
 _LATENCY = 2.0
 
-#: Seconds between two sets that are caught up in a burst.
+#: Seconds between two sets that are done in one burst.
 _BURST = 3.0
 
 #: Seconds after the last set that did not come until what stopped runs again.
@@ -51,13 +51,19 @@ class Story:
         return {key: [cell for cell in cells.values() if cell.fault is not None] for key, cells in self.cells.items()}
 
 
-def tell(pipeline: Pipeline, days: int, seed: int, healthy: bool = False) -> Story:
-    """The story of so many days of a pipeline, without faults if it is `healthy`; a seed tells the same again."""
-    return _Teller(pipeline, days, seed).story(healthy)
+def tell(
+    pipeline: Pipeline, days: float, seed: int, kinds: Sequence[Kind] | None = None, apart: float | None = None
+) -> Story:
+    """The story of so many days of a pipeline; a seed tells the same again.
+
+    Faults of these `kinds` are planted, in that order, or of all in turns if it is None; `apart` are the days between
+    them.
+    """
+    return _Teller(pipeline, days, seed).story(kinds, apart)
 
 
 class _Teller:
-    def __init__(self, pipeline: Pipeline, days: int, seed: int) -> None:
+    def __init__(self, pipeline: Pipeline, days: float, seed: int) -> None:
         self._pipeline = pipeline
         self._days = days
         self._seed = f"{pipeline.name}/{seed}"
@@ -68,13 +74,15 @@ class _Teller:
         if pipeline.changes is not None:
             self._changes = (pipeline.begin + timedelta(days=pipeline.changes)).timestamp()
 
-    def story(self, healthy: bool) -> Story:
+    def story(self, kinds: Sequence[Kind] | None, apart: float | None) -> Story:
         """All of it."""
         story, pipeline = self._story, self._pipeline
-        windows = {series.every: list(self._windows(series)) for series in pipeline.series}
-        story.faults = [] if healthy else planted(pipeline, windows, self._days, random.Random(self._seed + "/faults"))
-        for series in pipeline.series:
-            self._tell_series(series, windows[series.every])
+        windows = [list(self._windows(series)) for series in pipeline.series]
+        chance = random.Random(self._seed + "/faults")
+        options = {} if apart is None else {"apart": apart}
+        story.faults = planted(pipeline, windows, self._days, chance, kinds, **options)
+        for series, of_series in zip(pipeline.series, windows, strict=True):
+            self._tell_series(series, of_series)
         for fault in story.faults:
             self._set_limits(fault)
         if pipeline.restarts:
@@ -115,12 +123,22 @@ class _Teller:
             if not faults and self._chance.random() < self._pipeline.retries:
                 faults = self._retry(series, window)
             begin = window.end.timestamp()
+            if self._pipeline.live and not faults and window.start >= self._story.begin:
+                self._run_early(series, window)
             if window.end <= self._story.begin:
-                burst += _BURST
+                burst += self._pipeline.pace
                 begin = burst
             elif self._is_changed(window):
                 begin += self._pipeline.later
             self._tell_set(series, window, begin, faults)
+
+    def _run_early(self, series: Series, window: Window) -> None:
+        """A window that has not ended is done already, as far as it goes."""
+        half = (window.end - window.start).total_seconds() / 2
+        for later, stage in enumerate(series.stages):
+            self._arrive(
+                window.start.timestamp() + half + 5 * later, stage.name, window, self._size(series, window) // 2
+            )
 
     def _retry(self, series: Series, window: Window) -> dict[str, Fault]:
         local = window.start.astimezone(self._pipeline.zone)
@@ -202,7 +220,7 @@ class _Teller:
         swing = 1 + 0.5 * (1 - abs(hour - 12) / 12) if series.every in {"1h", "15m"} else 1
         day = (window.start - self._story.begin) / timedelta(days=90)
         grown = max(0.2, 1 + self._pipeline.growth * day)
-        return max(1, round(series.size * swing * grown * (1 + 0.1 * self._chance.gauss(0, 1))))
+        return round(max(series.size > 0, series.size * swing * grown * (1 + 0.1 * self._chance.gauss(0, 1))))
 
     def _arrive(self, at: float, stage: str, window: Window, size: int | None) -> float:
         return self._note(at, f"AllocationSet{stage}", window, size=size if stage in _SIZED else None)

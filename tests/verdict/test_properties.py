@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -50,45 +51,84 @@ def cell(begin: datetime, end: datetime, last: datetime, chance: random.Random, 
     )
 
 
-@st.composite
-def series(draw: st.DrawFn) -> dict[str, Row]:
-    """Rows of sets that come more or less regularly, some of them late, in bursts, failed, without a stage or never."""
-    chance = random.Random(draw(st.integers(0, 2**32)))
-    step = draw(st.sampled_from(STEPS))
-    begin = draw(st.sampled_from(BEGINS)) + draw(st.sampled_from((timedelta(0), step / 2, timedelta(minutes=7))))
-    length = draw(st.sampled_from((step, step, step, 7 * step, step / 2)))
-    stages = draw(st.lists(st.sampled_from(NAMES[:5]), min_size=1, max_size=3, unique=True))
-    kept, wrong = draw(st.sampled_from((1.0, 0.9, 0.5))), draw(st.sampled_from((0.0, 0.1, 0.5)))
-    rows: dict[str, Row] = {}
-    for number in range(draw(st.integers(0, 60))):
-        start = begin + number * step
-        if step == timedelta(hours=1) and kept == 0.5 and start.hour not in range(6, 18):
-            continue
-        row: Row = {}
-        for name in stages:
-            end = start + length
-            first = end + step * chance.choice((0.01, 0.02, 0.05, 0.3)) * chance.random()
-            if chance.random() < wrong / 3:
-                first = begin + 40 * step
-            if chance.random() < kept:
-                row[name] = cell(first, end, first + chance.choice((0, 0, 0, 1)) * step, chance, name)
-        if chance.random() < wrong:
-            name = chance.choice(NAMES[5:])
-            row[name] = cell(start + length, start + length, start + length + step / 10, chance, name)
-        if row:
-            rows[f"{spell(start)}/{spell(start + length)}"] = row
-    return rows
+@dataclass(frozen=True)
+class Series:
+    """Sets that come more or less regularly: a share of what comes is `kept`, and one of it is late, in a burst, failed
+    or never comes."""
+
+    category: str
+    begin: datetime
+    step: timedelta
+    length: timedelta
+    number: int
+    stages: Sequence[str]
+    kept: float
+    wrong: float
+    office_hours: bool
+    seed: int
+
+    def rows(self) -> dict[str, Row]:
+        """Their rows."""
+        chance = random.Random(self.seed)
+        rows: dict[str, Row] = {}
+        for number in range(self.number):
+            start = self.begin + number * self.step
+            end = start + self.length
+            if self.office_hours and start.hour not in range(6, 18):
+                continue
+            row: Row = {}
+            for name in self.stages:
+                first = end + self.step * chance.choice((0.01, 0.02, 0.05, 0.3)) * chance.random()
+                if chance.random() < self.wrong / 3:
+                    first = self.begin + 40 * self.step
+                last = first + chance.choice((0, 0, 0, 1)) * self.step
+                if chance.random() < self.kept:
+                    row[name] = cell(first, end, last, chance, name)
+            if chance.random() < self.wrong:
+                name = chance.choice(NAMES[5:])
+                row[name] = cell(end, end, end + self.step / 10, chance, name)
+            if row:
+                rows[f"{spell(start)}/{spell(end)}"] = row
+        return rows
 
 
-@st.composite
-def ledgers(draw: st.DrawFn) -> Rows:
+@dataclass(frozen=True)
+class Ledger:
     """Rows of categories: of a few series, and of any events at all."""
-    rows: Rows = {category: {} for category in CATEGORIES}
-    for _ in range(draw(st.integers(0, 3))):
-        rows[draw(st.sampled_from(CATEGORIES))].update(draw(series()))
-    for category, odd in rows_of(draw(st.lists(events(), max_size=8))).items():
-        rows[category].update(odd)
-    return rows
+
+    series: Sequence[Series]
+    odd: Sequence[bytes]
+
+    def rows(self) -> Rows:
+        """Its rows."""
+        rows: Rows = {category: {} for category in CATEGORIES}
+        for each in self.series:
+            rows[each.category].update(each.rows())
+        for category, odd in rows_of(self.odd).items():
+            rows[category].update(odd)
+        return rows
+
+
+@st.composite
+def series(draw: st.DrawFn) -> Series:
+    """Any of them."""
+    step = draw(st.sampled_from(STEPS))
+    return Series(
+        draw(st.sampled_from(CATEGORIES)),
+        draw(st.sampled_from(BEGINS)) + draw(st.sampled_from((timedelta(0), step / 2, timedelta(minutes=7)))),
+        step,
+        draw(st.sampled_from((step, step, step, 7 * step, step / 2))),
+        draw(st.integers(0, 60)),
+        draw(st.lists(st.sampled_from(NAMES[:5]), min_size=1, max_size=3, unique=True)),
+        draw(st.sampled_from((1.0, 0.9, 0.5))),
+        draw(st.sampled_from((0.0, 0.1, 0.5))),
+        draw(st.booleans()),
+        draw(st.integers(0, 1000)),
+    )
+
+
+ledgers = st.builds(Ledger, st.lists(series(), max_size=3), st.lists(events(), max_size=8))
+zones = st.sampled_from(ZONES).map(ZoneInfo)
 
 
 @st.composite
@@ -98,9 +138,6 @@ def moments(draw: st.DrawFn) -> datetime:
         far = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))
         return draw(far).replace(microsecond=0)
     return draw(st.sampled_from(BEGINS)) + timedelta(seconds=draw(st.integers(-86_400, 70 * 86_400)))
-
-
-zones = st.sampled_from(ZONES).map(ZoneInfo)
 
 
 @st.composite
@@ -165,11 +202,11 @@ def counted(one: SeriesVerdict) -> dict[str, dict[str, int]]:
     return {stage: _without_zeros(of_stage) for stage, of_stage in counts.items()}
 
 
-@given(ledgers(), zones, moments(), marks())
+@given(ledgers, zones, moments(), marks())
 @few
-def test_any_rows_can_be_judged_at_any_time(rows: Rows, zone: ZoneInfo, now: datetime, said: list[Mark]) -> None:
+def test_any_rows_can_be_judged_at_any_time(ledger: Ledger, zone: ZoneInfo, now: datetime, said: list[Mark]) -> None:
     """Each expected cell is in one state, and what is summed up is what the sets say."""
-    verdict = Judge(KUBECOST_KINDS, zone).judge(rows, said, now)
+    verdict = Judge(KUBECOST_KINDS, zone).judge(ledger.rows(), said, now)
 
     total: Counter[str] = Counter()
     for one in verdict.series:
@@ -187,11 +224,11 @@ def test_any_rows_can_be_judged_at_any_time(rows: Rows, zone: ZoneInfo, now: dat
     assert verdict.is_sound == (not any(total[fault] for fault in FAULTS) and not verdict.errors)
 
 
-@given(ledgers(), zones, moments(), marks())
+@given(ledgers, zones, moments(), marks())
 @few
-def test_problems_say_what_the_cells_say(rows: Rows, zone: ZoneInfo, now: datetime, said: list[Mark]) -> None:
+def test_problems_say_what_the_cells_say(ledger: Ledger, zone: ZoneInfo, now: datetime, said: list[Mark]) -> None:
     """Each cell that is wrong is in one problem, and each problem has an id that no other has."""
-    verdict = Judge(KUBECOST_KINDS, zone).judge(rows, said, now)
+    verdict = Judge(KUBECOST_KINDS, zone).judge(ledger.rows(), said, now)
 
     wrong = list(Answer.of(verdict).wrong())
     assert sum(problem.sets * len(problem.stages) for problem in verdict.problems) == len(wrong)
@@ -210,10 +247,11 @@ def test_problems_say_what_the_cells_say(rows: Rows, zone: ZoneInfo, now: dateti
         msgspec.convert(msgspec.to_builtins(problem), type(problem))
 
 
-@given(ledgers(), zones, moments(), st.randoms(use_true_random=False))
+@given(ledgers, zones, moments(), st.randoms(use_true_random=False))
 @few
-def test_the_order_of_the_rows_does_not_matter(rows: Rows, zone: ZoneInfo, now: datetime, chance: Any) -> None:
+def test_the_order_of_the_rows_does_not_matter(ledger: Ledger, zone: ZoneInfo, now: datetime, chance: Any) -> None:
     """Each replica reads them in another one."""
+    rows = ledger.rows()
     shuffled: Rows = {}
     for category in chance.sample(list(rows), len(rows)):
         names = list(rows[category])
@@ -225,10 +263,10 @@ def test_the_order_of_the_rows_does_not_matter(rows: Rows, zone: ZoneInfo, now: 
     assert shown(other) == shown(one)
 
 
-@given(st.lists(st.tuples(ledgers(), st.booleans(), moments(), marks()), min_size=2, max_size=4), zones)
+@given(st.lists(st.tuples(ledgers, st.booleans(), moments(), marks()), min_size=2, max_size=4), zones)
 @settings(deadline=None, max_examples=25)
 def test_a_judge_that_remembers_says_what_a_new_one_says(
-    turns: Sequence[tuple[Rows, bool, datetime, list[Mark]]], zone: ZoneInfo
+    turns: Sequence[tuple[Ledger, bool, datetime, list[Mark]]], zone: ZoneInfo
 ) -> None:
     """Whatever changed since: rows that are new, different or gone, marks, and the time, which may go back."""
     remembering = Judge(KUBECOST_KINDS, zone)
@@ -236,7 +274,7 @@ def test_a_judge_that_remembers_says_what_a_new_one_says(
     for changed, only_added, now, said in turns:
         rows = {
             category: {**rows.get(category, {}), **of_category} if only_added else dict(of_category)
-            for category, of_category in changed.items()
+            for category, of_category in changed.rows().items()
         }
         again = Judge(KUBECOST_KINDS, zone).judge(rows, said, now)
 
@@ -244,18 +282,18 @@ def test_a_judge_that_remembers_says_what_a_new_one_says(
         assert shown(remembering.judge(rows, said, now)) == shown(again)
 
 
-@given(ledgers(), zones, moments(), st.integers(0, 5), st.integers(-100, 100), st.integers(0, 100))
+@given(ledgers, zones, moments(), st.integers(1, 5), st.integers(-100, 100), st.integers(0, 100))
 @few
 def test_sets_can_be_asked_for_by_number_and_by_time(
-    rows: Rows, zone: ZoneInfo, now: datetime, newest: int, since: int, hours: int
+    ledger: Ledger, zone: ZoneInfo, now: datetime, newest: int, since: int, hours: int
 ) -> None:
     """They are those of all sets, in their order."""
     start = now.timestamp() + 3600 * since
     end = start + 3600 * hours
-    for one in Judge(KUBECOST_KINDS, zone).judge(rows, (), now).series:
+    for one in Judge(KUBECOST_KINDS, zone).judge(ledger.rows(), (), now).series:
         sets = one.sets()
 
-        assert one.sets(newest=newest) == (sets[-newest:] if newest else [])
+        assert one.sets(newest=newest) == sets[-newest:]
         if hours:
             assert one.sets(start=start, end=end) == [
                 each
@@ -266,24 +304,24 @@ def test_sets_can_be_asked_for_by_number_and_by_time(
 
 
 @pytest.mark.parametrize("kind", ["expected-empty", "waived", "retired"])
-@given(ledgers(), zones, moments())
+@given(ledgers, zones, moments())
 @settings(deadline=None, max_examples=15)
-def test_nothing_is_wrong_with_sets_that_are_waived(kind: Any, rows: Rows, zone: ZoneInfo, now: datetime) -> None:
+def test_nothing_is_wrong_with_sets_that_are_waived(kind: Any, ledger: Ledger, zone: ZoneInfo, now: datetime) -> None:
     """All that a mark covers."""
     said = [Mark(category, category, kind, "test", "someone", spell(now)) for category in CATEGORIES]
 
-    verdict = Judge(KUBECOST_KINDS, zone).judge(rows, said, now)
+    verdict = Judge(KUBECOST_KINDS, zone).judge(ledger.rows(), said, now)
 
     assert [problem.text for problem in verdict.problems] == []
 
 
-@given(ledgers(), zones, moments())
+@given(ledgers, zones, moments())
 @few
-def test_acknowledging_changes_no_state(rows: Rows, zone: ZoneInfo, now: datetime) -> None:
+def test_acknowledging_changes_no_state(ledger: Ledger, zone: ZoneInfo, now: datetime) -> None:
     """It stands in the problems that it covers."""
     said = [Mark(category, category, "acknowledged", "test", "someone", spell(now)) for category in CATEGORIES]
 
-    plain, marked = (Judge(KUBECOST_KINDS, zone).judge(rows, some, now) for some in ((), said))
+    plain, marked = (Judge(KUBECOST_KINDS, zone).judge(ledger.rows(), some, now) for some in ((), said))
 
     assert shown(marked)["series"] == shown(plain)["series"]
     assert [problem.state for problem in marked.problems] == [problem.state for problem in plain.problems]
