@@ -17,6 +17,8 @@ from functools import lru_cache
 from math import exp, inf, log
 from statistics import NormalDist
 
+_DAY = 86_400.0
+
 #: Sets from which delays are learned, and below which too little is known of them.
 NEWEST, FEW = 1000, 5
 
@@ -32,10 +34,11 @@ _CHANCE, _SETS = 84 * 86_400.0, 500
 #: The least delay is somewhat shorter than the shortest ones seen.
 _LEAST, _BELOW = 0.02, 0.4
 
-_DAY = 86_400.0
-
 #: The share of the delays that the limit is never below; times that must have been late to be so again.
 _USUAL, _AGAIN = 0.995, 2
+
+#: Seconds: sets that wait for a batch of the week do not wait for two.
+_LONGEST = 16 * _DAY
 
 #: The share that decides where the set before is overdue already.
 _FEW_EXCEED = 0.975
@@ -72,6 +75,11 @@ class Lateness:
     def median(self) -> float | None:
         """The delay that half of the sets do not exceed."""
         return quantile(self.delays, 0.5) if self.delays else None
+
+    @property
+    def longest(self) -> float:
+        """Seconds after which a set is overdue in any case: to work out when it was is worth less than it takes."""
+        return max((self.limit or 0.0) + 2 * self.step, _LONGEST)
 
     @property
     def usual(self) -> float | None:

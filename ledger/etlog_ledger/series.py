@@ -15,7 +15,7 @@ from etlog_ledger.sizes import NO_SIZES, Sizes
 from etlog_ledger.verdict import Habit, Quantiles
 
 #: Places of a series that are judged at most, the newest; and those behind its last set.
-MOST_PLACES, MOST_AHEAD = 20_000, 10_000
+MOST_PLACES, MOST_AHEAD = 20_000, 5_000
 
 #: The share of sets whose stage has an event after the window's end, from which on this is what makes them done.
 _SETTLES = 0.9
