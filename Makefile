@@ -8,7 +8,7 @@ SECONDS ?= 60
 DAYS ?= 90
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test hosts chaos trials compose-test bench bench-quick verdict verdict-quick lint types lock install clean
+.PHONY: help dev test hosts chaos trials compose-test bench bench-quick verdict verdict-quick verdict-logs lint types lock install clean
 
 help:
 	@echo "make dev     install into .venv and run etlog: store, consumer, API, page and sample ETL"
@@ -19,6 +19,7 @@ help:
 	@echo "make compose-test  build and run docker-compose.yml, kill its parts under load; needs Docker and Compose 2.21"
 	@echo "make bench   measure everything beside its alternatives (bench-quick: check that the benchmarks run)"
 	@echo "make verdict  judge pipelines with planted faults minute by minute: DAYS=90 SEED=7 (verdict-quick: a few)"
+	@echo "make verdict-logs  judge every labelled log through a store, a producer, a consumer and an API"
 	@echo "make lint    ruff: style, imports, formatting"
 	@echo "make types   mypy, strict"
 	@echo "make lock    renew the pinned, hashed requirements"
@@ -63,6 +64,9 @@ verdict: install
 
 verdict-quick: install
 	@$(BIN)/python -m benchmarks.verdict --days 40 --quick
+
+verdict-logs: install
+	@ETLOG_TEST_LOGS=all $(BIN)/pytest tests/e2e/test_verdict.py $(ARGS)
 
 # The alternatives are installed into separate environments; arq needs an older redis-py than the others.
 benchmarks/.venv/installed: benchmarks/requirements.lock

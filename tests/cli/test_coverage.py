@@ -419,7 +419,7 @@ def test_the_grid_draws_a_row_per_stage_and_a_column_per_set(fake: FakeApi, caps
         "          Acknowledged by ada until 22:00:00: holiday, ticket 812",
         "ERRORS    asset: AssetSetComputeError that names no set, 3 times",
     ]
-    assert "\n".join(lines[6:14]) == (
+    assert "\n".join(lines[7:15]) == (
         "allocation, every 1h, 48 sets\n"
         "  2026-11-16 14:00 to 2026-11-18 14:00 UTC\n"
         "                     2026-11-17              2026-11-18\n"
