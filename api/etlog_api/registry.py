@@ -23,7 +23,10 @@ LOOK_TIMEOUT = 5.0
 
 
 class Registry:
-    """The logs of `settings`, each made when it is first asked for. Raises `ConfigError` for a bad configuration file."""
+    """The logs of `settings`, each made when it is first asked for.
+
+    Raises `ConfigError` for a bad configuration file.
+    """
 
     def __init__(self, settings: Settings, clock: Callable[[tzinfo], datetime]) -> None:
         self.settings = settings

@@ -22,6 +22,9 @@ _HOUR, _DAY = 3600, 86_400
 #: The share of the steps from one set to the next that must fit the cadence of a series.
 _REGULAR = 0.94
 
+#: Phases from which windows are taken to overlap; fewer are series that know nothing of one another.
+_PHASES = 3
+
 #: Steps from which a cadence that is longer than the windows is believed.
 _BELIEVED = 4
 
@@ -208,7 +211,7 @@ def _steps(windows: Iterable[Window], zone: tzinfo) -> dict[tuple[bool, float], 
             starts[True, window.local_end - window.local_start].add(window.local_start)
     steps = {}
     for (by_zone, length), of_length in starts.items():
-        if length <= 0 or len({_phase(start, length) for start in of_length}) == 1:
+        if length <= 0 or len({_phase(start, length) for start in of_length}) < _PHASES:
             continue
         gaps = Counter(later - earlier for earlier, later in pairwise(sorted(of_length)))
         gap, number = max(gaps.items(), key=lambda item: (item[1], -item[0]))

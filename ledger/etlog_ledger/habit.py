@@ -5,8 +5,8 @@
    day, by weekend and time, or by weekday and time. It may fail to explain 6 of 100, or two.
 3. Outages are no habit: if none explains all, the longest holes are left out, one and another for every two weeks.
 4. If still none does, the habit changed: the later half is explained alone, and the earlier one, too.
-5. What was left out at the same time of the last two days, or of the last two weeks, while the stage went on after each
-   of them, is not expected any more: that is how a new habit begins.
+5. What is left out at the same time of three days, or of three weeks, in a row, while the stage went on in between, is
+   not expected any more: that is how a new habit begins.
 """
 
 from bisect import bisect_right
@@ -116,8 +116,8 @@ def learn(column: Column, clock: Clock, step: float) -> Habit:
 
 
 def is_dropped(column: Column, place: int, step: float) -> bool:
-    """Whether the last two windows of the same time of day, or of the week, were left out, and the stage went on after
-    each of them."""
+    """Whether it is one of three windows in a row, of the same time of day or of the week, that were left out, while the
+    stage went on between them."""
     return any(
         _left_out(column, place, round(period / step))
         for period in (_DAY, 7 * _DAY)
@@ -126,12 +126,15 @@ def is_dropped(column: Column, place: int, step: float) -> bool:
 
 
 def _left_out(column: Column, place: int, period: int) -> bool:
-    one, other = place - period, place - 2 * period
-    if other < 0 or one >= len(column) or column[one] is not None or column[other] is not None:
-        return False
-    return any(column[i] is not None for i in range(other + 1, one)) and any(
-        column[i] is not None for i in range(one + 1, min(place, len(column)))
-    )
+    """Whether the windows one and two periods away, before or behind, were left out, and the stage went on between."""
+    for first in (place - 2 * period, place - period, place):
+        holes = (first, first + period, first + 2 * period)
+        if holes[0] < 0 or any(hole != place and (hole >= len(column) or column[hole] is not None) for hole in holes):
+            continue
+        between = (column[holes[0] + 1 : holes[1]], column[holes[1] + 1 : holes[2]])
+        if all(any(moment is not None for moment in some) for some in between):
+            return True
+    return False
 
 
 def _most(done: int) -> float:

@@ -180,7 +180,7 @@ class _Category:
         return changed
 
     def _group(self) -> None:
-        names = list(self._facts)
+        names = sorted(self._facts)
         self._members = [
             _Members(grid, {grid.place(self._facts[names[number]].window): names[number] for number in numbers})
             for grid, numbers in group([self._facts[name].window for name in names], self._zone)
@@ -189,6 +189,7 @@ class _Category:
         for every in {one.every for one in self._expectations if one.since is not None} - seen:
             if every is not None:
                 self._members.append(_Members(Grid.of(every, self._zone), {}))
+        self._members.sort(key=lambda of: (of.grid.seconds, of.grid.length, of.grid.phase, str(of.grid.zone)))
 
     def _first(self, of: _Members) -> int | None:
         """The place from which sets are declared, as far as the ledger keeps them; None where none are."""

@@ -142,19 +142,21 @@ class JudgedSeries:
         absent = [place for place in range(first, min(len(column), series.ended + 1)) if column[place] is None]
         absent += range(max(len(column), first), series.ended + 1)
         last = -1 if learned is None else learned.last
+        has_stopped = False
         for place in absent:
             if place in found or not (expected := self._is_expected(stage, learned, place)):
                 continue
             due = expected if expected is not True else None
             end = series.window(place)[1]
             if due is None and self._now - end < _LONG_AGO:
-                due = series.due(stage, place)
+                due = series.due(stage, place, has_stopped)
             if due is not None and self._now < due:
                 one = _Found("due", due)
             elif behind := self._failed_before(stage, place):
                 one = _Found("due", due, behind=behind)
             else:
                 one = _Found("missing" if place < last else "stopped", due)
+            has_stopped = one.state == "stopped"
             found[place] = replace(one, state=self._waived(stage, place, one.state)) if self._marks else one
         if learned is not None:
             for place in learned.begun:
@@ -318,7 +320,7 @@ class JudgedSeries:
         if end is not None:
             places = places[: bisect_left(places, end, key=lambda place: series.window(place)[0])]
         if newest is not None:
-            places = places[-newest:]
+            places = places[-newest:] if newest else []
         return [self._set(place) for place in places]
 
     def _set(self, place: int) -> SetVerdict:

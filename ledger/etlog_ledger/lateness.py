@@ -27,7 +27,7 @@ _MANY = 3
 _GRACE, _SHARE = 300.0, 1 / 6
 
 #: Seconds in which a set may be called overdue by chance once, and the least number of sets.
-_CHANCE, _SETS = 84 * 86_400.0, 2000
+_CHANCE, _SETS = 84 * 86_400.0, 500
 
 #: The least delay is somewhat shorter than the shortest ones seen.
 _LEAST, _BELOW = 0.02, 0.4
@@ -37,11 +37,19 @@ _DAY = 86_400.0
 #: The share of the delays that the limit is never below; times that must have been late to be so again.
 _USUAL, _AGAIN = 0.995, 2
 
-#: Seconds by which the least delay is below the shortest in any case, and a logarithm beyond all delays.
-_TICK, _MOST = 0.001, 40.0
+#: The share that decides where the set before is overdue already.
+_FEW_EXCEED = 0.975
+
+#: Seconds by which the least delay is below the shortest in any case, and the logarithm of ten years.
+_TICK, _MOST = 0.001, 19.6
 
 #: Quantiles from which the spread is taken, with how many standard deviations they lie above the median.
 _SPREADS = ((0.75, 0.6745), (0.9, 1.2816), (0.975, 1.96))
+
+
+def grace(step: float) -> float:
+    """Seconds that are granted in any case where sets come every `step` seconds."""
+    return min(_GRACE, step * _SHARE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +74,14 @@ class Lateness:
         return quantile(self.delays, 0.5) if self.delays else None
 
     @property
+    def usual(self) -> float | None:
+        """The delay that few sets exceed: it is enough where the one before did not come at all."""
+        return quantile(self.delays, _FEW_EXCEED) + self.grace if len(self.delays) >= FEW else self.limit
+
+    @property
     def grace(self) -> float:
         """What is granted in any case."""
-        return min(_GRACE, self.step * _SHARE)
+        return grace(self.step)
 
     def _limit(self) -> float:
         delays, number = self.delays, len(self.delays)
@@ -82,7 +95,7 @@ class Lateness:
             for share, deviations in _SPREADS
             if number * (1 - share) >= 1
         )
-        spread *= 1 + 2 / number
+        spread *= 1 + 1 / number
         tail = exp(min(middle + _deviations(self.step) * spread, _MOST)) + least
         return max(tail, quantile(delays, _USUAL)) + self.grace
 

@@ -1,14 +1,16 @@
 """Problems: runs of adjacent sets with the same fault, and the sentence that tells each."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from hashlib import blake2b
 from itertools import pairwise
 
+from etlog_events.timestamps import from_nanoseconds
+
 from etlog_ledger.verdict import FAULTS, Fault, Problem
 
-#: The first of them; a problem names what is older by its date.
-_MIDNIGHT = "00:00"
+#: The calendar that can be spelled, in seconds since 1970.
+_FIRST, _LAST = -62_135_596_800.0, 253_402_300_799.0
 
 
 def runs(places: Sequence[int], is_between: Callable[[int], bool]) -> list[tuple[int, ...]]:
@@ -119,8 +121,5 @@ def _first_line(error: str) -> str:
 
 
 def text_of(moment: float) -> str:
-    """A moment, RFC 3339 in UTC."""
-    whole = int(moment // 1)
-    fraction = round((moment - whole) * 1e6)
-    text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{fraction:06d}".rstrip("0").rstrip(".") + "Z" if 0 < fraction < 1_000_000 else text + "Z"
+    """A moment, RFC 3339 in UTC, to the microsecond; beyond the calendar, its ends."""
+    return from_nanoseconds(round(min(max(moment, _FIRST), _LAST) * 1e6) * 1000)

@@ -164,13 +164,14 @@ class Series:
     def _column(self, name: str) -> tuple[list[float | None], frozenset[int]]:
         column: list[float | None] = [None] * (self.newest + 1)
         early = []
+        early_by = lateness.grace(self.step)  # clocks differ
         number = 0
         for place, facts in self.sets.items():
             moment = facts.done.get(name)
             if moment is not None:
                 column[place] = moment
                 number += place <= self.ended
-                if not facts.settled and facts.row[name].settled is None:
+                if not facts.settled and facts.row[name].settled is None and moment < facts.window.end - early_by:
                     early.append(place)
         ended = sum(place <= self.ended for place in early)
         if not early or number - ended < _SETTLES * number or number == 0:
@@ -201,11 +202,16 @@ class Series:
             known = self._windows[place] = self.grid.window(self.base + place)
         return known
 
-    def due(self, name: str, place: int) -> float:
-        """When a stage of the set at a place is overdue, learned from the others; seconds since 1970."""
+    def due(self, name: str, place: int, has_stopped: bool = False) -> float:
+        """When a stage of the set at a place is overdue, learned from the others; seconds since 1970.
+
+        Once the stage `has_stopped` with the set before, there is no reason to wait for a set that is just late.
+        """
         learned = self.learned[name]
         _, end = self.window(place)
         seconds = learned.lateness.due(place, lambda other: self._delay(learned, other))
+        if has_stopped and learned.lateness.usual is not None:
+            seconds = min(seconds, learned.lateness.usual)
         if seconds <= _HOUR or self._zone is UTC:
             return end + seconds
         # A clock that changed meanwhile: some pipelines follow it, others do not.

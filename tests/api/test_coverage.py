@@ -156,7 +156,7 @@ def now() -> Clock:
 def judged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Sequence[Mark], datetime]]:
     """What was judged; every request reads anew."""
     found: list[tuple[Sequence[Mark], datetime]] = []
-    monkeypatch.setattr(coverage, "Judge", HourlyJudge)
+    monkeypatch.setattr(log, "Judge", HourlyJudge)
     monkeypatch.setattr(HourlyJudge, "judged", found)
     monkeypatch.setattr(coverage, "AGAIN", 0.0)
     return found
