@@ -5,7 +5,8 @@
    after the next one: it was late, and no sign of how late sets usually are.
 2. The delays of the newest `NEWEST` sets are taken as log-normal above a least one, as waiting times are. A set is
    overdue when its delay would come to pass by chance once in half a year, or for one of 500 sets, and five minutes, or a
-   sixth of a step, on top of that: clocks differ. While fewer than `FEW` are known, it is overdue half a step after the longest of them.
+   sixth of a step, on top of that: clocks differ. That is at most the longest delay and two times as much as they
+   differ. While fewer than `FEW` are known, it is overdue half a step after the longest of them.
 3. Sets of a time of day, or of the week, that were later the last times are given that time again: what a nightly batch
    takes along, or what a weekend leaves for Monday.
 4. After a set that came late, the next one may be as late, up to one step: delays change gradually, and all at once.
@@ -42,6 +43,9 @@ _LONGEST = 16 * _DAY
 
 #: The share that decides where the set before is overdue already.
 _FEW_EXCEED = 0.975
+
+#: How much longer than the longest delay the tail may be, in ranges of the delays: few sets tell little of a tail.
+_RANGES = 2.0
 
 #: Seconds by which the least delay is below the shortest in any case, and the logarithm of ten years.
 _TICK, _MOST = 0.001, 19.6
@@ -105,6 +109,7 @@ class Lateness:
         )
         spread *= 1 + 1 / number
         tail = exp(min(middle + _deviations(self.step) * spread, _MOST)) + least
+        tail = min(tail, delays[-1] + _RANGES * (delays[-1] - delays[0]))
         return max(tail, quantile(delays, _USUAL)) + self.grace
 
     def due(self, place: int, delay_at: Callable[[int], float | None]) -> float:
