@@ -4,9 +4,9 @@
    more are a catch-up, from which nothing is learned, unless most occasions are such. Nor is it from a set that comes
    after the next one: it was late, and no sign of how late sets usually are.
 2. The delays of the newest `NEWEST` sets are taken as log-normal above a least one, as waiting times are. A set is
-   overdue when its delay would come to pass by chance once in half a year, or for one of 500 sets, and five minutes, or a
-   sixth of a step, on top of that: clocks differ. That is at most the longest delay and two times as much as they
-   differ. While fewer than `FEW` are known, it is overdue half a step after the longest of them.
+   overdue when its delay would come to pass by chance once in half a year, or for one of 500 sets, and five minutes,
+   or a sixth of a step, on top of that: clocks differ. That is at most the longest delay and two times as much as
+   they differ. While fewer than `FEW` are known, it is overdue half a step after the longest of them.
 3. Sets of a time of day, or of the week, that were later the last times are given that time again: what a nightly batch
    takes along, or what a weekend leaves for Monday.
 4. After a set that came late, the next one may be as late, up to one step: delays change gradually, and all at once.
