@@ -150,7 +150,12 @@ class Series:
         if before is not None and before.past == past:
             return replace(before, column=column, begun=begun, past=past, sizes=known)
         done = [place for place, moment in enumerate(past) if moment is not None]
-        delays = [(self.sets[place].window.end, self.sets[place].done[name]) for place in done[-lateness.NEWEST :]]
+        newest = done[-lateness.NEWEST :]
+        sound = [place for place in newest if not self.sets[place].failures]
+        delays = [
+            (self.sets[place].window.end, self.sets[place].done[name])
+            for place in (sound if len(sound) * 2 > len(newest) else newest)
+        ]
         return Learned(
             column,
             begun,
