@@ -51,8 +51,8 @@ _RANGES = 2.0
 #: How much slower than the last set the next one may be.
 _SLOWER = 1.25
 
-#: Seconds by which the least delay is below the shortest in any case, and the logarithm of ten years.
-_TICK, _MOST = 0.001, 19.6
+#: The share of the grace by which the least delay is below the shortest in any case, and the logarithm of ten years.
+_CLOSE, _MOST = 0.1, 19.6
 
 #: Quantiles from which the spread is taken, with how many standard deviations they lie above the median.
 _SPREADS = ((0.75, 0.6745), (0.9, 1.2816), (0.975, 1.96))
@@ -104,7 +104,7 @@ class Lateness:
         if number < FEW:
             return delays[-1] + max(self.step / 2, self.grace)
         median, shortest = quantile(delays, 0.5), quantile(delays, _LEAST)
-        least = shortest - _BELOW * (median - shortest) - _TICK
+        least = shortest - max(_BELOW * (median - shortest), self.grace * _CLOSE)
         middle = log(median - least)
         spread = max(
             (log(quantile(delays, share) - least) - middle) / deviations
