@@ -177,8 +177,8 @@ def set_limits(fault: Fault, delays: Mapping[str, Sequence[float]], next_done: M
 
     `delays` are those of each stage, the shortest first, over all days of the story, and `next_done` is when the stage
     did the set after the first one. What is absent may take twice the usual delay and a grace, which is as long as
-    delays differ, and five minutes, by which clocks may: less would alarm for nothing when the longest one comes. A hole may also wait until the next set is
-    done.
+    delays differ, and five minutes, by which clocks may: less would alarm for nothing when the longest one comes. A
+    hole may also wait until the next set is done.
     """
     for stage, cell in fault.cells.items():
         known = (cell.failed if fault.called == "failed" else cell.done) or cell.natural
