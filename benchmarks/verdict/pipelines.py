@@ -65,9 +65,11 @@ class Series:
 class Pipeline:
     """A pipeline, one category of one log.
 
-    `learning` are the days after which it is known; it begins with `caught_up` sets, one every `pace` seconds. A
-    `live` one does windows that have not ended, too. From day `changes` on its sets come `later` seconds later, or only those of `only_then`. `ahead` is by how many seconds the
-    producer's clock is wrong. Of `retries`, a share, the first try fails. `restarts` load the newest sets once more.
+    `learning` are the days after which it is known; it begins with `caught_up` sets, one every `pace` seconds. A `live`
+    one does windows that have not ended, too. From day `changes` on its sets come `later` seconds later, or only those
+    of `only_then`, which is known `settling` days later. `ahead` is by how many seconds the producer's clock is wrong.
+    Of `retries`, a share, the first try fails. `restarts` load the newest sets once more, `reruns` do old ones again.
+    Sizes grow by `growth`, a share, in 90 days. `names_stage` is whether its errors do.
     """
 
     name: str

@@ -116,9 +116,9 @@ class JudgedSeries:
         """The stage that an error is of that names none: the first that was not done before it, or else the last."""
         series = self._series
         row = series.sets[place].row
-        habitual = [stage for stage in series.stages if series.learned[stage].is_habitual or stage in self._declared]
+        habitual = [stage for stage in series.stages if series.learned[stage].is_habitual]
         before = [stage for stage in STAGES if stage in row and moment_of(row[stage].first) <= failure.moment]
-        for stage in habitual or [stage for stage in STAGES if stage in self._declared] or series.stages:
+        for stage in [*habitual, *(stage for stage in STAGES if stage in self._declared), *series.stages]:
             if stage not in before:
                 return stage
         return max(before, key=lambda stage: moment_of(row[stage].first), default=STAGES[0])

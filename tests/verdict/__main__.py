@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 from support.labelled import Answer, labelled, score
-
 from verdict import pipelines
 
 

@@ -1,4 +1,4 @@
-"""More logs of which it is known what is wrong, made from pipelines with planted faults: a seed makes the same again."""
+"""More logs of which it is known what is wrong, from pipelines with planted faults; a seed makes the same again."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -47,7 +47,7 @@ def _moment(story: Story, chance: random.Random) -> datetime:
         fault = faults[-1]
         sets = chance.randrange(len(fault.windows))
         length = fault.windows[0].end - fault.windows[0].start
-        known = datetime.fromtimestamp(max(fault.limits.values()), UTC)
+        known = datetime.fromtimestamp(max(_known(fault, cell) for cell in fault.cells.values()), UTC)
         end = min(end, known + sets * length + timedelta(minutes=chance.uniform(1, 9)))
     return end.replace(second=0, microsecond=0)
 
@@ -65,7 +65,7 @@ def labelled(name: str, story: Story, now: datetime) -> LabelledLog:
             if not cell.is_wrong(fault.called, moment):
                 if cell.behind and cell.is_wrong("absent", moment):
                     doubtful.add(place)
-            elif cell.behind or moment < _limit(fault, cell):
+            elif cell.behind or moment < _known(fault, cell):
                 doubtful.add(place)
             else:
                 wrong.add(WrongCell(*place, fault.called, every))
@@ -81,10 +81,12 @@ def labelled(name: str, story: Story, now: datetime) -> LabelledLog:
     )
 
 
-def _limit(fault: Fault, cell: Cell) -> float:
-    first = fault.cells[cell.stage]
+def _known(fault: Fault, cell: Cell) -> float:
+    """From when on a cell has to be told. What is absent gets twice the time that the simulation allows: until then one
+    may see it either way."""
     if fault.called == "absent":
-        return fault.limits[cell.stage] - first.reference + cell.reference
+        first = fault.cells[cell.stage]
+        return cell.reference + 2 * (fault.limits[cell.stage] - first.reference)
     return (cell.failed if fault.called == "failed" else cell.done) or cell.natural
 
 
@@ -147,7 +149,7 @@ RECIPES = (
     Recipe("growing", _pipeline("hourly, growing fast", 5), 10, ["size"]),
     Recipe("20 minutes later since yesterday", _pipeline("hourly, 20 min later from a day on", 7, changes=6), 7.5),
     Recipe("office hours since two weeks", _pipeline("hourly, office hours from a day on", 30, changes=14), 32),
-    Recipe("two phases", _of("two phases", [hourly(), _AT_HALF_PAST], 4), 7, ["hole"]),
+    Recipe("hours at half past", _of("hours at half past", _AT_HALF_PAST, 4), 7, ["hole"]),
     Recipe("saved while it runs", _pipeline("hourly", 3, live=True), 6, ["retry", "stage stops"]),
     Recipe("failures", _pipeline("hourly", 3), 8, ["repaired failure", "failure", "retry", "hole of a stage"]),
     Recipe("long tail", _pipeline("hourly, long tail", 7), 14, ["hole", "stage stops"]),

@@ -16,7 +16,7 @@ from etlog_ledger.judge import Judge
 from etlog_ledger.marks import MARK_KINDS, Mark
 from etlog_ledger.row import Cell, Row
 from etlog_ledger.verdict import FAULTS, STATES, SeriesVerdict, Verdict
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from support.labelled import Answer, Rows, rows_of
 from support.set_events import events
@@ -34,7 +34,10 @@ NAMES = (
     "ComputeError", "ComputeError.Saved", "ComputeError.Reconciled", "ReconcileError", "Verified",
 )  # fmt: skip
 
-few = settings(deadline=None, max_examples=40)
+#: An example is told in a few lines as it stands; to make it smaller takes minutes.
+_PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
+
+few = settings(deadline=None, max_examples=40, phases=_PHASES)
 
 
 def cell(begin: datetime, end: datetime, last: datetime, chance: random.Random, name: str) -> Cell:
@@ -264,7 +267,7 @@ def test_the_order_of_the_rows_does_not_matter(ledger: Ledger, zone: ZoneInfo, n
 
 
 @given(st.lists(st.tuples(ledgers, st.booleans(), moments(), marks()), min_size=2, max_size=4), zones)
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=20, phases=_PHASES)
 def test_a_judge_that_remembers_says_what_a_new_one_says(
     turns: Sequence[tuple[Ledger, bool, datetime, list[Mark]]], zone: ZoneInfo
 ) -> None:
@@ -305,7 +308,7 @@ def test_sets_can_be_asked_for_by_number_and_by_time(
 
 @pytest.mark.parametrize("kind", ["expected-empty", "waived", "retired"])
 @given(ledgers, zones, moments())
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=10, phases=_PHASES)
 def test_nothing_is_wrong_with_sets_that_are_waived(kind: Any, ledger: Ledger, zone: ZoneInfo, now: datetime) -> None:
     """All that a mark covers."""
     said = [Mark(category, category, kind, "test", "someone", spell(now)) for category in CATEGORIES]
