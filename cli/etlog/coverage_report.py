@@ -101,7 +101,7 @@ def closing(coverage: Coverage, at: float, command: str, width: int) -> Iterator
         first = min(hidden, key=lambda problem: seconds_of(problem.from_))
         number = "1 problem is" if len(hidden) == 1 else f"{len(hidden):,} problems are"
         yield from _wrapped(f"{number} of older sets than those shown here; to see them too:", width)
-        yield Text(f"  {command} --window {first.from_},")
+        yield Text(f"  {command} --window {first.from_},{coverage.now}")
     yield from _wrapped(f"Whole log: {_counted(coverage, (*STATES, 'unusual')) or 'no set'}.", width)
     moment = coverage.moments(at).moment_in_full(coverage.now)
     yield from _wrapped(f"As of {moment}, {in_words(round(coverage.age(at)))} ago.", width)

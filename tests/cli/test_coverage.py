@@ -315,7 +315,7 @@ def test_a_problem_of_sets_that_are_not_shown_tells_how_to_see_them(
 
     where = lines.index("1 problem is of older sets than those shown here; to see them too:")
     again = f"etlog coverage --log 'of night' --url {fake.url}/"
-    assert lines[where + 1] == f"  {again} --window 2026-11-11T09:00:00Z,"
+    assert lines[where + 1] == f"  {again} --window 2026-11-11T09:00:00Z,2026-11-18T14:37:10Z"
     assert lines[-1].startswith(f"A set's story: {again} --set ")
 
 
