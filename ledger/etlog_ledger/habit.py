@@ -94,8 +94,9 @@ def learn(column: Column, clock: Clock, step: float) -> Habit:
     if not done:
         return Habit((), ())
     first, last = done[0], done[-1]
-    if _misfits(column, first, last, _ALWAYS, clock)[0] <= _most(len(done)):
-        return Habit((first,), (_ALWAYS,))
+    misfits, _ = _misfits(column, first, last, _ALWAYS, clock)
+    if misfits <= _most(len(done)):
+        return Habit((first,), (_weekdays(column, first, last, clock) or _ALWAYS if misfits else _ALWAYS,))
     spans: list[tuple[int, Rule | None]] = []
     until = last
     memory = max(int(_MEMORY * _DAY / step), _SHORT)
@@ -139,7 +140,17 @@ def _left_out(column: Column, place: int, period: int) -> bool:
 
 def _most(done: int) -> float:
     """How many windows a habit need not explain, by the number of those that were done."""
-    return max(_FEW, _MISFITS * done)
+    return min(max(_FEW, _MISFITS * done), done / 2)
+
+
+def _weekdays(column: Column, first: int, last: int, clock: Clock) -> Rule | None:
+    """The rule that nothing is done at weekends, if that explains all: what is missing then is no hole."""
+    holes = [place for place in range(first, last + 1) if column[place] is None]
+    days = {clock(place)[0] for place in holes}
+    if min(days) < _SATURDAY or len(days) < 2:
+        return None
+    _, weekend, _ = _parted(column, first, last, clock)
+    return weekend if _misfits(column, first, last, weekend, clock)[0] == 0 else None
 
 
 def _explained(column: Column, first: int, last: int, clock: Clock, step: float) -> Rule | None:
@@ -155,7 +166,9 @@ def _explained(column: Column, first: int, last: int, clock: Clock, step: float)
         misfits, holes = _misfits(column, first, last, rule, clock)
         if misfits <= most:
             return rule if rule.parts is None or any(rule.parts.values()) else None
-        found.append((rule, misfits - sum(sorted(holes, reverse=True)[:outages])))
+        longest = sum(sorted(holes, reverse=True)[:outages])
+        if longest <= done:
+            found.append((rule, misfits - longest))
     return next(
         (rule for rule, misfits in found if misfits <= most and (rule.parts is None or any(rule.parts.values()))), None
     )
@@ -179,7 +192,7 @@ def _parted(column: Column, first: int, last: int, clock: Clock) -> list[Rule]:
             sums[part][1] += done
             example[part] = moment
         parts = {
-            part: done * 2 >= number if number >= _EVIDENCE else coarser(*example[part])
+            part: done * 2 > number if number >= _EVIDENCE and done * 2 != number else coarser(*example[part])
             for part, (number, done) in sums.items()
         }
         coarser = Rule(part_of, parts)

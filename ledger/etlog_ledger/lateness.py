@@ -1,7 +1,8 @@
 """Lateness: how long after the end of its window a stage is usually done with a set, and from when on it is overdue.
 
 1. Sets are done on occasions: those that are done within a quarter of a step of one another are done together. Three or
-   more are a catch-up, from which nothing is learned, unless most occasions are such. Nor is it from a set that failed
+   more are a catch-up, from which nothing is learned but by the set that was the newest then, unless most occasions are
+   such. Nor is it from a set that failed
    at first, or comes after the next one: it was late, and no sign of how late sets usually are.
 2. The delays of the newest `NEWEST` sets are taken as log-normal above a least one, as waiting times are. A set is
    overdue when its delay would come to pass by chance once in half a year, or for one of 500 sets, and five minutes,
@@ -37,7 +38,7 @@ _CHANCE, _SETS = 182 * 86_400.0, 500
 _LEAST, _BELOW = 0.02, 0.4
 
 #: The share of the delays that the limit is never below; times that must have been late to be so again.
-_USUAL, _AGAIN = 0.995, 2
+_USUAL, _AGAIN = 0.98, 2
 
 #: Seconds: sets that wait for a batch of the week do not wait for two.
 _LONGEST = 16 * _DAY
@@ -173,7 +174,7 @@ def learn(done: Sequence[tuple[float, float]], step: float) -> Lateness:
         regular = [
             (end, moment)
             for (end, moment), (_, following) in zip(newest, [*newest[1:], (0.0, inf)], strict=True)
-            if with_others[moment] < _MANY and moment <= following
+            if (with_others[moment] < _MANY or moment - end < step) and moment <= following
         ] or newest
     end, moment = regular[-1]
     last = moment - end if not is_batch and with_others[moment] == 1 else None
