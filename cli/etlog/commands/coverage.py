@@ -40,7 +40,7 @@ def coverage(
     log: AskedLog = None,
     url: ApiUrl = API_URL,
 ) -> None:
-    """Show what is wrong with the sets of a log, what lasts and is worst first, then how each series stands.
+    """Show what is wrong with the sets of a log, worst first, then how each series stands.
 
     Exits 1 if anything that is shown is wrong, even if it is acknowledged. If the API requires a token, set
     ETLOG_API_TOKEN.
