@@ -26,7 +26,7 @@ from typer.main import get_command
 from etlog import marks
 from etlog.client import printable
 from etlog.connection import connected
-from etlog.errors import FAILED, CommandFailed
+from etlog.errors import EXIT_CODES, FAILED, CommandFailed
 from etlog.options import LogName, RedisUrl, new_app, settings_of
 from etlog.time_options import end_of, moment
 
@@ -148,7 +148,7 @@ def mark(
             typer.echo(f"Warning: this mark may match nothing: {doubt}", err=True)
 
 
-@_others.command("list")
+@_others.command("list", epilog=EXIT_CODES)
 def mark_list(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
     redis_url: RedisUrl = None,
@@ -173,7 +173,7 @@ def mark_list(
         typer.echo(f"Warning: {settings.keys.marks} holds no mark under '{printable(name)}'", err=True)
 
 
-@_others.command("remove")
+@_others.command("remove", epilog=EXIT_CODES)
 def mark_remove(
     mark_id: Annotated[str, typer.Argument(metavar="ID", help="That of a mark in the list.", show_default=False)],
     redis_url: RedisUrl = None,
