@@ -42,9 +42,14 @@ Clock: TypeAlias = Callable[[int], tuple[int, float]]
 #: A part of the week: some days, and a time of the day.
 _Part: TypeAlias = tuple[int, float]
 
+
+def _by_time(_: int, time: float) -> _Part:
+    return 0, time
+
+
 #: By time, by weekend and time, by weekday and time.
 _PARTINGS: tuple[Callable[[int, float], _Part], ...] = (
-    lambda _, time: (0, time),
+    _by_time,
     lambda weekday, time: (weekday // _SATURDAY, time),
     lambda weekday, time: (weekday, time),
 )
@@ -165,13 +170,20 @@ def _explained(column: Column, first: int, last: int, clock: Clock, step: float)
     for rule in rules:
         misfits, holes = _misfits(column, first, last, rule, clock)
         if misfits <= most:
-            return rule if rule.parts is None or any(rule.parts.values()) else None
+            if rule.parts is None or not any(rule.parts.values()):
+                return rule if rule.parts is None else None
+            return rule if rule.part_of is not _by_time or _sees_weekend(first, last, clock) else rules[2]
         longest = sum(sorted(holes, reverse=True)[:outages])
         if longest <= done:
             found.append((rule, misfits - longest))
     return next(
         (rule for rule, misfits in found if misfits <= most and (rule.parts is None or any(rule.parts.values()))), None
     )
+
+
+def _sees_weekend(first: int, last: int, clock: Clock) -> bool:
+    """Whether a window of a span is at a weekend. Who has hours has weekends, too, until one was seen."""
+    return any(clock(place)[0] >= _SATURDAY for place in range(first, last + 1))
 
 
 def _parted(column: Column, first: int, last: int, clock: Clock) -> list[Rule]:

@@ -44,7 +44,7 @@ _USUAL, _AGAIN = 0.98, 2
 _LONGEST = 16 * _DAY
 
 #: The share that decides where the set before is overdue already.
-_FEW_EXCEED = 0.975
+_FEW_EXCEED = 0.9
 
 #: How much longer than the longest delay the tail may be, in ranges of the delays: few sets tell little of a tail.
 _RANGES = 2.0
@@ -166,9 +166,11 @@ def learn(done: Sequence[tuple[float, float]], step: float) -> Lateness:
     newest = done[-NEWEST:]
     if not newest:
         return Lateness((), None, 0, False, step)
-    occasions = _occasions([moment for _, moment in newest], step / 4)
-    with_others = {moment: len(some) for some in occasions for moment in some}
-    is_batch = sum(len(some) >= _MANY for some in occasions) * 2 > len(occasions)
+    crowds = _occasions(newest, step / 4)
+    with_others = {moment: len(crowd) for crowd in crowds for _, moment in crowd}
+    # Live sets may come while others are caught up: a set that is done before the next window ends is one.
+    occasions = sum(max(1, sum(moment - end < step for end, moment in crowd)) for crowd in crowds)
+    is_batch = sum(len(crowd) >= _MANY for crowd in crowds) * 2 > occasions
     regular = newest
     if not is_batch:
         regular = [
@@ -178,18 +180,18 @@ def learn(done: Sequence[tuple[float, float]], step: float) -> Lateness:
         ] or newest
     end, moment = regular[-1]
     last = moment - end if not is_batch and with_others[moment] == 1 else None
-    return Lateness(sorted(moment - end for end, moment in regular), last, len(occasions), is_batch, step)
+    return Lateness(sorted(moment - end for end, moment in regular), last, occasions, is_batch, step)
 
 
-def _occasions(moments: Sequence[float], gap: float) -> list[list[float]]:
-    """The moments of sets that were done together, by occasion."""
-    ordered = sorted(moments)
+def _occasions(done: Sequence[tuple[float, float]], gap: float) -> list[list[tuple[float, float]]]:
+    """The sets by the occasion on which they were done."""
+    ordered = sorted(done, key=lambda one: one[1])
     occasions = [[ordered[0]]]
-    for before, moment in pairwise(ordered):
-        if moment - before < gap:
-            occasions[-1].append(moment)
+    for before, one in pairwise(ordered):
+        if one[1] - before[1] < gap:
+            occasions[-1].append(one)
         else:
-            occasions.append([moment])
+            occasions.append([one])
     return occasions
 
 

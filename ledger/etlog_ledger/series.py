@@ -25,6 +25,8 @@ _NEWEST = 200
 
 _HOUR, _DAY = 3600, 86_400
 
+_NEVER = float("-inf")
+
 #: The weekday of 1 January 1970, where Monday is 0.
 _THURSDAY = 3
 
@@ -223,11 +225,26 @@ class Series:
         seconds = learned.lateness.due(place, lambda other: self._delay(learned, other))
         if has_stopped and learned.lateness.usual is not None:
             seconds = min(seconds, learned.lateness.usual)
+        begun = self._held_up(name, place)
         if seconds <= _HOUR or self._zone is UTC:
-            return end + seconds
+            return max(end, begun) + seconds
         # A clock that changed meanwhile: some pipelines follow it, others do not.
         local = local_of(end, self._zone) + seconds
-        return max(end + seconds, instant_of(local, self._zone))
+        return max(max(end, begun) + seconds, instant_of(local, self._zone))
+
+    def _held_up(self, name: str, place: int) -> float:
+        """When a stage before this one was done with the set, if that was so late that it held up the stages behind."""
+        facts = self.sets.get(place)
+        late = _NEVER
+        if facts is None or not facts.done:
+            return late
+        for other in self.stages:
+            if other == name:
+                break
+            moment, limit = facts.done.get(other), self.learned[other].lateness.limit
+            if moment is not None and limit is not None and moment > facts.window.end + limit:
+                late = max(late, moment)
+        return late
 
     def _delay(self, learned: Learned, place: int) -> float | None:
         """How long after the end of its window a set was done, by the clocks of the pipeline."""
