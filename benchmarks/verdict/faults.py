@@ -182,15 +182,16 @@ def set_limits(fault: Fault, delays: Mapping[str, Sequence[float]], next_done: M
 
     `delays` are those of each stage, the shortest first, over all days of the story, and `next_done` is when the stage
     did the set after the first one. What is absent may take twice the usual delay and a grace, which is as long as
-    delays differ: less would alarm for nothing when the longest one comes. A hole may also wait until the next set is
-    done.
+    delays differ, and five minutes, by which clocks may: less would alarm for nothing when the longest one comes. A
+    hole may also wait until the next set is done.
     """
     for stage, cell in fault.cells.items():
         known = (cell.failed if fault.called == "failed" else cell.done) or cell.natural
         fault.limits[stage] = known + _ONCE_A_MINUTE
         if fault.called == "absent":
             known, usual = cell.reference, delays[stage][len(delays[stage]) // 2]
-            grace = delays[stage][-1] - delays[stage][0]
+            clocks = min(300.0, (cell.window.end - cell.window.start).total_seconds() / 6)
+            grace = delays[stage][-1] - delays[stage][0] + clocks
             next_one = next_done[stage] or 0.0 if fault.kind.startswith("hole") else 0.0
             fault.usual = max(fault.usual, usual)
             fault.limits[stage] = max(known + 2 * usual + grace, next_one) + _ONCE_A_MINUTE

@@ -70,9 +70,30 @@ class Coverage(msgspec.Struct, frozen=True):
         return FAILED if self.problems or self.errors else DONE
 
     def by_urgency(self) -> list[Problem]:
-        """The problems: those that are not marked before those that are, the worst first, and the latest of these."""
+        """The problems: those that are not marked before those that are, what lasts before what is over, the worst
+        first, and the latest of these. Of sizes it is not known whether they last."""
         latest = sorted(self.problems, key=lambda problem: -seconds_of(problem.since))
-        return sorted(latest, key=lambda problem: (problem.mark is not None, FAULTS.index(problem.state)))
+        return sorted(
+            latest,
+            key=lambda problem: (
+                problem.mark is not None,
+                problem.state == "unusual",
+                is_over(problem),
+                FAULTS.index(problem.state),
+            ),
+        )
+
+    def hidden(self) -> list[Problem]:
+        """The problems of which no set is shown, though sets of their series are: theirs are older."""
+        return [
+            problem
+            for problem in self.problems
+            if not self.sets_of(problem) and any(series.covers(problem) and series.sets for series in self.series)
+        ]
+
+    def expects_nothing(self) -> bool:
+        """Whether no stage has a habit, nor is declared: what does not come is not missed then."""
+        return not any(series.habits for series in self.series)
 
     def sets_of(self, problem: Problem) -> list[SetVerdict]:
         """The sets of a problem, as far as they are shown, the oldest first."""
@@ -106,6 +127,13 @@ class Coverage(msgspec.Struct, frozen=True):
     def moments(self, at: float) -> Moments:
         """Times in the zone of the pipeline."""
         return Moments(self.zone, at)
+
+
+def is_over(problem: Problem) -> bool:
+    """Whether its stages did other sets since it began."""
+    if problem.state == "stopped" or problem.last_done is None:
+        return False
+    return seconds_of(problem.last_done) > seconds_of(problem.since)
 
 
 def is_done(cell: CellVerdict | None) -> bool:

@@ -9,14 +9,14 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from etlog.client import printable
-from etlog.coverage_answer import Coverage, Series, first_line, is_done
+from etlog.coverage_answer import Coverage, Series, first_line, is_done, is_over
 from etlog.moments import Moments, in_words, seconds_of
 
 #: Columns of the word that begins a problem.
 LABEL = 10
 
-#: Problems that are told, the worst: what is more than this nobody reads at night.
-MOST_PROBLEMS = 30
+#: Problems that are told in full, and in all, the worst: what is more than this nobody reads at night.
+IN_FULL, MOST_PROBLEMS = 6, 30
 
 STYLES: Mapping[Fault, str] = {"failed": "bold red", "missing": "bold red", "stopped": "bold red", "unusual": "yellow"}
 
@@ -63,43 +63,52 @@ def heading(coverage: Coverage, at: float, shown: str, width: int) -> Iterator[T
         yield from _wrapped(text, width, "bold green")
     else:
         yield from _wrapped(f"Nothing was wrong then in {of}.", width)
+    if coverage.series and not shown and coverage.expects_nothing():
+        text = "But no stage has a habit yet, so a set that does not come is not missed."
+        yield from _wrapped(text, width, "yellow")
     if elsewhere := _counted(coverage, FAULTS):
         yield from _wrapped(f"But not all is shown here; in the whole log: {elsewhere}.", width, "yellow")
 
 
 def problems(coverage: Coverage, at: float, width: int) -> Iterator[Text]:
-    """A paragraph for each problem, then one for each kind of error without a window."""
+    """A paragraph for each problem, or a line where they are many, then one for each kind of error without a window."""
     moments = coverage.moments(at)
     urgent = coverage.by_urgency()
-    for problem in urgent[:MOST_PROBLEMS]:
+    for problem in urgent[:IN_FULL]:
         yield Text()
         yield from _paragraph(problem.state, STYLES[problem.state], _facts(problem, coverage, moments), width)
+    if urgent[IN_FULL:]:
+        yield Text()
+        yield from _titles(urgent[IN_FULL:MOST_PROBLEMS], moments, width)
     if more := Counter(problem.state for problem in urgent[MOST_PROBLEMS:]):
         kinds = ", ".join(f"{more[fault]} {fault}" for fault in FAULTS if more[fault])
-        yield Text()
         yield Text(f"and {more.total()} more: {kinds}; choose with --category, --stage or --state, or see --json")
     for error in coverage.errors:
         yield Text()
         yield from _paragraph("errors", "bold red", _facts_of_errors(error, moments), width)
 
 
-def titles(coverage: Coverage, width: int) -> Iterator[Text]:
+def titles(coverage: Coverage, at: float, width: int) -> Iterator[Text]:
     """A line for each problem and kind of error without a window: what `problems` says first."""
-    for problem in coverage.by_urgency()[:MOST_PROBLEMS]:
-        yield from _paragraph(problem.state, STYLES[problem.state], [printable(problem.text)], width)
+    yield from _titles(coverage.by_urgency()[:MOST_PROBLEMS], coverage.moments(at), width)
     for error in coverage.errors:
         yield from _paragraph("errors", "bold red", [_title_of_errors(error)], width)
 
 
-def closing(coverage: Coverage, at: float, width: int) -> Iterator[Text]:
-    """All states of the log, of when it is, and how to see more."""
+def closing(coverage: Coverage, at: float, command: str, width: int) -> Iterator[Text]:
+    """All states of the log, of when it is, and how to see more: `command` asks the same log again."""
+    if hidden := coverage.hidden():
+        first = min(hidden, key=lambda problem: seconds_of(problem.from_))
+        number = "1 problem is" if len(hidden) == 1 else f"{len(hidden):,} problems are"
+        yield from _wrapped(f"{number} of older sets than those shown here; to see them too:", width)
+        yield Text(f"  {command} --window {first.from_},")
     yield from _wrapped(f"Whole log: {_counted(coverage, (*STATES, 'unusual')) or 'no set'}.", width)
     moment = coverage.moments(at).moment_in_full(coverage.now)
     yield from _wrapped(f"As of {moment}, {in_words(round(coverage.age(at)))} ago.", width)
     for problem in coverage.by_urgency()[:1]:
         windows = [(each.window.start, each.window.end) for each in coverage.sets_of(problem)]
         for start, end in [(problem.from_, problem.to)] if problem.sets == 1 else windows[:1]:
-            yield Text(f"A set's story: etlog coverage --set {start}/{end}")
+            yield Text(f"A set's story: {command} --set {start}/{end}")
 
 
 def table(coverage: Coverage, width: int) -> Iterator[Text]:
@@ -107,16 +116,26 @@ def table(coverage: Coverage, width: int) -> Iterator[Text]:
 
     Where these are many lines, series in which nothing is wrong are only named.
     """
-    listed, sound = list(coverage.series), []
-    if sum(len(series.stages) for series in listed) > MOST_STAGES:
-        sound = [series for series in listed if coverage.is_sound(series)]
-        listed = [series for series in listed if not coverage.is_sound(series)]
+    listed = listed_of(coverage)
     if listed:
         yield from _rows(listed, width)
-    if sound:
-        steps: dict[str, list[str]] = {}
-        for series in sound:
+    yield from unlisted(coverage, listed, width)
+
+
+def listed_of(coverage: Coverage) -> list[Series]:
+    """The series to show: all, or where these have many stages, those in which something is wrong."""
+    if sum(len(series.stages) for series in coverage.series) <= MOST_STAGES:
+        return list(coverage.series)
+    return [series for series in coverage.series if not coverage.is_sound(series)]
+
+
+def unlisted(coverage: Coverage, listed: Sequence[Series], width: int) -> Iterator[Text]:
+    """A sentence that names the series beside those that are `listed`, if there are any."""
+    steps: dict[str, list[str]] = {}
+    for series in coverage.series:
+        if series not in listed:
             steps.setdefault(series.category, []).append(series.cadence)
+    if steps:
         names = ", ".join(printable(f"{category} ({', '.join(of)})") for category, of in steps.items())
         yield from _wrapped(f"Nothing is wrong in {names}. See how each stands with --category.", width)
 
@@ -175,6 +194,12 @@ def _quantiles(found: Quantiles | None) -> tuple[str, str]:
     return ("", "") if found is None else (in_words(found.p50), in_words(found.p95))
 
 
+def _titles(problems: Sequence[Problem], moments: Moments, width: int) -> Iterator[Text]:
+    for problem in problems:
+        facts = [printable(problem.text)] + ([] if problem.mark is None else [_marked(problem.mark, moments)])
+        yield from _paragraph(problem.state, STYLES[problem.state], facts, width)
+
+
 def _facts(problem: Problem, coverage: Coverage, moments: Moments) -> Iterator[str]:
     """What is known of a problem, a sentence each."""
     yield printable(problem.text)
@@ -215,14 +240,15 @@ def _last(problem: Problem, coverage: Coverage, moments: Moments) -> Iterator[st
         return
     if last is None:
         yield "Not done before, as far as is known"
-    elif problem.state != "stopped" and seconds_of(last) > seconds_of(problem.since):
-        yield f"Done again since, last at {moments.moment(last)}, {moments.ago(last)}"
+    elif is_over(problem):
+        yield f"Other sets were done since, the last at {moments.moment(last)}, {moments.ago(last)}"
     else:
         before = coverage.done_before(problem)
         of = "" if before is None else f": {moments.span(before.window.start, before.window.end)}"
         yield f"Last done at {moments.moment(last)}{of}"
     if problem.usual_delay is not None:
-        yield f"Usually done {in_words(problem.usual_delay)} after the end of a set"
+        side = "after" if problem.usual_delay >= 0 else "before"
+        yield f"Usually done {in_words(abs(problem.usual_delay))} {side} the end of a set"
 
 
 def _waiting(problem: Problem, coverage: Coverage) -> list[str]:

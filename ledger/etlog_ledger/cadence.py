@@ -29,6 +29,9 @@ _PHASES = 3
 _BELIEVED = 4
 
 _EPOCH = datetime(1970, 1, 1)
+
+#: The calendar but for its first and its last day, in seconds since 1970: no offset leads beyond it.
+_FIRST, _LAST = -62_135_510_400.0, 253_402_214_400.0
 _LAST_DAY_OF_EVERY_MONTH = 28
 
 #: Days from 1 January 1970 to the first Monday.
@@ -83,8 +86,10 @@ def local_of(moment: float, zone: tzinfo) -> float:
 
 
 def instant_of(local: float, zone: tzinfo) -> float:
-    """The moment at which the clocks of a zone show this, the first of two. Raises `OverflowError`."""
-    return local if zone is UTC else (_EPOCH + timedelta(seconds=local)).replace(tzinfo=zone).timestamp()
+    """The moment at which the clocks of a zone show this, the first of two; they stand still beyond the calendar."""
+    if zone is UTC:
+        return local
+    return (_EPOCH + timedelta(seconds=min(max(local, _FIRST), _LAST))).replace(tzinfo=zone).timestamp()
 
 
 def _offset(moment: float, zone: tzinfo) -> float:

@@ -116,8 +116,8 @@ def learn(column: Column, clock: Clock, step: float) -> Habit:
 
 
 def is_dropped(column: Column, place: int, step: float) -> bool:
-    """Whether it is one of three windows in a row, of the same time of day or of the week, that were left out, while the
-    stage went on between them."""
+    """Whether it is one of three windows in a row, of the same time of day or week, that were left out, while the stage
+    went on between them."""
     return any(
         _left_out(column, place, round(period / step))
         for period in (_DAY, 7 * _DAY)

@@ -17,9 +17,6 @@ from etlog_ledger.row import STAGES, Cell
 from etlog_ledger.series import Failure, Learned, Series, moment_of
 from etlog_ledger.verdict import CellVerdict, Fault, Habit, MarkShown, Problem, SetVerdict, Span, State
 
-#: Seconds after which a set is overdue, however late it usually is: the longest habit is that of a week.
-_LONG_AGO = 16 * 86_400.0
-
 #: States that are problems.
 _FAULTS: dict[State, Fault] = {"failed": "failed", "missing": "missing", "stopped": "stopped"}
 
@@ -119,9 +116,9 @@ class JudgedSeries:
         """The stage that an error is of that names none: the first that was not done before it, or else the last."""
         series = self._series
         row = series.sets[place].row
-        habitual = [stage for stage in series.stages if series.learned[stage].is_habitual or stage in self._declared]
+        habitual = [stage for stage in series.stages if series.learned[stage].is_habitual]
         before = [stage for stage in STAGES if stage in row and moment_of(row[stage].first) <= failure.moment]
-        for stage in habitual or [stage for stage in STAGES if stage in self._declared] or series.stages:
+        for stage in [*habitual, *(stage for stage in STAGES if stage in self._declared), *series.stages]:
             if stage not in before:
                 return stage
         return max(before, key=lambda stage: moment_of(row[stage].first), default=STAGES[0])
@@ -148,7 +145,7 @@ class JudgedSeries:
                 continue
             due = expected if expected is not True else None
             end = series.window(place)[1]
-            if due is None and self._now - end < _LONG_AGO:
+            if due is None and (learned is None or self._now - end < learned.lateness.longest):
                 due = series.due(stage, place, has_stopped)
             if due is not None and self._now < due:
                 one = _Found("due", due)

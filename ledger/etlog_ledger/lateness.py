@@ -1,11 +1,12 @@
 """Lateness: how long after the end of its window a stage is usually done with a set, and from when on it is overdue.
 
 1. Sets are done on occasions: those that are done within a quarter of a step of one another are done together. Three or
-   more are a catch-up, from which nothing is learned, unless most occasions are such. Nor is it from a set that comes
-   after the next one: it was late, and no sign of how late sets usually are.
+   more are a catch-up, from which nothing is learned, unless most occasions are such. Nor is it from a set that failed
+   at first, or comes after the next one: it was late, and no sign of how late sets usually are.
 2. The delays of the newest `NEWEST` sets are taken as log-normal above a least one, as waiting times are. A set is
-   overdue when its delay would come to pass by chance once in twelve weeks, and five minutes, or a sixth of a step, on
-   top of that: clocks differ. While fewer than `FEW` are known, it is overdue half a step after the longest of them.
+   overdue when its delay would come to pass by chance once in half a year, or for one of 500 sets, and five minutes,
+   or a sixth of a step, on top of that: clocks differ. That is at most the longest delay and two times as much as
+   they differ. While fewer than `FEW` are known, it is overdue half a step after the longest of them.
 3. Sets of a time of day, or of the week, that were later the last times are given that time again: what a nightly batch
    takes along, or what a weekend leaves for Monday.
 4. After a set that came late, the next one may be as late, up to one step: delays change gradually, and all at once.
@@ -14,8 +15,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from math import exp, inf, log
 from statistics import NormalDist
+
+_DAY = 86_400.0
 
 #: Sets from which delays are learned, and below which too little is known of them.
 NEWEST, FEW = 1000, 5
@@ -27,21 +31,28 @@ _MANY = 3
 _GRACE, _SHARE = 300.0, 1 / 6
 
 #: Seconds in which a set may be called overdue by chance once, and the least number of sets.
-_CHANCE, _SETS = 84 * 86_400.0, 500
+_CHANCE, _SETS = 182 * 86_400.0, 500
 
 #: The least delay is somewhat shorter than the shortest ones seen.
 _LEAST, _BELOW = 0.02, 0.4
 
-_DAY = 86_400.0
-
 #: The share of the delays that the limit is never below; times that must have been late to be so again.
 _USUAL, _AGAIN = 0.995, 2
+
+#: Seconds: sets that wait for a batch of the week do not wait for two.
+_LONGEST = 16 * _DAY
 
 #: The share that decides where the set before is overdue already.
 _FEW_EXCEED = 0.975
 
-#: Seconds by which the least delay is below the shortest in any case, and the logarithm of ten years.
-_TICK, _MOST = 0.001, 19.6
+#: How much longer than the longest delay the tail may be, in ranges of the delays: few sets tell little of a tail.
+_RANGES = 2.0
+
+#: How much slower than the last set the next one may be.
+_SLOWER = 1.25
+
+#: The share of the grace by which the least delay is below the shortest in any case, and the logarithm of ten years.
+_CLOSE, _MOST = 0.1, 19.6
 
 #: Quantiles from which the spread is taken, with how many standard deviations they lie above the median.
 _SPREADS = ((0.75, 0.6745), (0.9, 1.2816), (0.975, 1.96))
@@ -55,10 +66,10 @@ def grace(step: float) -> float:
 @dataclass(frozen=True, slots=True)
 class Lateness:
     """What is known of the delays of a stage, in seconds: all, the shortest first, from which something is learned, and
-    the last ones by the time of their sets. `is_batch` means that most of the `occasions` are those of many sets."""
+    that of the `last` set, if it came alone. `is_batch` means that most of the `occasions` are those of many sets."""
 
     delays: Sequence[float]
-    recent: Sequence[float]
+    last: float | None
     occasions: int
     is_batch: bool
     step: float
@@ -72,6 +83,11 @@ class Lateness:
     def median(self) -> float | None:
         """The delay that half of the sets do not exceed."""
         return quantile(self.delays, 0.5) if self.delays else None
+
+    @property
+    def longest(self) -> float:
+        """Seconds after which a set is overdue in any case: to work out when it was is worth less than it takes."""
+        return max((self.limit or 0.0) + 2 * self.step, _LONGEST)
 
     @property
     def usual(self) -> float | None:
@@ -88,7 +104,7 @@ class Lateness:
         if number < FEW:
             return delays[-1] + max(self.step / 2, self.grace)
         median, shortest = quantile(delays, 0.5), quantile(delays, _LEAST)
-        least = shortest - _BELOW * (median - shortest) - _TICK
+        least = shortest - max(_BELOW * (median - shortest), self.grace * _CLOSE)
         middle = log(median - least)
         spread = max(
             (log(quantile(delays, share) - least) - middle) / deviations
@@ -97,6 +113,7 @@ class Lateness:
         )
         spread *= 1 + 1 / number
         tail = exp(min(middle + _deviations(self.step) * spread, _MOST)) + least
+        tail = min(tail, delays[-1] + _RANGES * (delays[-1] - delays[0]))
         return max(tail, quantile(delays, _USUAL)) + self.grace
 
     def due(self, place: int, delay_at: Callable[[int], float | None]) -> float:
@@ -109,8 +126,8 @@ class Lateness:
         limit, step = self.limit, self.step
         limit = self._same_time(place, _DAY, delay_at, None if self.is_batch else limit) or limit
         limit = self._same_time(place, 7 * _DAY, delay_at, limit) or limit
-        if self.recent and not self.is_batch:
-            limit = max(limit, min(max(self.recent) * 1.25 + self.grace, limit + step))
+        if self.last is not None:
+            limit = max(limit, min(self.last * _SLOWER + self.grace, limit + step))
         return limit
 
     def _same_time(
@@ -147,34 +164,32 @@ def learn(done: Sequence[tuple[float, float]], step: float) -> Lateness:
     """What the newest sets tell: for each, by time, when its window ended and when it was done."""
     newest = done[-NEWEST:]
     if not newest:
-        return Lateness((), (), 0, False, step)
-    crowd, occasions = _crowd([moment for _, moment in newest], step / 4)
-    many = len(set(crowd.values()))
-    is_batch = many * 2 > occasions
-    if is_batch:
-        live = [moment - end for end, moment in newest]
-    else:
-        live = [
-            moment - end
+        return Lateness((), None, 0, False, step)
+    occasions = _occasions([moment for _, moment in newest], step / 4)
+    with_others = {moment: len(some) for some in occasions for moment in some}
+    is_batch = sum(len(some) >= _MANY for some in occasions) * 2 > len(occasions)
+    regular = newest
+    if not is_batch:
+        regular = [
+            (end, moment)
             for (end, moment), (_, following) in zip(newest, [*newest[1:], (0.0, inf)], strict=True)
-            if moment not in crowd and moment <= following
-        ] or [moment - end for end, moment in newest]
-    return Lateness(sorted(live), live[-2:], occasions, is_batch, step)
+            if with_others[moment] < _MANY and moment <= following
+        ] or newest
+    end, moment = regular[-1]
+    last = moment - end if not is_batch and with_others[moment] == 1 else None
+    return Lateness(sorted(moment - end for end, moment in regular), last, len(occasions), is_batch, step)
 
 
-def _crowd(moments: Sequence[float], gap: float) -> tuple[dict[float, int], int]:
-    """The moments of sets that were done with many others, with the number of their occasion; and how many occasions
-    there were."""
+def _occasions(moments: Sequence[float], gap: float) -> list[list[float]]:
+    """The moments of sets that were done together, by occasion."""
     ordered = sorted(moments)
-    crowd: dict[float, int] = {}
-    first = occasions = 0
-    for last in range(1, len(ordered) + 1):
-        if last == len(ordered) or ordered[last] - ordered[last - 1] >= gap:
-            if last - first >= _MANY:
-                crowd.update(dict.fromkeys(ordered[first:last], occasions))
-            occasions += 1
-            first = last
-    return crowd, occasions
+    occasions = [[ordered[0]]]
+    for before, moment in pairwise(ordered):
+        if moment - before < gap:
+            occasions[-1].append(moment)
+        else:
+            occasions.append([moment])
+    return occasions
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -63,20 +63,18 @@ class Words:
                     return f"{first:%b %Y}"
             final = datetime.fromtimestamp(end - 1, self._zone)
             return self._date(first) if first.date() == final.date() else f"{self._date(first)} to {self._date(final)}"
+        form = "%H:%M:%S" if first.second or last.second else "%H:%M"
         if first.date() == last.date():
-            return f"{self._moment(first)} to {_time(last)}"
-        return f"{self._moment(first)} to {self._moment(last)}"
+            return f"{self._moment(first, form)} to {last:{form}}"
+        return f"{self._moment(first, form)} to {self._moment(last, form)}"
 
-    def _moment(self, moment: datetime) -> str:
-        return _time(moment) if moment.date() == self._today.date() else f"{self._date(moment)} {_time(moment)}"
+    def _moment(self, moment: datetime, form: str) -> str:
+        time = f"{moment:{form}}"
+        return time if moment.date() == self._today.date() else f"{self._date(moment)} {time}"
 
     def _date(self, moment: datetime) -> str:
         year = "" if moment.year == self._today.year else f" {moment.year}"
         return f"{moment.day} {moment:%b}{year}"
-
-
-def _time(moment: datetime) -> str:
-    return f"{moment:%H:%M:%S}" if moment.second else f"{moment:%H:%M}"
 
 
 def _is_midnight(moment: datetime) -> bool:

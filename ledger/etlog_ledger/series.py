@@ -15,7 +15,7 @@ from etlog_ledger.sizes import NO_SIZES, Sizes
 from etlog_ledger.verdict import Habit, Quantiles
 
 #: Places of a series that are judged at most, the newest; and those behind its last set.
-MOST_PLACES, MOST_AHEAD = 20_000, 10_000
+MOST_PLACES, MOST_AHEAD = 20_000, 5_000
 
 #: The share of sets whose stage has an event after the window's end, from which on this is what makes them done.
 _SETTLES = 0.9
@@ -79,7 +79,8 @@ class Learned:
     """What is known of one stage: when it was done, by place, and what follows from this.
 
     `begun` are places where it has events, but none after the end of the window, though it usually has. `past` are the
-    places whose windows have ended, from which habit and lateness are learned; `last` is the last of them done, or -1.
+    places whose windows have ended, from which habit is learned: when it was done, or the set failed. `last` is the
+    last of them done, or -1.
     """
 
     column: list[float | None]
@@ -129,28 +130,38 @@ class Series:
         if before is not None and before.base == base:
             self._windows, self._clocks = before._windows, before._clocks
         known = {} if before is None else before.learned
+        is_same = before is not None and before.failed.keys() == self.failed.keys()
         self.learned: dict[str, Learned] = {
-            name: self._learned(name, known.get(name))
+            name: self._learned(name, known.get(name), is_same)
             for name in sorted({name for facts in self.sets.values() for name in facts.done})
         }
         order = {name: number for number, name in enumerate(STAGES)}
         # In the order in which they are usually done; those that never were alone in the order of a set's life.
         self.stages = sorted(self.learned, key=lambda name: (self.learned[name].lateness.median or 0.0, order[name]))
 
-    def _learned(self, name: str, before: Learned | None) -> Learned:
+    def _learned(self, name: str, before: Learned | None, is_same: bool) -> Learned:
+        """What is known of a stage, or was `before`; `is_same` means that the same sets failed."""
         column, begun = self._column(name)
-        # A window that has not ended tells nothing of habits and delays.
-        past = column if self.ended >= self.newest else column[: max(self.ended + 1, 0)]
+        # A window that has not ended tells nothing of habits and delays. A set that failed was tried: that is a habit.
+        past = column[: max(self.ended + 1, 0)]
+        for place, facts in self.failed.items():
+            if place < len(past) and past[place] is None:
+                past[place] = facts.failures[-1].moment
         found: list[int | None] = [None] * (self.newest + 1)
         for place, facts in self.sets.items():
             if (cell := facts.row.get(name)) is not None:
                 found[place] = cell.size
         known = NO_SIZES if before is None else before.sizes
         known = known if known.sizes == found else sizes.learn(found, self.step, known)
-        if before is not None and before.past == past:
+        if before is not None and before.past == past and before.column == column and is_same:
             return replace(before, column=column, begun=begun, past=past, sizes=known)
-        done = [place for place, moment in enumerate(past) if moment is not None]
-        delays = [(self.sets[place].window.end, self.sets[place].done[name]) for place in done[-lateness.NEWEST :]]
+        done = [place for place in range(len(past)) if column[place] is not None]
+        newest = done[-lateness.NEWEST :]
+        sound = [place for place in newest if not self.sets[place].failures]
+        delays = [
+            (self.sets[place].window.end, self.sets[place].done[name])
+            for place in (sound if len(sound) * 2 > len(newest) else newest)
+        ]
         return Learned(
             column,
             begun,
@@ -220,7 +231,7 @@ class Series:
 
     def _delay(self, learned: Learned, place: int) -> float | None:
         """How long after the end of its window a set was done, by the clocks of the pipeline."""
-        moment = learned.past[place] if 0 <= place < len(learned.past) else None
+        moment = learned.column[place] if 0 <= place < len(learned.past) else None
         if moment is None:
             return None
         window = self.sets[place].window

@@ -92,7 +92,7 @@ class HourlyJudge:
     judged: ClassVar[list[tuple[Sequence[Mark], datetime]]] = []
     mistake: Exception | None = None
 
-    def __init__(self, kinds: Kinds, zone: tzinfo, expectations: Sequence[Any]) -> None:
+    def __init__(self, kinds: Kinds, zone: tzinfo, expectations: Sequence[Any], keep: int) -> None:
         self._kinds = kinds
 
     def judge(self, rows: Mapping[str, Mapping[str, Row]], marks: Sequence[Mark], now: datetime) -> Verdict:

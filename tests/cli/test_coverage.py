@@ -220,13 +220,13 @@ def test_what_is_wrong_is_told_with_its_cause(fake: FakeApi, capsys: pytest.Capt
         "Times are in UTC."
     )
     assert [line.split()[0] for line in lines if line[:1].isupper() and line[:6].strip().isupper()] == [
-        *("FAILED", "STOPPED", "UNUSUAL", "ERRORS")
+        *("STOPPED", "FAILED", "UNUSUAL", "ERRORS")
     ]
     assert paragraph(lines, "FAILED") == [
         "allocation Saved failed: 12:00 to 13:00: HTTPError: 503",
         "Failed at 13:05:00, 1 h 32 min ago",
         "1 set, every 1h: 2026-11-18 12:00 to 13:00",
-        "Done again since, last at 14:01:00, 36 min ago",
+        "Other sets were done since, the last at 14:01:00, 36 min ago",
         "Waiting behind it: Aggregated",
     ]
     assert paragraph(lines, "STOPPED") == [
@@ -247,7 +247,7 @@ def test_what_is_wrong_is_told_with_its_cause(fake: FakeApi, capsys: pytest.Capt
     assert lines[-3:] == [
         "Whole log: 250 done, 1 recovered, 1 failed, 6 stopped, 1 unusual.",
         "As of 2026-11-18 14:37:10 UTC, 8 s ago.",
-        f"A set's story: etlog coverage --set {FAILED_SET}",
+        "A set's story: etlog coverage --set 2026-11-18T08:00:00Z/2026-11-18T09:00:00Z",
     ]
 
 
@@ -271,6 +271,52 @@ def test_one_sentence_is_enough_when_all_is_well(fake: FakeApi, capsys: pytest.C
     fake.is_asked()
     lines = coverage(capsys, code=0)
     assert lines[0] == "Nothing to judge: no set in log default."
+
+
+def test_a_log_that_is_too_young_to_miss_a_set_says_so(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a habit nothing is expected, so nothing can be wrong with what does not come."""
+    fake.is_asked(series=[{**series(sets=2), "habits": {}}])
+
+    assert coverage(capsys, code=0)[:2] == [
+        "Nothing is wrong in log default: every set that is due by now is done.",
+        "But no stage has a habit yet, so a set that does not come is not missed.",
+    ]
+
+
+def test_what_lasts_is_told_before_what_is_over(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    """A stage that stands still can be helped now; an hour of the day before yesterday can wait until the morning."""
+    later = "2026-11-18T14:01:00Z"
+    found = [
+        problem("failed", lastDone=later),
+        problem("missing", lastDone=later),
+        problem("unusual", size=1, usual=90),
+        problem("stopped", lastDone="2026-11-18T12:01:00Z", usualDelay=-9.9),
+        problem("failed", "asset", lastDone="2026-11-18T12:01:00Z"),
+    ]
+    fake.is_asked(problems=found, series=[series(), series("asset")])
+
+    lines = coverage(capsys, "--grid", code=1)
+
+    assert [line[10:].partition(":")[0] for line in lines if line[:6].isupper()] == [
+        *("asset Saved failed", "allocation Saved stopped"),
+        *("allocation Saved failed", "allocation Saved missing", "allocation Saved unusual"),
+    ]
+    assert "Usually done 9.9 s before the end of a set" in paragraph(coverage(capsys, code=1), "STOPPED")
+
+
+def test_a_problem_of_sets_that_are_not_shown_tells_how_to_see_them(
+    fake: FakeApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The picture has the newest sets only. The command names the API and the log as the reader did."""
+    old = {"from": "2026-11-11T09:00:00Z", "to": "2026-11-11T10:00:00Z"}
+    fake.is_asked(problems=[problem("failed", **old), problem("missing")], series=[series()])
+
+    lines = coverage(capsys, "--grid", "--log", "of night", "--url", fake.url + "/", code=1)
+
+    where = lines.index("1 problem is of older sets than those shown here; to see them too:")
+    again = f"etlog coverage --log 'of night' --url {fake.url}/"
+    assert lines[where + 1] == f"  {again} --window 2026-11-11T09:00:00Z,"
+    assert lines[-1].startswith(f"A set's story: {again} --set ")
 
 
 def test_what_is_not_shown_is_not_called_well(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
@@ -366,10 +412,11 @@ def test_the_grid_draws_a_row_per_stage_and_a_column_per_set(fake: FakeApi, caps
 
     lines = coverage(capsys, "--grid", code=1)
 
-    assert lines[1:5] == [
-        "FAILED    allocation Saved failed: 12:00 to 13:00: HTTPError: 503",
+    assert lines[1:6] == [
         "STOPPED   asset Loaded, Saved, Aggregated stopped: last 07:00 to 08:00, 6 sets since",
+        "FAILED    allocation Saved failed: 12:00 to 13:00: HTTPError: 503",
         "UNUSUAL   asset Saved unusual: 12:00 to 13:00",
+        "          Acknowledged by ada until 22:00:00: holiday, ticket 812",
         "ERRORS    asset: AssetSetComputeError that names no set, 3 times",
     ]
     assert "\n".join(lines[6:14]) == (
@@ -482,7 +529,7 @@ def test_what_others_wrote_cannot_move_the_cursor(fake: FakeApi, capsys: pytest.
 
 
 def test_many_problems_do_not_scroll_the_worst_away(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
-    """Thirty are told, of the others how many there are."""
+    """Six are told in full, thirty with a line, of the others how many there are."""
     found = [problem("unusual", size=1, usual=90)] * 40 + [problem("failed", error="disk full")]
     fake.is_asked(problems=found, series=[series()])
 
@@ -490,6 +537,7 @@ def test_many_problems_do_not_scroll_the_worst_away(fake: FakeApi, capsys: pytes
 
     assert lines[2].startswith("FAILED")
     assert sum(line.startswith("UNUSUAL") for line in lines) == 29
+    assert sum(line.startswith("          Done at") for line in lines) == 5
     assert "and 11 more: 11 unusual; choose with --category, --stage or --state, or see --json" in lines
 
 
@@ -503,6 +551,9 @@ def test_many_series_do_not_scroll_the_problems_away(fake: FakeApi, capsys: pyte
     assert [line.split()[0] for line in lines if line.startswith("c")] == ["c7,"]
     assert any(line.startswith("Nothing is wrong in c0 (every 1h), c1 (every 1h),") for line in lines)
     assert not any("c7 (" in line for line in lines)
+    grids = coverage(capsys, "--grid", code=1)
+    assert [line for line in grids if line.startswith("c")] == ["c7, every 1h, 3 sets"]
+    assert any(line.startswith("Nothing is wrong in c0 (every 1h), c1 (every 1h),") for line in grids)
 
 
 def test_the_story_of_a_set_is_what_its_stages_did_and_its_events(

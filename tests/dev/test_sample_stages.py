@@ -209,6 +209,7 @@ def test_a_truncated_file_fails_its_window_alone(tmp_path: Path, caplog: pytest.
     assert error.error is not None
     assert error.error.startswith(SetUnreadable.__name__)
     assert "truncated" in error.error
+    assert error.metadata["stage"] == "Loaded"
     assert not sample.recorded.of("AssetSetComputeError")
     for prefix in PREFIXES:
         assert [event.window for event in sample.recorded.of(prefix + "ReconcileError")] == [damaged]

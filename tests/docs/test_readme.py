@@ -6,15 +6,20 @@ import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from etlog.__main__ import run
 from etlog_api import create_app
 from etlog_consumer import Consumer
+from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings, variable_of
+from support import apis
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -30,6 +35,29 @@ SHOWN = {
     if language == "console"
     for query, answer in re.findall(r"^\$ curl 'http://127\.0\.0\.1:9090(.*?)'\n(.*)", text, re.DOTALL)
 }
+
+#: What the page shows of `etlog coverage`, and the moment at which that was asked for.
+[VERDICT] = re.findall(r"^```console\n\$ etlog coverage\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+ASKED = datetime(2026, 11, 24, 14, 37, 13, tzinfo=UTC)
+
+
+def ten_days() -> list[bytes]:
+    """Hourly sets up to `ASKED`: the reconciler was refused at one, and assets are not saved since the morning."""
+    hour, last = timedelta(hours=1), ASKED.replace(minute=0, second=0)
+    refused, stopped = last - 3 * hour, last - 6 * hour
+    events = []
+    for start in (last - back * hour for back in range(240, 0, -1)):
+        window, saved = (start, start + hour), start + hour + timedelta(seconds=80)
+        if start < stopped:
+            events.append(Event.new("AssetSetSaved", window=window, time=saved, size=97))
+        events.append(Event.new("AllocationSetSaved", window=window, time=saved, size=412))
+        reconciled = saved + timedelta(seconds=95)
+        if start == refused:
+            error = "HTTPError: 403 Forbidden"
+            events.append(Event.new("AllocationSetReconcileError", window=window, time=reconciled, error=error))
+        else:
+            events.append(Event.new("AllocationSetReconciled", window=window, time=reconciled))
+    return [event.encode() for event in events]
 
 
 def ask(settings: Settings, query: str) -> Any:
@@ -74,6 +102,21 @@ def test_the_python_publishes_what_the_answer_shows(
 
     query = "/model/etl/log?kind=AllocationSet"
     assert without_times(ask(settings, query)) == without_times(SHOWN[query])
+
+
+def test_the_verdict_is_the_one_that_is_shown(
+    store_url: str, keys: Keys, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of ten days of a pipeline, to the letter."""
+    apis.apply(store_url, keys, ten_days())
+    app = create_app(Settings(redis_url=store_url, name=keys.name), clock=ASKED.astimezone)
+    headers = [("Date", format_datetime(ASKED, usegmt=True)), ("Connection", "close")]
+
+    with apis.serve(app, date_header=False, headers=headers) as api:
+        monkeypatch.setenv("ETLOG_URL", api.url)
+        code = run(["coverage"])
+
+    assert (capsys.readouterr().out.replace(keys.name, "default"), code) == (VERDICT, 1)
 
 
 def test_the_first_answer_has_the_shape_of_every_answer() -> None:

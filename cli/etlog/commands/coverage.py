@@ -1,5 +1,7 @@
 """`etlog coverage`: which sets failed, stopped, are missing or unusual, from the API."""
 
+import os
+import shlex
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -76,29 +78,45 @@ def coverage(
         show(console, tell(console, client, found, sets, interval, answer.at, log))
     else:
         shown = "".join(f", {name} {printable(value)}" for name, value in chosen.items() if value)
-        show(console, screen(console, found, answer, shown, draw=draw))
+        again = _again(log, url)
+        show(console, screen(console, found, answer, shown, again, draw=draw))
     raise typer.Exit(code)
 
 
-def screen(console: Console, coverage: Coverage, answer: Answer, shown: str, *, draw: bool) -> Iterator[Text]:
-    """The lines of the first screen; if the grids are to be drawn, a line per problem and no table."""
+def screen(
+    console: Console, coverage: Coverage, answer: Answer, shown: str, again: str, *, draw: bool
+) -> Iterator[Text]:
+    """The lines of the first screen; if the grids are to be drawn, a line per problem and no table.
+
+    `shown` says what was asked for, if not for all; `again` is the command for the same log.
+    """
     width, at = columns(console), answer.at
     yield from report.heading(coverage, at, shown, width)
     if draw:
-        yield from report.titles(coverage, width)
+        yield from report.titles(coverage, at, width)
         ascii_only = not prints(console, BEYOND_ASCII)
-        for series in coverage.series:
+        listed = report.listed_of(coverage)
+        for series in listed:
             yield Text()
             yield from grid(series, coverage.moments(at), console.width, ascii_only=ascii_only)
-        if coverage.series:
+        if listed:
             yield Text()
-            yield from legend(coverage.series, console.width, ascii_only=ascii_only)
+            yield from legend(listed, console.width, ascii_only=ascii_only)
+        if len(listed) < len(coverage.series):
+            yield Text()
+            yield from report.unlisted(coverage, listed, width)
     else:
         yield from report.problems(coverage, at, width)
         yield Text()
         yield from report.table(coverage, width)
     yield Text()
-    yield from report.closing(coverage, at, width)
+    yield from report.closing(coverage, at, again, width)
+
+
+def _again(log: str | None, url: str) -> str:
+    """The command with the options that name this log, but for what the environment says anyway."""
+    options = [("--log", log), ("--url", url if url != os.environ.get("ETLOG_URL", API_URL) else None)]
+    return " ".join(["etlog coverage", *(f"{name} {shlex.quote(value)}" for name, value in options if value)])
 
 
 def tell(

@@ -102,11 +102,13 @@ class Category:
         """Build the set of `window` and save it. Returns the set as loaded from the disk."""
         with self._producer.stage(self._prefix, window=window) as stage:
             built = build(window, self._readings, self._prices, stretch=self._name == "asset")
-            path = self._sets.save(built)
-            stage.saved(size=len(built.records))
+            with stage.saving():
+                path = self._sets.save(built)
+                stage.saved(size=len(built.records))
             self._on_saved(path)
-            loaded = self._sets.load(window)
-            stage.loaded(size=len(loaded.records))
+            with stage.loading():
+                loaded = self._sets.load(window)
+                stage.loaded(size=len(loaded.records))
         return loaded
 
     def _roll_up(self, part: RecordSet) -> None:
@@ -115,19 +117,23 @@ class Category:
         with self._producer.stage(self._prefix, window=minute) as stage:
             sets = [part]
             if self._minutes.path(minute).exists():
-                sets.append(self._minutes.load(minute))
-                stage.loaded(size=len(sets[-1].records))
-            aggregated = aggregate(minute, sets)
-            stage.aggregated(size=len(aggregated.records), parts=len(aggregated.parts))
-            total = aggregated.total()
-            stage.totaled(
-                cost=round(total.cost, 9),
-                core_hours=round(total.core_hours, 9),
-                memory_gib_hours=round(total.memory_gib_hours, 9),
-                disk_gib_hours=round(total.disk_gib_hours, 9),
-            )
-            self._minutes.save(aggregated)
-            stage.saved(size=len(aggregated.records))
+                with stage.loading():
+                    sets.append(self._minutes.load(minute))
+                    stage.loaded(size=len(sets[-1].records))
+            with stage.aggregating():
+                aggregated = aggregate(minute, sets)
+                stage.aggregated(size=len(aggregated.records), parts=len(aggregated.parts))
+            with stage.totaling():
+                total = aggregated.total()
+                stage.totaled(
+                    cost=round(total.cost, 9),
+                    core_hours=round(total.core_hours, 9),
+                    memory_gib_hours=round(total.memory_gib_hours, 9),
+                    disk_gib_hours=round(total.disk_gib_hours, 9),
+                )
+            with stage.saving():
+                self._minutes.save(aggregated)
+                stage.saved(size=len(aggregated.records))
 
     @contextmanager
     def _going_on(self, window: Window) -> Iterator[None]:
