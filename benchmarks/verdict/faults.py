@@ -86,6 +86,11 @@ class Cell:
     fault: Fault | None = None
     behind: bool = False
     failed: float | None = None
+    first: float = field(init=False)
+    last: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.first, self.last = self.window.start.timestamp(), self.window.end.timestamp()
 
     def is_wrong(self, called: Called, now: float) -> bool:
         """Whether it may be called so."""

@@ -47,8 +47,9 @@ class Story:
     faults: list[Fault] = field(default_factory=list)
 
     def faulty(self) -> Mapping[tuple[str, str], list[Cell]]:
-        """The cells that a fault hits, by series and stage."""
-        return {key: [cell for cell in cells.values() if cell.fault is not None] for key, cells in self.cells.items()}
+        """The cells that a fault hits, by series and stage, in order of time."""
+        hit = {key: [cell for cell in cells.values() if cell.fault is not None] for key, cells in self.cells.items()}
+        return {key: sorted(cells, key=lambda cell: cell.first) for key, cells in hit.items()}
 
 
 def tell(

@@ -1,9 +1,11 @@
 """Walking the clock through a story: events become rows as they arrive, and every minute has a verdict."""
 
 import random
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from etlog_events.kinds import KUBECOST_KINDS
@@ -203,14 +205,17 @@ class Walk:
         """Whether all that a problem tells of is so: as many cells are wrong as it says."""
         called = _CALLED[told.state]
         return told.category == self._story.pipeline.category and all(
-            sum(
-                1
-                for cell in self._faulty.get((told.every, stage), ())
-                if _is_within(cell, told) and cell.is_wrong(called, now)
-            )
-            >= told.sets
-            for stage in told.stages
+            sum(cell.is_wrong(called, now) for cell in self._within(told, stage)) >= told.sets for stage in told.stages
         )
+
+    def _within(self, told: Told, stage: str) -> Iterator[Cell]:
+        """The cells that a fault hits, in the span of a problem."""
+        cells = self._faulty.get((told.every, stage), ())
+        for cell in islice(cells, bisect_left(cells, told.first, key=lambda cell: cell.first), None):
+            if cell.first >= told.last:
+                return
+            if cell.last <= told.last:
+                yield cell
 
     def _note_told(self, problems: Sequence[Told], now: float) -> None:
         for fault in self._faults:
@@ -229,13 +234,9 @@ class Walk:
                 )
                 if is_told:
                     fault.told.setdefault(stage, now)
-                elif stage in fault.told and now - fault.began < _KEEP * _lasts(cell):
+                elif stage in fault.told and now - fault.began < _KEEP * (cell.last - cell.first):
                     fault.forgotten.add(stage)
 
 
 def _is_within(cell: Cell, told: Told) -> bool:
-    return told.first <= cell.window.start.timestamp() and cell.window.end.timestamp() <= told.last
-
-
-def _lasts(cell: Cell) -> float:
-    return (cell.window.end - cell.window.start).total_seconds()
+    return told.first <= cell.first and cell.last <= told.last

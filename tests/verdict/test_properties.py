@@ -26,7 +26,7 @@ CATEGORIES = tuple(KUBECOST_KINDS.categories)
 
 #: Before Berlin's clock goes back, New York's too; and half a year later.
 BEGINS = (datetime(2026, 10, 23, tzinfo=UTC), datetime(2027, 3, 26, 22, 30, tzinfo=UTC))
-STEPS = (timedelta(seconds=10), timedelta(minutes=15), timedelta(hours=1), timedelta(days=1), timedelta(days=7))
+STEPS = (timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1), timedelta(days=1), timedelta(days=7))
 
 #: Cells of a row, one of them known only to a later release.
 NAMES = (
@@ -37,7 +37,7 @@ NAMES = (
 #: An example is told in a few lines as it stands; to make it smaller takes minutes.
 _PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 
-few = settings(deadline=None, max_examples=40, phases=_PHASES)
+few = settings(deadline=None, max_examples=20, phases=_PHASES)
 
 
 def cell(begin: datetime, end: datetime, last: datetime, chance: random.Random, name: str) -> Cell:
@@ -130,7 +130,12 @@ def series(draw: st.DrawFn) -> Series:
     )
 
 
-ledgers = st.builds(Ledger, st.lists(series(), max_size=3), st.lists(events(), max_size=8))
+#: Odd ones are years away from the others, so that there may be thousands of sets between them.
+ledgers = st.builds(
+    Ledger,
+    st.lists(series(), max_size=3),
+    st.integers(0, 4).flatmap(lambda number: st.just([]) if number else st.lists(events(), min_size=1, max_size=8)),
+)
 zones = st.sampled_from(ZONES).map(ZoneInfo)
 
 
@@ -140,7 +145,8 @@ def moments(draw: st.DrawFn) -> datetime:
     if draw(st.integers(0, 9)) == 0:
         far = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))
         return draw(far).replace(microsecond=0)
-    return draw(st.sampled_from(BEGINS)) + timedelta(seconds=draw(st.integers(-86_400, 70 * 86_400)))
+    hours = draw(st.integers(-24, 40)) * (24 if draw(st.integers(0, 7)) == 0 else 1)  # the later, the more is missing
+    return draw(st.sampled_from(BEGINS)) + timedelta(hours=hours, seconds=draw(st.integers(0, 3600)))
 
 
 @st.composite
@@ -266,8 +272,8 @@ def test_the_order_of_the_rows_does_not_matter(ledger: Ledger, zone: ZoneInfo, n
     assert shown(other) == shown(one)
 
 
-@given(st.lists(st.tuples(ledgers, st.booleans(), moments(), marks()), min_size=2, max_size=4), zones)
-@settings(deadline=None, max_examples=20, phases=_PHASES)
+@given(st.lists(st.tuples(ledgers, st.booleans(), moments(), marks()), min_size=2, max_size=3), zones)
+@settings(deadline=None, max_examples=8, phases=_PHASES)
 def test_a_judge_that_remembers_says_what_a_new_one_says(
     turns: Sequence[tuple[Ledger, bool, datetime, list[Mark]]], zone: ZoneInfo
 ) -> None:
@@ -281,7 +287,6 @@ def test_a_judge_that_remembers_says_what_a_new_one_says(
         }
         again = Judge(KUBECOST_KINDS, zone).judge(rows, said, now)
 
-        assert shown(remembering.judge(rows, said, now)) == shown(again)
         assert shown(remembering.judge(rows, said, now)) == shown(again)
 
 

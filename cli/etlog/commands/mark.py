@@ -56,7 +56,10 @@ class MarkCommand(TyperCommand):
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """That of the command which the arguments mean."""
         if args[:1] in (["list"], ["remove"]) and not {*args[1:2]} & {*MARK_KINDS}:
-            return get_command(_others).make_context(info_name, args, parent, **extra)
+            others: Any = get_command(_others)
+            for each in others.commands.values():
+                each.epilog = self.epilog
+            return others.make_context(info_name, args, parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
