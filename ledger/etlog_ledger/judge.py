@@ -124,6 +124,7 @@ class _Category:
         self._members: list[_Members] = []
         self.series: list[Series] = []
         self.succeeded: dict[Grid, float] = {}
+        self._last: dict[str, str] = {}  # by cell
         self.heard: dict[str, str] = {}
         self.last_done = ""
         self._group()
@@ -173,11 +174,24 @@ class _Category:
                 facts[name] = SetFacts(window, row)
                 changed.add(name)
         is_other = is_new or len(facts) != len(self._facts)
-        self._facts = facts
+        before, self._facts = self._facts, facts
         if is_other:
             self._group()
-        self._hear(facts.values())
+        if before.keys() <= facts.keys() and all(
+            self._is_heard(before[name], facts[name]) for name in changed & before.keys()
+        ):
+            self._hear([facts[name] for name in changed])
+        else:
+            self._last = {}
+            self._hear(facts.values())
         return changed
+
+    def _is_heard(self, before: SetFacts, after: SetFacts) -> bool:
+        """Whether a row tells at least of all times of which it told before."""
+        return all(
+            name in after.row and _comparable(cell.last) <= _comparable(after.row[name].last)
+            for name, cell in before.row.items()
+        )
 
     def _group(self) -> None:
         names = sorted(self._facts)
@@ -204,7 +218,7 @@ class _Category:
         return max(first, max(of.places) - self._keep + 1) if of.places else first
 
     def _hear(self, facts: Iterable[SetFacts]) -> None:
-        heard: dict[str, str] = {}
+        heard = self._last
         for one in facts:
             for name, cell in one.row.items():
                 last = heard.get(name)

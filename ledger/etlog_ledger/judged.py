@@ -139,9 +139,10 @@ class JudgedSeries:
         absent = [place for place in range(first, min(len(column), series.ended + 1)) if column[place] is None]
         absent += range(max(len(column), first), series.ended + 1)
         last = -1 if learned is None else learned.last
+        unreached = range(0) if learned is None or stage in self._declared else learned.unreached
         has_stopped = False
         for place in absent:
-            if place in found or not (expected := self._is_expected(stage, learned, place)):
+            if place in unreached or place in found or not (expected := self._is_expected(stage, learned, place)):
                 continue
             due = expected if expected is not True else None
             end = series.window(place)[1]

@@ -1,5 +1,6 @@
 """A series: the sets of a category of one cadence, and what is learned of its stages."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -82,13 +83,14 @@ class Learned:
 
     `begun` are places where it has events, but none after the end of the window, though it usually has. `past` are the
     places whose windows have ended, from which habit is learned: when it was done, or the set failed. `last` is the
-    last of them done, or -1.
+    last of them done, or -1. `unreached` are those to which a backfill of what was before the stage began has not come.
     """
 
     column: list[float | None]
     begun: frozenset[int]
     past: list[float | None]
     last: int
+    unreached: range
     habit: habit.Habit
     lateness: Lateness
     sizes: Sizes
@@ -158,6 +160,9 @@ class Series:
         if before is not None and before.past == past and before.column == column and is_same:
             return replace(before, column=column, begun=begun, past=past, sizes=known)
         done = [place for place in range(len(past)) if column[place] is not None]
+        unreached = self._unreached(name, done)
+        for place in unreached:
+            past[place] = self.window(place)[1]
         newest = done[-lateness.NEWEST :]
         sound = [place for place in newest if not self.sets[place].failures]
         delays = [
@@ -169,9 +174,23 @@ class Series:
             begun,
             past,
             done[-1] if done else -1,
+            unreached,
             habit.learn(past, self.clock, self.step),
             lateness.learn(delays, self.step),
             known,
+        )
+
+    def _unreached(self, name: str, done: Sequence[int]) -> range:
+        """The places behind the last one of a backfill, as far as their windows ended before the stage began: what is
+        caught up of the time before is a favour, and goes on from the oldest."""
+        if not done:
+            return range(0)
+        began = min(self.sets[place].done[name] for place in done)
+        live = bisect_right(done, began, key=lambda place: self.sets[place].window.end)
+        if not 0 < live < len(done):
+            return range(0)
+        return range(
+            done[live - 1] + 1, bisect_right(range(done[live]), began, key=lambda place: self.window(place)[1])
         )
 
     def _column(self, name: str) -> tuple[list[float | None], frozenset[int]]:
