@@ -211,9 +211,9 @@ def _steps(windows: Iterable[Window], zone: tzinfo) -> dict[tuple[bool, float], 
     zone, and by their length."""
     starts: defaultdict[tuple[bool, float], set[float]] = defaultdict(set)
     for window in windows:
-        starts[False, window.end - window.start].add(window.start)
+        starts[False, _length(window.start, window.end)].add(window.start)
         if zone is not UTC:
-            starts[True, window.local_end - window.local_start].add(window.local_start)
+            starts[True, _length(window.local_start, window.local_end)].add(window.local_start)
     steps = {}
     for (by_zone, length), of_length in starts.items():
         if length <= 0 or len({_phase(start, length) for start in of_length}) < _PHASES:
@@ -236,9 +236,14 @@ def _keys(window: Window, zone: tzinfo, steps: dict[tuple[bool, float], float]) 
             within = start - _of_month(_month(start))
             keys.append(("mo", by_zone or zone is UTC, months, (_month(start) % months) * 31 * _DAY + within))
     for by_zone, start, end in views:
-        length = end - start
+        length = _length(start, end)
         keys.append(("s", by_zone, length, _phase(start, steps.get((by_zone, length), length))))
     return keys
+
+
+def _length(start: float, end: float) -> float:
+    """The length of a window, to the microsecond."""
+    return round(end - start, 6)
 
 
 def _phase(start: float, step: float) -> float:

@@ -136,7 +136,7 @@ class _Category:
             changed = self._take(rows)
             self._rows = rows
         before = {one.grid: one for one in self.series}
-        self.series = [
+        series = [
             one
             if (one := before.get(of.grid)) is not None
             and changed.isdisjoint(of.places.values())
@@ -152,7 +152,9 @@ class _Category:
             )
             for of in self._members
         ]
-        self.succeeded = _succeeded(self.series)
+        if any(one is not before.get(one.grid) for one in series) or len(series) != len(before):
+            self.succeeded = _succeeded(series)
+        self.series = series
 
     def _take(self, rows: Mapping[str, Row]) -> set[str]:
         """Take other rows; the names of those that changed."""
@@ -214,7 +216,7 @@ class _Category:
         ]
         if not begins:
             return None
-        first = of.grid.first_from(max(min(begins), _EARLIEST))
+        first = of.grid.first_from(min(max(min(begins), _EARLIEST), _LATEST))
         return max(first, max(of.places) - self._keep + 1) if of.places else first
 
     def _hear(self, facts: Iterable[SetFacts]) -> None:
@@ -242,15 +244,15 @@ def _succeeded(series: Sequence[Series]) -> dict[Grid, float]:
     """The series that another one of the category took the place of, and when the other one began: from there on,
     their sets are not expected. It begins when they end, and does all that they did."""
     found = {}
-    some = [one for one in series if one.sets]
-    for one in some:
+    others = [(one.window(0)[0], one) for one in series if len(one.sets) > _SUCCEEDS]
+    for one in series:
+        if not one.is_expected:
+            continue
         last = one.window(one.newest)[1]
-        for other in some:
-            begin = other.window(0)[0]
+        for begin, other in others:
             if (
                 other is not one
                 and abs(begin - last) <= max(one.step, other.step)
-                and other.newest >= _SUCCEEDS
                 and set(one.stages) <= set(other.stages)
                 and other.window(other.newest)[1] > last
             ):

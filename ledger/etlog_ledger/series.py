@@ -215,9 +215,15 @@ class Series:
     def _ended_by(self, now: float) -> int:
         return min(self.grid.last_ended(now) - self.base, self.newest + MOST_AHEAD)
 
+    @property
+    def is_expected(self) -> bool:
+        """Whether a stage is expected by habit."""
+        return any(learned.is_habitual for learned in self.learned.values())
+
     def is_at(self, now: float) -> bool:
-        """Whether no further window has ended by `now`."""
-        return self._ended_by(now) == self.ended
+        """Whether no further window has ended by `now` that tells anything."""
+        is_over = self.sets and self.ended >= self.newest and not self.is_expected
+        return is_over or self._ended_by(now) == self.ended
 
     def clock(self, place: int) -> tuple[int, float]:
         """The weekday and the time of day at which the window of a place begins, in the pipeline's zone."""
@@ -241,7 +247,7 @@ class Series:
         """
         learned = self.learned[name]
         _, end = self.window(place)
-        seconds = learned.lateness.due(place, lambda other: self._delay(learned, other))
+        seconds = learned.lateness.due(place, lambda other: self._delay(learned, self._like(place, other)))
         if has_stopped and learned.lateness.usual is not None:
             seconds = min(seconds, learned.lateness.usual)
         begun = self._held_up(name, place)
@@ -250,6 +256,13 @@ class Series:
         # A clock that changed meanwhile: some pipelines follow it, others do not.
         local = local_of(end, self._zone) + seconds
         return max(max(end, begun) + seconds, instant_of(local, self._zone))
+
+    def _like(self, place: int, other: int) -> int:
+        """The place near another one whose window begins at the same time of day as that of `place`: clocks change."""
+        if self._zone is UTC or self.step >= _DAY or not 0 <= other <= self.newest:
+            return other
+        apart = (self.clock(place)[1] - self.clock(other)[1] + _DAY / 2) % _DAY - _DAY / 2
+        return other + round(apart / self.step)
 
     def _held_up(self, name: str, place: int) -> float:
         """When a stage before this one was done with the set, if that was so late that it held up the stages behind."""

@@ -4,10 +4,12 @@
    week. It is unusual only if it stands out from all of these, as far as there are enough of them.
 2. It stands out if it is three times what is usual, or a third, or nothing; more than 20 records away; and further than
    such sizes vary: six times their median deviation, in logarithms.
+3. What came on three occasions before is not unusual, nor what comes again at the same time of later days.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import log
 
 #: Sets before this one, and those of the same time on earlier days and in earlier weeks, that it is compared with.
@@ -15,6 +17,9 @@ LAST, DAYS, WEEKS = 24, 14, 4
 
 #: Of those, how many there must be.
 _ENOUGH, _ENOUGH_TIMES = 8, 3
+
+#: Sets before this one among which sizes like it are looked for.
+_LONG = 200
 
 _TIMES = 3
 _RECORDS = 20
@@ -25,25 +30,29 @@ _DAY = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """The sizes of a stage by place, None where there is none; and where they are `unusual`, what was usual there."""
+    """The sizes of a stage by place, None where there is none; and where they are `unusual`, what was usual there.
+
+    `once` are those that were unusual when they came, before it was known what comes at that time of later days.
+    """
 
     sizes: Sequence[int | None]
+    once: dict[int, int]
     unusual: dict[int, int]
 
 
-NO_SIZES = Sizes((), {})
+NO_SIZES = Sizes((), {}, {})
 
 
 def learn(sizes: Sequence[int | None], step: float, before: Sizes = NO_SIZES) -> Sizes:
     """Which sizes are unusual. What is known from `before` is kept up to the first size that changed."""
     known = [size for size in sizes if size is not None]
     if not known or max(known) + 1 < _TIMES * (min(known) + 1):
-        return Sizes(sizes, {})
+        return Sizes(sizes, {}, {})
     same = 0
     if before.sizes:
         most = min(len(sizes), len(before.sizes))
         same = most if sizes[:most] == before.sizes[:most] else _first_change(sizes, before.sizes, most)
-    unusual = {place: usual for place, usual in before.unusual.items() if place < same}
+    once = {place: usual for place, usual in before.once.items() if place < same}
     day = round(_DAY / step) if _DAY % step == 0 and step < _DAY else 0
     week = round(7 * _DAY / step) if (7 * _DAY) % step == 0 and step < 7 * _DAY else 0
     last = [size for size in sizes[:same] if size is not None][-LAST:]
@@ -56,14 +65,14 @@ def learn(sizes: Sequence[int | None], step: float, before: Sizes = NO_SIZES) ->
         if not (low <= size <= high and low * 3 >= high) and len(last) >= _ENOUGH:
             usual = _usual(sizes, place, size, last, day, week)
             if usual is not None:
-                unusual[place] = usual
+                once[place] = usual
         last.append(size)
         if len(last) > LAST:
             gone = last.pop(0)
             if gone in (low, high):
                 low, high = min(last), max(last)
         low, high = (min(low, size), max(high, size)) if len(last) > 1 else (size, size)
-    return Sizes(sizes, unusual)
+    return Sizes(sizes, once, {place: usual for place, usual in once.items() if not _comes_again(sizes, place, day)})
 
 
 def _first_change(sizes: Sequence[int | None], before: Sequence[int | None], most: int) -> int:
@@ -87,7 +96,20 @@ def _usual(sizes: Sequence[int | None], place: int, size: int, last: Sequence[in
         weeks = _at(sizes, place, week, WEEKS)
         if len(weeks) >= 2 and _stands_out(size, weeks) is None:
             return None
-    return usual
+    return None if _often(size, sizes[max(place - _LONG, 0) : place]) else usual
+
+
+def _often(size: int, before: Sequence[int | None]) -> bool:
+    """Whether sizes like this one came now and then before: a run of them is one time, and the last may be this one."""
+    alike = [abs(other - size) <= max(_RECORDS, size / 2) for other in before if other is not None]
+    return sum(one and not following for one, following in pairwise(alike)) >= _ENOUGH_TIMES
+
+
+def _comes_again(sizes: Sequence[int | None], place: int, day: int) -> bool:
+    """Whether sets of the same time of later days are like this one."""
+    size = sizes[place]
+    later = [other for other in sizes[place + day :: day][:DAYS] if other is not None] if day else []
+    return size is not None and len(later) >= _ENOUGH_TIMES and _stands_out(size, later) is None
 
 
 def _at(sizes: Sequence[int | None], place: int, period: int, most: int) -> list[int]:
