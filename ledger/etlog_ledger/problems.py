@@ -41,9 +41,9 @@ def id_of(category: str, every: str, length: str | None, fault: Fault, stages: S
     return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def order(problem: Problem) -> tuple[int, str, str]:
-    """The worst first, then the one that began last, for `sorted(..., reverse=...)` by category."""
-    return FAULTS.index(problem.state), problem.category, problem.from_
+def order(problem: Problem) -> tuple[int, str, str, str]:
+    """The worst first; of equal ones by category and beginning."""
+    return FAULTS.index(problem.state), problem.category, problem.from_, problem.id
 
 
 class Words:

@@ -115,7 +115,7 @@ def screen(
 
 def _again(log: str | None, url: str) -> str:
     """The command with the options that name this log, but for what the environment says anyway."""
-    options = [("--log", log), ("--url", url if url != os.environ.get("ETLOG_URL", API_URL) else None)]
+    options = [("--log", log), ("--url", url if url != os.getenv("ETLOG_URL", API_URL) else None)]
     return " ".join(["etlog coverage", *(f"{name} {shlex.quote(value)}" for name, value in options if value)])
 
 
