@@ -148,6 +148,7 @@ class _Category:
                 now,
                 self._zone,
                 self._first(of),
+                any(expectation.every in {None, of.grid.every} for expectation in self._expectations),
                 one,
             )
             for of in self._members

@@ -104,7 +104,8 @@ class Learned:
 class Series:
     """The sets of one grid by place, counted from `base`, and what is known of their stages at a moment.
 
-    They begin with the first set, or with the place `first` if that is earlier. `ended` is the last place whose window
+    They begin with the first set, or with the place `first` if that is earlier; `is_declared` means that the
+    configuration speaks of them. `ended` is the last place whose window
     has ended, `newest` the last one with a set.
     """
 
@@ -115,6 +116,7 @@ class Series:
         now: float,
         zone: tzinfo,
         first: int | None = None,
+        is_declared: bool = False,
         before: "Series | None" = None,
     ) -> None:
         newest = max(sets) if sets else (first or 0) - 1
@@ -129,6 +131,7 @@ class Series:
         self.failed = {place: facts for place, facts in self.sets.items() if facts.failures}
         self.step = grid.seconds
         self._zone = zone
+        self._is_declared = is_declared
         self._windows: dict[int, tuple[float, float]] = {}
         self._clocks: dict[int, tuple[int, float]] = {}
         if before is not None and before.base == base:
@@ -222,8 +225,8 @@ class Series:
 
     def is_at(self, now: float) -> bool:
         """Whether no further window has ended by `now` that tells anything."""
-        is_over = self.sets and self.ended >= self.newest and not self.is_expected
-        return is_over or self._ended_by(now) == self.ended
+        tells_nothing = self.ended >= self.newest and not (self._is_declared or self.is_expected)
+        return tells_nothing or self._ended_by(now) == self.ended
 
     def clock(self, place: int) -> tuple[int, float]:
         """The weekday and the time of day at which the window of a place begins, in the pipeline's zone."""
