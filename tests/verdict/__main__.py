@@ -1,4 +1,4 @@
-"""Judge the labelled logs and show what differs: `PYTHONPATH=tests python -m verdict [part of a name ...]`.
+"""Judge the labelled logs and show what differs: `PYTHONPATH=tests:. python -m verdict [part of a name ...]`.
 
 `--seeds 1 2 3` judges those that are made, of these seeds, instead.
 """
