@@ -27,6 +27,9 @@ _MISFITS, _FEW = 0.06, 2
 #: Observations from which a part of the week is judged by itself.
 _EVIDENCE = 2
 
+#: Sets that must be done before a hole may be an outage.
+_KNOWN = 10
+
 #: Days that are explained together at most, and places of a span that is not split any more.
 _MEMORY, _SHORT = 42, 16
 
@@ -174,7 +177,7 @@ def _explained(column: Column, first: int, last: int, clock: Clock, step: float)
                 return rule if rule.parts is None else None
             return rule if rule.part_of is not _by_time or _sees_weekend(first, last, clock) else rules[2]
         longest = sum(sorted(holes, reverse=True)[:outages])
-        if longest <= done:
+        if longest <= done >= _KNOWN:
             found.append((rule, misfits - longest))
     return next(
         (rule for rule, misfits in found if misfits <= most and (rule.parts is None or any(rule.parts.values()))), None

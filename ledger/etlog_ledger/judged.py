@@ -83,7 +83,7 @@ class JudgedSeries:
     def _is_expected(self, stage: str, learned: Learned | None, place: int) -> bool | float:
         """Whether a stage is expected for the set of a place; if it is declared, when it is due."""
         start, end = self._series.window(place)
-        if self._ends is not None and start >= self._ends:
+        if self._ends is not None and end > self._ends:
             return False
         if (of_stage := self._declared.get(stage)) is not None:
             due = of_stage.due(datetime.fromtimestamp(start, self._zone), datetime.fromtimestamp(end, self._zone))

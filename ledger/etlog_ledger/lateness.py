@@ -5,7 +5,7 @@
    such. Nor is it from a set that failed
    at first, or comes after the next one: it was late, and no sign of how late sets usually are.
 2. The delays of the newest `NEWEST` sets are taken as log-normal above a least one, as waiting times are. A set is
-   overdue when its delay would come to pass by chance once in half a year, or for one of 500 sets, and five minutes,
+   overdue when its delay would come to pass by chance once in four months, or for one of 500 sets, and five minutes,
    or a sixth of a step, on top of that: clocks differ. That is at most the longest delay and two times as much as
    they differ. While fewer than `FEW` are known, it is overdue half a step after the longest of them.
 3. Sets of a time of day, or of the week, that were later the last times are given that time again: what a nightly batch
@@ -32,7 +32,7 @@ _MANY = 3
 _GRACE, _SHARE = 300.0, 1 / 6
 
 #: Seconds in which a set may be called overdue by chance once, and the least number of sets.
-_CHANCE, _SETS = 182 * 86_400.0, 500
+_CHANCE, _SETS = 120 * 86_400.0, 500
 
 #: The least delay is somewhat shorter than the shortest ones seen.
 _LEAST, _BELOW = 0.02, 0.4
@@ -48,6 +48,9 @@ _FEW_EXCEED = 0.9
 
 #: How much longer than the longest delay the tail may be, in ranges of the delays: few sets tell little of a tail.
 _RANGES = 2.0
+
+#: Days or weeks of which the sets of a time are looked at.
+_BACK = 15
 
 #: How much slower than the last set the next one may be.
 _SLOWER = 1.25
@@ -78,7 +81,7 @@ class Lateness:
 
     def __post_init__(self) -> None:
         """Work out the limit, from which on a set is overdue; None while nothing is known."""
-        object.__setattr__(self, "limit", self._limit() if self.delays else None)
+        object.__setattr__(self, "limit", _limit(self.delays, self.step) if self.delays else None)
 
     @property
     def median(self) -> float | None:
@@ -99,23 +102,6 @@ class Lateness:
     def grace(self) -> float:
         """What is granted in any case."""
         return grace(self.step)
-
-    def _limit(self) -> float:
-        delays, number = self.delays, len(self.delays)
-        if number < FEW:
-            return delays[-1] + max(self.step / 2, self.grace)
-        median, shortest = quantile(delays, 0.5), quantile(delays, _LEAST)
-        least = shortest - max(_BELOW * (median - shortest), self.grace * _CLOSE)
-        middle = log(median - least)
-        spread = max(
-            (log(quantile(delays, share) - least) - middle) / deviations
-            for share, deviations in _SPREADS
-            if number * (1 - share) >= 1
-        )
-        spread *= 1 + 1 / number
-        tail = exp(min(middle + _deviations(self.step) * spread, _MOST)) + least
-        tail = min(tail, delays[-1] + _RANGES * (delays[-1] - delays[0]))
-        return max(tail, quantile(delays, _USUAL)) + self.grace
 
     def due(self, place: int, delay_at: Callable[[int], float | None]) -> float:
         """After how many seconds the set at a place is overdue. Raises `ValueError` where nothing is known.
@@ -140,7 +126,7 @@ class Lateness:
         if period % self.step or steps < 1 or (steps == 1 and period == _DAY):
             return None
         delays: list[float] = []
-        for back in range(1, 6):
+        for back in range(1, _BACK):
             delay = delay_at(place - back * steps)
             if delay is None:
                 continue
@@ -151,8 +137,7 @@ class Lateness:
             delays.append(delay)
         if len(delays) < _AGAIN:
             return None
-        last = delays[:3]
-        return max(last) + max((max(last) - min(last)) / 2, self.grace)
+        return _limit(sorted(delays), self.step)
 
 
 @lru_cache(maxsize=256)
@@ -193,6 +178,25 @@ def _occasions(done: Sequence[tuple[float, float]], gap: float) -> list[list[tup
         else:
             occasions.append([one])
     return occasions
+
+
+def _limit(delays: Sequence[float], step: float) -> float:
+    """The delay from which on a set is overdue, by sorted delays of others."""
+    number = len(delays)
+    if number < FEW:
+        return delays[-1] + max(step / 2, grace(step))
+    median, shortest = quantile(delays, 0.5), quantile(delays, _LEAST)
+    least = shortest - max(_BELOW * (median - shortest), grace(step) * _CLOSE)
+    middle = log(median - least)
+    spread = max(
+        (log(quantile(delays, share) - least) - middle) / deviations
+        for share, deviations in _SPREADS
+        if number * (1 - share) >= 1
+    )
+    spread *= 1 + 1 / number
+    tail = exp(min(middle + _deviations(step) * spread, _MOST)) + least
+    tail = min(tail, delays[-1] + _RANGES * (delays[-1] - delays[0]))
+    return max(tail, quantile(delays, _USUAL)) + grace(step)
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -253,12 +253,12 @@ class Series:
         seconds = learned.lateness.due(place, lambda other: self._delay(learned, self._like(place, other)))
         if has_stopped and learned.lateness.usual is not None:
             seconds = min(seconds, learned.lateness.usual)
-        begun = self._held_up(name, place)
+        least = self._held_up(name, place, seconds)
         if seconds <= _HOUR or self._zone is UTC:
-            return max(end, begun) + seconds
+            return max(end + seconds, least)
         # A clock that changed meanwhile: some pipelines follow it, others do not.
-        local = local_of(end, self._zone) + seconds
-        return max(max(end, begun) + seconds, instant_of(local, self._zone))
+        local = self._local_end(place) + seconds
+        return max(end + seconds, least, instant_of(local, self._zone))
 
     def _like(self, place: int, other: int) -> int:
         """The place near another one whose window begins at the same time of day as that of `place`: clocks change."""
@@ -267,27 +267,39 @@ class Series:
         apart = (self.clock(place)[1] - self.clock(other)[1] + _DAY / 2) % _DAY - _DAY / 2
         return other + round(apart / self.step)
 
-    def _held_up(self, name: str, place: int) -> float:
-        """When a stage before this one was done with the set, if that was so late that it held up the stages behind."""
+    def _held_up(self, name: str, place: int, seconds: float) -> float:
+        """When a set is overdue at the earliest because a stage before this one was late with it: twice as long after
+        that one as usual, and `seconds` after one that was overdue itself."""
         facts = self.sets.get(place)
-        late = _NEVER
+        least = _NEVER
         if facts is None or not facts.done:
-            return late
+            return least
+        known = self.learned[name].lateness
         for other in self.stages:
             if other == name:
                 break
-            moment, limit = facts.done.get(other), self.learned[other].lateness.limit
-            if moment is not None and limit is not None and moment > facts.window.end + limit:
-                late = max(late, moment)
-        return late
+            before, moment = self.learned[other].lateness, facts.done.get(other)
+            if moment is not None and before.limit is not None and known.median is not None:
+                apart = 2 * (known.median - (before.median or 0.0)) + known.grace
+                is_overdue = moment > facts.window.end + before.limit
+                least = max(least, moment + (max(apart, seconds) if is_overdue else apart))
+        return least
 
     def _delay(self, learned: Learned, place: int) -> float | None:
         """How long after the end of its window a set was done, by the clocks of the pipeline."""
         moment = learned.column[place] if 0 <= place < len(learned.past) else None
         if moment is None:
             return None
-        window = self.sets[place].window
-        return local_of(moment, self._zone) - window.local_end
+        return local_of(moment, self._zone) - self._local_end(place)
+
+    def _local_end(self, place: int) -> float:
+        """When the clocks of the pipeline show the end of a window, if they do not change within it."""
+        start, end = self.window(place)
+        return (
+            local_of(start, self._zone) + min(end - start, self.grid.length)
+            if self.grid.unit == "s"
+            else local_of(end, self._zone)
+        )
 
     def habit_of(self, name: str) -> Habit:
         """When a stage is expected, in the words of the configuration."""
