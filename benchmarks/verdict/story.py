@@ -263,11 +263,17 @@ class _Teller:
     def _rerun(self) -> None:
         """Old sets are done once more, in one burst or one every two minutes."""
         series = self._pipeline.series[0]
+        faulty = {
+            start
+            for stage in series.stages
+            for start, cell in self._story.cells[series.every, stage.name].items()
+            if cell.fault is not None
+        }
         at, slowly = self._story.begin.timestamp() + 5 * 86_400, True
         while at < self._story.end.timestamp():
             cells = self._story.cells[series.every, series.stages[0].name].values()
             ended = [cell for cell in cells if cell.window.end.timestamp() < at - 86_400][-72:-24]
-            for number, cell in enumerate(cell for cell in ended if cell.fault is None):
+            for number, cell in enumerate(cell for cell in ended if cell.window.start not in faulty):
                 for later, stage in enumerate(series.stages):
                     after = at + (120 if slowly else _BURST) * number + later
                     self._arrive(after, stage.name, cell.window, self._size(series, cell.window))

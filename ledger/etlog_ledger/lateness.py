@@ -35,7 +35,7 @@ _GRACE, _SHARE = 300.0, 1 / 6
 _CHANCE, _SETS = 120 * 86_400.0, 500
 
 #: The least delay is somewhat shorter than the shortest ones seen.
-_LEAST, _BELOW = 0.02, 0.4
+_LEAST, _BELOW = 0.02, 0.2
 
 #: The share of the delays that the limit is never below; times that must have been late to be so again.
 _USUAL, _AGAIN = 0.98, 2
