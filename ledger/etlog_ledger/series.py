@@ -142,9 +142,21 @@ class Series:
             name: self._learned(name, known.get(name), is_same)
             for name in sorted({name for facts in self.sets.values() for name in facts.done})
         }
+        self.stages = self._ordered()
+
+    def _ordered(self) -> list[str]:
+        """The stages in the order in which they are usually done, by the newest sets for which all were: in a batch,
+        those of another set differ by more than one stage from the next."""
         order = {name: number for number, name in enumerate(STAGES)}
-        # In the order in which they are usually done; those that never were alone in the order of a set's life.
-        self.stages = sorted(self.learned, key=lambda name: (self.learned[name].lateness.median or 0.0, order[name]))
+        whole = (facts for facts in reversed(self.sets.values()) if len(facts.done) == len(self.learned))
+        some = list(islice(whole, _NEWEST))
+        usual = {
+            name: lateness.quantile(sorted(facts.done[name] - facts.window.end for facts in some), 0.5)
+            if some
+            else learned.lateness.median or 0.0
+            for name, learned in self.learned.items()
+        }
+        return sorted(self.learned, key=lambda name: (usual[name], order[name]))
 
     def _learned(self, name: str, before: Learned | None, is_same: bool) -> Learned:
         """What is known of a stage, or was `before`; `is_same` means that the same sets failed."""
