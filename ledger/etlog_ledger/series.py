@@ -237,8 +237,9 @@ class Series:
 
     def is_at(self, now: float) -> bool:
         """Whether no further window has ended by `now` that tells anything."""
-        tells_nothing = self.ended >= self.newest and not (self._is_declared or self.is_expected)
-        return tells_nothing or self._ended_by(now) == self.ended
+        ended = self._ended_by(now)
+        is_awaited = self._is_declared or self.is_expected
+        return ended == self.ended or (min(ended, self.ended) >= self.newest and not is_awaited)
 
     def clock(self, place: int) -> tuple[int, float]:
         """The weekday and the time of day at which the window of a place begins, in the pipeline's zone."""
