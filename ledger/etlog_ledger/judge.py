@@ -20,6 +20,9 @@ from etlog_ledger.verdict import STATES, Problem, Verdict, WindowlessErrors
 #: Seconds since 1970: windows beyond are not judged, as no calendar reaches from one to the next.
 _EARLIEST, _LATEST = -62_000_000_000.0, 253_000_000_000.0
 
+#: Seconds: ten years. No pipeline has longer windows, and the calendar ends a few of those behind.
+_LONGEST = 10 * 366 * 86_400.0
+
 
 class Judge:
     """Judges the sets of one log, of which the ledger keeps the newest `keep` of each cadence.
@@ -238,7 +241,7 @@ def _window(name: str, zone: tzinfo) -> Window | None:
     """The window of a set, None for one that is not judged."""
     start, _, end = name.partition("/")
     first, last = moment_of(start), moment_of(end)
-    return Window.of(first, last, zone) if _EARLIEST < first < last < _LATEST else None
+    return Window.of(first, last, zone) if _EARLIEST < first < last < _LATEST and last - first <= _LONGEST else None
 
 
 def _succeeded(series: Sequence[Series]) -> dict[Grid, float]:

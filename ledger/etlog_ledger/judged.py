@@ -159,7 +159,7 @@ class JudgedSeries:
         if learned is not None:
             for place in learned.begun:
                 if place > series.ended:
-                    found[place] = _Found("due")
+                    found.setdefault(place, _Found("due"))
 
     def _failed_before(self, stage: str, place: int) -> str | None:
         """The stage before this one that failed for the set of a place."""

@@ -169,7 +169,7 @@ class Series:
         found: list[int | None] = [None] * (self.newest + 1)
         for place, facts in self.sets.items():
             if (cell := facts.row.get(name)) is not None:
-                found[place] = cell.size
+                found[place] = None if cell.size is None else max(cell.size, 0)  # whoever wrote the row
         known = NO_SIZES if before is None else before.sizes
         known = known if known.sizes == found else sizes.learn(found, self.step, known)
         if before is not None and before.past == past and before.column == column and is_same:
