@@ -20,9 +20,6 @@ from etlog_ledger.verdict import CellVerdict, Fault, Habit, MarkShown, Problem, 
 #: States that are problems.
 _FAULTS: dict[State, Fault] = {"failed": "failed", "missing": "missing", "stopped": "stopped"}
 
-_ORDER = {stage: number for number, stage in enumerate(STAGES)}
-
-
 @dataclass(frozen=True, slots=True)
 class _Found:
     """What is to be said of a stage of a set beyond that it is done. `due` is when it is overdue, seconds since 1970;
@@ -93,7 +90,9 @@ class JudgedSeries:
             learned is not None
             and learned.is_habitual
             and learned.habit.expects(place, self._series.clock)
-            and not habit.is_dropped(learned.past, place, self._series.step)
+            and not habit.is_dropped(
+                learned.past, place, self._series.step, partial(self._series.same_time, place)
+            )
         )
 
     # What failed.
@@ -145,8 +144,7 @@ class JudgedSeries:
             if place in unreached or place in found or not (expected := self._is_expected(stage, learned, place)):
                 continue
             due = expected if expected is not True else None
-            end = series.window(place)[1]
-            if due is None and (learned is None or self._now - end < learned.lateness.longest):
+            if due is None and (learned is None or not self._is_long_ago(learned, place)):
                 due = series.due(stage, place, has_stopped)
             if due is not None and self._now < due:
                 one = _Found("due", due)
@@ -160,6 +158,12 @@ class JudgedSeries:
             for place in learned.begun:
                 if place > series.ended:
                     found.setdefault(place, _Found("due"))
+
+    def _is_long_ago(self, learned: Learned, place: int) -> bool:
+        """Whether the set of a place is overdue in any case: it ended long ago, and nothing was done with it lately."""
+        facts = self._series.sets.get(place)
+        latest = max(facts.done.values(), default=0.0) if facts is not None else 0.0
+        return self._now - max(self._series.window(place)[1], latest) >= learned.lateness.longest
 
     def _failed_before(self, stage: str, place: int) -> str | None:
         """The stage before this one that failed for the set of a place."""

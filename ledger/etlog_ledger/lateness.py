@@ -1,16 +1,18 @@
 """Lateness: how long after the end of its window a stage is usually done with a set, and from when on it is overdue.
 
-1. Sets are done on occasions: those that are done within a quarter of a step of one another are done together. Three or
-   more are a catch-up, from which nothing is learned but by the set that was the newest then, unless most occasions are
-   such. Nor is it from a set that failed
-   at first, or comes after the next one: it was late, and no sign of how late sets usually are.
-2. The delays of the newest `NEWEST` sets are taken as log-normal above a least one, as waiting times are. A set is
-   overdue when its delay would come to pass by chance once in four months, or for one of 500 sets, and five minutes,
-   or a sixth of a step, on top of that: clocks differ. That is at most the longest delay and two times as much as
-   they differ. While fewer than `FEW` are known, it is overdue half a step after the longest of them.
-3. Sets of a time of day, or of the week, that were later the last times are given that time again: what a nightly batch
+1. Sets are done on occasions: those that are done within a quarter of a step of one another are done together. Of three
+   or more, those that are a step late were caught up, and so was one of two that is twice as late as usual, too; that
+   tells nothing of how late sets usually are, unless most occasions are of three or more: such a stage works in
+   batches. Nor does a set that failed, or came after the next one.
+2. Of the newest `NEWEST` sets only those since delays last changed for good count: that is when the middle one of a
+   week or more lies outside the middle half of those before.
+3. Their delays are taken as log-normal above a least one, as waiting times are. A set is overdue when its delay would
+   come to pass by chance once a year, or for one of 500 sets, whichever is rarer, and five minutes, or a sixth of a
+   step, on top of that: clocks differ. That is at most the longest delay and two times as much as they differ. While
+   fewer than `FEW` are known, it is overdue half a step after the longest of them.
+4. Sets of a time of day, or of the week, that were later the last times are given that time again: what a nightly batch
    takes along, or what a weekend leaves for Monday.
-4. After a set that came late, the next one may be as late, up to one step: delays change gradually, and all at once.
+5. After a set that came late, the next one may be as late, up to one step: delays change gradually, and all at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,14 +27,17 @@ _DAY = 86_400.0
 #: Sets from which delays are learned, and below which too little is known of them.
 NEWEST, FEW = 1000, 5
 
-#: Sets that are done together from which an occasion is a catch-up.
+#: Sets that are done together from which an occasion is a batch or a catch-up.
 _MANY = 3
+
+#: Sets, and seconds, of which the middle delay shows whether delays have changed for good.
+_SOME, _WEEK = 64, 7 * 86_400.0
 
 #: Seconds and share of a step that are always granted: clocks differ.
 _GRACE, _SHARE = 300.0, 1 / 6
 
 #: Seconds in which a set may be called overdue by chance once, and the least number of sets.
-_CHANCE, _SETS = 120 * 86_400.0, 500
+_CHANCE, _SETS = 365 * 86_400.0, 500
 
 #: The least delay is somewhat shorter than the shortest ones seen.
 _LEAST, _BELOW = 0.02, 0.2
@@ -43,14 +48,14 @@ _USUAL, _AGAIN = 0.98, 2
 #: Seconds: sets that wait for a batch of the week do not wait for two.
 _LONGEST = 16 * _DAY
 
-#: The share that decides where the set before is overdue already.
+#: The share that decides where the stage has stopped with the set before.
 _FEW_EXCEED = 0.9
 
 #: How much longer than the longest delay the tail may be, in ranges of the delays: few sets tell little of a tail.
 _RANGES = 2.0
 
 #: Days or weeks of which the sets of a time are looked at.
-_BACK = 15
+_BACK = 28
 
 #: How much slower than the last set the next one may be.
 _SLOWER = 1.25
@@ -94,39 +99,41 @@ class Lateness:
         return max((self.limit or 0.0) + 2 * self.step, _LONGEST)
 
     @property
-    def usual(self) -> float | None:
-        """The delay that few sets exceed: it is enough where the one before did not come at all."""
-        return quantile(self.delays, _FEW_EXCEED) + self.grace if len(self.delays) >= FEW else self.limit
-
-    @property
     def grace(self) -> float:
         """What is granted in any case."""
         return grace(self.step)
 
-    def due(self, place: int, delay_at: Callable[[int], float | None]) -> float:
+    def due(self, place: int, delay_at: Callable[[int], float | None], has_stopped: bool = False) -> float:
         """After how many seconds the set at a place is overdue. Raises `ValueError` where nothing is known.
 
-        `delay_at` gives the delay of a set that was done, by its place.
+        `delay_at` gives the delay of a set that was done, by its place. Where the stage `has_stopped` with the set
+        before, there is no reason to wait for a set that is just late: the delay that few exceed is enough.
         """
         if self.limit is None:
             raise ValueError("no set was done")
-        limit, step = self.limit, self.step
-        limit = self._same_time(place, _DAY, delay_at, None if self.is_batch else limit) or limit
-        limit = self._same_time(place, 7 * _DAY, delay_at, limit) or limit
+        limit, step, delays = self.limit, self.step, self.delays
+        same_day = self._same_time(place, _DAY, delay_at, None if self.is_batch else limit)
+        if same_day:
+            limit, delays = _limit(same_day, step), same_day
+        same_week = self._same_time(place, 7 * _DAY, delay_at, limit)
+        if same_week:
+            limit, delays = _limit(same_week, step), same_week
+        if has_stopped and len(delays) >= FEW:
+            return min(limit, quantile(delays, _FEW_EXCEED) + self.grace)
         if self.last is not None:
             limit = max(limit, min(self.last * _SLOWER + self.grace, limit + step))
         return limit
 
     def _same_time(
         self, place: int, period: float, delay_at: Callable[[int], float | None], limit: float | None
-    ) -> float | None:
-        """The limit for a time of the day or week whose last sets all exceeded the usual one; None where they did
+    ) -> list[float]:
+        """The delays, sorted, of a time of the day or week whose last sets all exceeded the limit; none where they did
         not."""
         steps = round(period / self.step)
         if period % self.step or steps < 1 or (steps == 1 and period == _DAY):
-            return None
+            return []
         delays: list[float] = []
-        for back in range(1, _BACK):
+        for back in range(1, _BACK + 1):
             delay = delay_at(place - back * steps)
             if delay is None:
                 continue
@@ -135,9 +142,7 @@ class Lateness:
             if delays and period + delays[-1] - delay < period / 2:
                 break  # done together with the one before: that was one occasion, not a habit
             delays.append(delay)
-        if len(delays) < _AGAIN:
-            return None
-        return _limit(sorted(delays), self.step)
+        return sorted(delays) if len(delays) >= _AGAIN else []
 
 
 @lru_cache(maxsize=256)
@@ -163,9 +168,23 @@ def learn(done: Sequence[tuple[float, float]], step: float) -> Lateness:
             for (end, moment), (_, following) in zip(newest, [*newest[1:], (0.0, inf)], strict=True)
             if (with_others[moment] < _MANY or moment - end < step) and moment <= following
         ] or newest
+        late = max(step, 2 * quantile(sorted(moment - end for end, moment in regular), 0.5))
+        regular = [one for one in regular if with_others[one[1]] == 1 or one[1] - one[0] < late] or regular
     end, moment = regular[-1]
     last = moment - end if not is_batch and with_others[moment] == 1 else None
-    return Lateness(sorted(moment - end for end, moment in regular), last, occasions, is_batch, step)
+    delays = _since_change([moment - end for end, moment in regular], step)
+    return Lateness(sorted(delays), last, occasions, is_batch, step)
+
+
+def _since_change(delays: Sequence[float], step: float) -> Sequence[float]:
+    """The delays, by time, from when on they last changed for good, or somewhat before."""
+    number = max(_SOME, round(_WEEK / step))
+    while len(delays) - number >= _SOME:
+        newest, before = sorted(delays[-number:]), sorted(delays[:-number])
+        if not quantile(before, 0.25) <= quantile(newest, 0.5) <= quantile(before, 0.75):
+            return delays[-number:]
+        number *= 2
+    return delays
 
 
 def _occasions(done: Sequence[tuple[float, float]], gap: float) -> list[list[tuple[float, float]]]:
@@ -184,7 +203,7 @@ def _limit(delays: Sequence[float], step: float) -> float:
     """The delay from which on a set is overdue, by sorted delays of others."""
     number = len(delays)
     if number < FEW:
-        return delays[-1] + max(step / 2, grace(step))
+        return delays[-1] + step / 2
     median, shortest = quantile(delays, 0.5), quantile(delays, _LEAST)
     least = shortest - max(_BELOW * (median - shortest), grace(step) * _CLOSE)
     middle = log(median - least)

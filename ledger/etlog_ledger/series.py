@@ -263,9 +263,9 @@ class Series:
         """
         learned = self.learned[name]
         _, end = self.window(place)
-        seconds = learned.lateness.due(place, lambda other: self._delay(learned, self._like(place, other)))
-        if has_stopped and learned.lateness.usual is not None:
-            seconds = min(seconds, learned.lateness.usual)
+        seconds = learned.lateness.due(
+            place, lambda other: self._delay(learned, self.same_time(place, other)), has_stopped
+        )
         least = self._held_up(name, place, seconds)
         if seconds <= _HOUR or self._zone is UTC:
             return max(end + seconds, least)
@@ -273,7 +273,7 @@ class Series:
         local = self._local_end(place) + seconds
         return max(end + seconds, least, instant_of(local, self._zone))
 
-    def _like(self, place: int, other: int) -> int:
+    def same_time(self, place: int, other: int) -> int:
         """The place near another one whose window begins at the same time of day as that of `place`: clocks change."""
         if self._zone is UTC or self.step >= _DAY or not 0 <= other <= self.newest:
             return other

@@ -3,7 +3,8 @@
 1. A size is compared with the last `LAST` sets, with those of the same time of the day, and of the same time of the
    week. It is unusual only if it stands out from all of these, as far as there are enough of them.
 2. It stands out if it is three times what is usual, or a third, or nothing; more than 20 records away; and further than
-   such sizes vary: six times their median deviation, in logarithms.
+   such sizes vary: six standard deviations, as their median deviation tells, in logarithms. Of weeks there are too few
+   for that: it is three times the greatest, or a third of the least.
 3. What came on three occasions before is not unusual, nor what comes again at the same time of later days.
 """
 
@@ -16,7 +17,7 @@ from math import log
 LAST, DAYS, WEEKS = 24, 14, 4
 
 #: Of those, how many there must be.
-_ENOUGH, _ENOUGH_TIMES = 8, 3
+_ENOUGH, _ENOUGH_TIMES, _ENOUGH_WEEKS = 8, 3, 2
 
 #: Sets before this one among which sizes like it are looked for.
 _LONG = 200
@@ -94,7 +95,7 @@ def _usual(sizes: Sequence[int | None], place: int, size: int, last: Sequence[in
             return None  # too young to know what a day looks like, but for a set of nothing
     if week:
         weeks = _at(sizes, place, week, WEEKS)
-        if len(weeks) >= 2 and _stands_out(size, weeks) is None:
+        if len(weeks) >= _ENOUGH_WEEKS and not _exceeds(size, weeks):
             return None
     return None if _often(size, sizes[max(place - _LONG, 0) : place]) else usual
 
@@ -115,6 +116,12 @@ def _comes_again(sizes: Sequence[int | None], place: int, day: int) -> bool:
 def _at(sizes: Sequence[int | None], place: int, period: int, most: int) -> list[int]:
     found = (sizes[place - back * period] for back in range(1, most + 1) if place >= back * period)
     return [size for size in found if size is not None]
+
+
+def _exceeds(size: int, others: Sequence[int]) -> bool:
+    """Whether a size is three times the greatest of some others, or a third of the least: so few tell no deviation."""
+    least, greatest = min(others), max(others)
+    return size + 1 >= _TIMES * (greatest + 1) or (size + 1) * _TIMES <= least + 1
 
 
 def _stands_out(size: int, others: Sequence[int]) -> int | None:
