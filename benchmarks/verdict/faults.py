@@ -38,6 +38,9 @@ _APART = 5.0
 #: Seconds that may pass until a verdict on an event is given: it is given once a minute.
 _ONCE_A_MINUTE = 120.0
 
+#: How much longer than delays differ what is absent may wait.
+_DIFFER = 1.5
+
 
 @dataclass(eq=False)
 class Fault:
@@ -181,9 +184,9 @@ def set_limits(fault: Fault, delays: Mapping[str, Sequence[float]], next_done: M
     """By when a fault is to be told.
 
     `delays` are those of each stage, the shortest first, over all days of the story, and `next_done` is when the stage
-    did the set after the first one. What is absent may take twice the usual delay and a grace, which is as long as
-    delays differ, and five minutes, by which clocks may: less would alarm for nothing when the longest one comes. A
-    hole may also wait until the next set is done.
+    did the set after the first one. What is absent may take twice the usual delay and a grace: half as much again as
+    delays differ in all of the story, of which the judge has seen a part, and five minutes, by which clocks may. Less
+    would alarm for nothing when the longest one comes. A hole may also wait until the next set is done.
     """
     for stage, cell in fault.cells.items():
         known = (cell.failed if fault.called == "failed" else cell.done) or cell.natural
@@ -191,7 +194,7 @@ def set_limits(fault: Fault, delays: Mapping[str, Sequence[float]], next_done: M
         if fault.called == "absent":
             known, usual = cell.reference, delays[stage][len(delays[stage]) // 2]
             clocks = min(300.0, (cell.window.end - cell.window.start).total_seconds() / 6)
-            grace = delays[stage][-1] - delays[stage][0] + clocks
+            grace = _DIFFER * (delays[stage][-1] - delays[stage][0]) + clocks
             next_one = next_done[stage] or 0.0 if fault.kind.startswith("hole") else 0.0
             fault.usual = max(fault.usual, usual)
             fault.limits[stage] = max(known + 2 * usual + grace, next_one) + _ONCE_A_MINUTE

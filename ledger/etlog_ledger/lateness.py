@@ -86,7 +86,7 @@ class Lateness:
 
     def __post_init__(self) -> None:
         """Work out the limit, from which on a set is overdue; None while nothing is known."""
-        object.__setattr__(self, "limit", _limit(self.delays, self.step) if self.delays else None)
+        object.__setattr__(self, "limit", _limit(self.delays, self.step, self.step) if self.delays else None)
 
     @property
     def median(self) -> float | None:
@@ -114,13 +114,13 @@ class Lateness:
         limit, step, delays = self.limit, self.step, self.delays
         same_day = self._same_time(place, _DAY, delay_at, None if self.is_batch else limit)
         if same_day:
-            limit, delays = _limit(same_day, step), same_day
-        same_week = self._same_time(place, 7 * _DAY, delay_at, limit)
+            limit, delays = _limit(same_day, step, _DAY), same_day
+        same_week = self._same_time(place, _WEEK, delay_at, limit)
         if same_week:
-            limit, delays = _limit(same_week, step), same_week
+            limit, delays = _limit(same_week, step, _WEEK), same_week
         if has_stopped and len(delays) >= FEW:
             return min(limit, quantile(delays, _FEW_EXCEED) + self.grace)
-        if self.last is not None:
+        if self.last is not None and self.last <= limit + step:  # else that was an outage
             limit = max(limit, min(self.last * _SLOWER + self.grace, limit + step))
         return limit
 
@@ -140,15 +140,18 @@ class Lateness:
             if limit is not None and delay <= limit:
                 break
             if delays and period + delays[-1] - delay < period / 2:
-                break  # done together with the one before: that was one occasion, not a habit
+                continue  # done together with the one behind it: caught up
             delays.append(delay)
-        return sorted(delays) if len(delays) >= _AGAIN else []
+        delays.sort()
+        if len(delays) < FEW:  # of a few, one that was late by itself would decide
+            delays = [delay for delay in delays if delay <= delays[0] + self.step]
+        return delays if len(delays) >= _AGAIN else []
 
 
 @lru_cache(maxsize=256)
-def _deviations(step: float) -> float:
-    """Standard deviations beyond which one set falls within `_CHANCE`, of those that come every `step` seconds."""
-    return NormalDist().inv_cdf(1 - min(step / _CHANCE, 1 / _SETS))
+def _deviations(period: float) -> float:
+    """Standard deviations beyond which one set falls within `_CHANCE`, of those that come every `period` seconds."""
+    return NormalDist().inv_cdf(1 - min(period / _CHANCE, 1 / _SETS))
 
 
 def learn(done: Sequence[tuple[float, float]], step: float) -> Lateness:
@@ -199,8 +202,8 @@ def _occasions(done: Sequence[tuple[float, float]], gap: float) -> list[list[tup
     return occasions
 
 
-def _limit(delays: Sequence[float], step: float) -> float:
-    """The delay from which on a set is overdue, by sorted delays of others."""
+def _limit(delays: Sequence[float], step: float, period: float) -> float:
+    """The delay from which on a set is overdue, by sorted delays of others, which come every `period` seconds."""
     number = len(delays)
     if number < FEW:
         return delays[-1] + step / 2
@@ -213,7 +216,7 @@ def _limit(delays: Sequence[float], step: float) -> float:
         if number * (1 - share) >= 1
     )
     spread *= 1 + 1 / number
-    tail = exp(min(middle + _deviations(step) * spread, _MOST)) + least
+    tail = exp(min(middle + _deviations(period) * spread, _MOST)) + least
     tail = min(tail, delays[-1] + _RANGES * (delays[-1] - delays[0]))
     return max(tail, quantile(delays, _USUAL)) + grace(step)
 

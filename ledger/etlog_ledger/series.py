@@ -76,6 +76,9 @@ class SetFacts:
 
 _STAGES = frozenset(STAGES)
 
+#: The stages in the order in which they are usually named.
+_PLACE_OF = {name: number for number, name in enumerate(STAGES)}
+
 
 @dataclass(frozen=True, slots=True)
 class Learned:
@@ -145,18 +148,19 @@ class Series:
         self.stages = self._ordered()
 
     def _ordered(self) -> list[str]:
-        """The stages in the order in which they are usually done, by the newest sets for which all were: in a batch,
-        those of another set differ by more than one stage from the next."""
-        order = {name: number for number, name in enumerate(STAGES)}
-        whole = (facts for facts in reversed(self.sets.values()) if len(facts.done) == len(self.learned))
+        """The stages in the order in which most of the newest sets pass through them, by those for which all were done:
+        some caught one of them up later, and in a batch the sets differ by more than the stages."""
+        whole = (facts.done for facts in reversed(self.sets.values()) if len(facts.done) == len(self.learned))
         some = list(islice(whole, _NEWEST))
-        usual = {
-            name: lateness.quantile(sorted(facts.done[name] - facts.window.end for facts in some), 0.5)
-            if some
-            else learned.lateness.median or 0.0
-            for name, learned in self.learned.items()
-        }
-        return sorted(self.learned, key=lambda name: (usual[name], order[name]))
+
+        def comes_after(name: str, other: str) -> bool:
+            later = sum((done[name] > done[other]) - (done[name] < done[other]) for done in some)
+            return later > 0 if later else _PLACE_OF[name] > _PLACE_OF[other]
+
+        return sorted(
+            self.learned,
+            key=lambda name: (sum(comes_after(name, other) for other in self.learned), _PLACE_OF[name]),
+        )
 
     def _learned(self, name: str, before: Learned | None, is_same: bool) -> Learned:
         """What is known of a stage, or was `before`; `is_same` means that the same sets failed."""
