@@ -22,8 +22,9 @@ from benchmarks.verdict.story import Arrival, Story
 
 _MINUTE = 60
 
-#: Sets of each length that a log keeps unless it is said otherwise.
-_KEEP = 2000
+#: Sets of each length that a log keeps unless it is said otherwise; they are dropped in lots, so that it is sometimes
+#: somewhat less.
+_KEEP, _KEPT = 2000, 1800
 
 #: The share of the minutes that are skipped in which a verdict is given nonetheless, to be compared.
 _SAMPLED = 0.002
@@ -234,7 +235,7 @@ class Walk:
                 )
                 if is_told:
                     fault.told.setdefault(stage, now)
-                elif stage in fault.told and now - fault.began < _KEEP * (cell.last - cell.first):
+                elif stage in fault.told and now - fault.began < _KEPT * (cell.last - cell.first):
                     fault.forgotten.add(stage)
 
 

@@ -124,21 +124,25 @@ def learn(column: Column, clock: Clock, step: float) -> Habit:
     return Habit([start for start, _ in spans], [rule for _, rule in spans])
 
 
-def is_dropped(column: Column, place: int, step: float, same_time: Callable[[int], int]) -> bool:
+def is_dropped(column: Column, place: int, last: int, step: float, same_time: Callable[[int], int]) -> bool:
     """Whether it is one of three windows in a row, of the same time of day or week, that were left out, while the stage
-    went on between them. `same_time` gives the place near another one that is of that time, as clocks change."""
+    went on between them.
+
+    `last` is the last window done: those behind it may yet come. `same_time` gives the place near another one that is
+    of that time, as clocks change.
+    """
     return any(
-        _left_out(column, place, round(period / step), same_time)
+        _left_out(column, place, last, round(period / step), same_time)
         for period in (_DAY, 7 * _DAY)
         if step < period and period % step == 0
     )
 
 
-def _left_out(column: Column, place: int, period: int, same_time: Callable[[int], int]) -> bool:
+def _left_out(column: Column, place: int, last: int, period: int, same_time: Callable[[int], int]) -> bool:
     """Whether the windows one and two periods away, before or behind, were left out, and the stage went on between."""
     for first in (place - 2 * period, place - period, place):
         holes = tuple(same_time(first + number * period) for number in range(3))
-        if holes[0] < 0 or any(hole != place and (hole >= len(column) or column[hole] is not None) for hole in holes):
+        if holes[0] < 0 or any(hole != place and (hole > last or column[hole] is not None) for hole in holes):
             continue
         between = (column[holes[0] + 1 : holes[1]], column[holes[1] + 1 : holes[2]])
         if all(any(moment is not None for moment in some) for some in between):

@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from etlog_events.kinds import Kinds
 from etlog_events.validation import NO_WINDOW
 
-from etlog_ledger.cadence import Grid, Window, group
+from etlog_ledger.cadence import Every, Grid, Window, group
 from etlog_ledger.expectations import Expectation
 from etlog_ledger.judged import JudgedSeries
 from etlog_ledger.marks import Mark, Marks
@@ -35,7 +35,6 @@ class Judge:
     ) -> None:
         self._zone = zone
         self._prefixes = kinds.categories
-        self._expectations = expectations
         self._categories = {
             category: _Category(zone, [e for e in expectations if e.category == category], keep)
             for category in kinds.categories
@@ -60,12 +59,11 @@ class Judge:
                 heard[self._prefixes[category] + kind] = last
             errors += self._windowless(category, of_category.get(NO_WINDOW), known.last_done, heard)
             for one in known.series:
-                of_series = active.of(category, str(one.grid.every))
                 found = JudgedSeries(
                     category,
                     one,
-                    self._expectations,
-                    of_series,
+                    known.declared[one.grid],
+                    active.of(category, str(one.grid.every)),
                     words,
                     self._zone,
                     moment,
@@ -127,6 +125,7 @@ class _Category:
         self._members: list[_Members] = []
         self.series: list[Series] = []
         self.succeeded: dict[Grid, float] = {}
+        self.declared: dict[Grid, list[Expectation]] = {}
         self._last: dict[str, str] = {}  # by cell
         self.heard: dict[str, str] = {}
         self.last_done = ""
@@ -157,7 +156,13 @@ class _Category:
             for of in self._members
         ]
         if any(one is not before.get(one.grid) for one in series) or len(series) != len(before):
-            self.succeeded = _succeeded(series)
+            succeeded = _succeeded(series)
+            self.declared = _declared(self._expectations, series, succeeded)
+            self.succeeded = {
+                grid: begin
+                for grid, begin in succeeded.items()
+                if all(expectation.every != grid.every for expectation in self.declared[grid])
+            }
         self.series = series
 
     def _take(self, rows: Mapping[str, Row]) -> set[str]:
@@ -264,5 +269,33 @@ def _succeeded(series: Sequence[Series]) -> dict[Grid, float]:
     return found
 
 
-#: Sets behind the first that make a series the successor of another one.
+#: Sets behind the first that make a series the successor of another one, or one that is declared with no cadence.
 _SUCCEEDS = 2
+
+
+def _declared(
+    expectations: Sequence[Expectation], series: Sequence[Series], succeeded: Mapping[Grid, float]
+) -> dict[Grid, list[Expectation]]:
+    """The expectations of each series.
+
+    Of those of one cadence, they speak of that with the most sets: others are re-runs of odd spans. One that names no
+    cadence speaks of all that have some sets, or of the only one.
+    """
+    main: dict[tuple[Every, str], Series] = {}
+    for one in series:
+        key = one.grid.every, str(one.grid.window_length)
+        if key not in main or _weight(one, succeeded) > _weight(main[key], succeeded):
+            main[key] = one
+    found: dict[Grid, list[Expectation]] = {one.grid: [] for one in series}
+    for one in main.values():
+        is_regular = len(one.sets) > _SUCCEEDS or len(series) == 1
+        found[one.grid] = [
+            expectation
+            for expectation in expectations
+            if expectation.every == one.grid.every or (expectation.every is None and is_regular)
+        ]
+    return found
+
+
+def _weight(series: Series, succeeded: Mapping[Grid, float]) -> tuple[bool, int]:
+    return series.grid not in succeeded, len(series.sets)

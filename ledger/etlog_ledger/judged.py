@@ -20,6 +20,7 @@ from etlog_ledger.verdict import CellVerdict, Fault, Habit, MarkShown, Problem, 
 #: States that are problems.
 _FAULTS: dict[State, Fault] = {"failed": "failed", "missing": "missing", "stopped": "stopped"}
 
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     """What is to be said of a stage of a set beyond that it is done. `due` is when it is overdue, seconds since 1970;
@@ -91,7 +92,7 @@ class JudgedSeries:
             and learned.is_habitual
             and learned.habit.expects(place, self._series.clock)
             and not habit.is_dropped(
-                learned.past, place, self._series.step, partial(self._series.same_time, place)
+                learned.past, place, learned.last, self._series.step, partial(self._series.same_time, place)
             )
         )
 
@@ -228,12 +229,12 @@ class JudgedSeries:
                     places.setdefault(fault, []).append(place)
             if self._unusual[stage]:
                 places["unusual"] = list(self._unusual[stage])
-            is_between = partial(self._tells, stage)
-            of_stages[stage] = {fault: problems.runs(sorted(some), is_between) for fault, some in places.items()}
-        merged = problems.merged(of_stages, self.stages)
+            parts = partial(self._is_settled, stage)
+            of_stages[stage] = {fault: problems.runs(sorted(some), parts) for fault, some in places.items()}
+        merged = problems.merged(of_stages, self.stages, lambda stage, place: self._state(stage, place) == "due")
         return [self._problem(fault, places, stages) for (fault, places), stages in merged.items()]
 
-    def _tells(self, stage: str, place: int) -> bool:
+    def _is_settled(self, stage: str, place: int) -> bool:
         """Whether a stage of the set of a place is known to be right or wrong."""
         return self._state(stage, place) not in {None, "due", "waived"}
 
@@ -258,7 +259,7 @@ class JudgedSeries:
         start = text_of(span[0])
         mark = self._marks.silencer(stages, [series.window(place) for place in places]) if self._marks else None
         return Problem(
-            id=problems.id_of(self.category, self.every, self.length, fault, stages, start),
+            id=problems.id_of(self.category, self.every, self.length, fault, stages[0], start),
             category=self.category,
             every=self.every,
             length=self.length,

@@ -13,31 +13,46 @@ from etlog_ledger.verdict import FAULTS, Fault, Problem
 _FIRST, _LAST = -62_135_596_800.0, 253_402_300_799.0
 
 
-def runs(places: Sequence[int], is_between: Callable[[int], bool]) -> list[tuple[int, ...]]:
-    """The runs of ascending places that are adjacent: `is_between` says of a place whether it parts those around it."""
+def runs(places: Sequence[int], parts: Callable[[int], bool]) -> list[tuple[int, ...]]:
+    """The runs of ascending places that are adjacent: `parts` says of a place whether it parts those around it."""
     found: list[list[int]] = [[places[0]]]
     for before, place in pairwise(places):
-        if any(is_between(other) for other in range(before + 1, place)):
+        if any(parts(other) for other in range(before + 1, place)):
             found.append([])
         found[-1].append(place)
     return [tuple(run) for run in found]
 
 
 def merged(
-    of_stages: Mapping[str, Mapping[Fault, Iterable[tuple[int, ...]]]], order: Sequence[str]
+    of_stages: Mapping[str, Mapping[Fault, Iterable[tuple[int, ...]]]],
+    order: Sequence[str],
+    is_due: Callable[[str, int], bool],
 ) -> dict[tuple[Fault, tuple[int, ...]], list[str]]:
-    """The stages that have the same fault in the same places, by fault and places; the worst first."""
-    found: dict[tuple[Fault, tuple[int, ...]], list[str]] = {}
+    """The stages that have the same fault in the same places, by fault and places; the worst first.
+
+    A stage belongs to others whose run began at the same place if it is only not overdue yet (`is_due`) in the rest of
+    it: later stages are overdue later.
+    """
+    begun: dict[tuple[Fault, int], dict[tuple[int, ...], list[str]]] = {}
     for stage in order:
         for fault, of_fault in of_stages.get(stage, {}).items():
             for run in of_fault:
-                found.setdefault((fault, run), []).append(stage)
+                begun.setdefault((fault, run[0]), {}).setdefault(run, []).append(stage)
+    found: dict[tuple[Fault, tuple[int, ...]], list[str]] = {}
+    for (fault, _), together in begun.items():
+        longest = max(together, key=len)
+        for run, stages in together.items():
+            rest = set(longest).difference(run)
+            waits = set(longest).issuperset(run) and all(is_due(stage, place) for stage in stages for place in rest)
+            found.setdefault((fault, longest if waits else run), []).extend(stages)
+    for stages in found.values():
+        stages.sort(key=order.index)
     return {key: found[key] for key in sorted(found, key=lambda key: (FAULTS.index(key[0]), key[1]))}
 
 
-def id_of(category: str, every: str, length: str | None, fault: Fault, stages: Sequence[str], start: str) -> str:
-    """An id that stays the same while a problem grows."""
-    text = "|".join((category, every, length or "", fault, *stages, start))
+def id_of(category: str, every: str, length: str | None, fault: Fault, stage: str, start: str) -> str:
+    """An id that stays the same while a problem grows: by its first stage, and when its first window starts."""
+    text = "|".join((category, every, length or "", fault, stage, start))
     return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
@@ -57,10 +72,9 @@ class Words:
         """`11:00 to 12:00`, `24 Nov 23:00 to 25 Nov 00:00`, `24 Nov`, `20 Nov to 24 Nov`, `Nov 2026`."""
         first, last = datetime.fromtimestamp(start, self._zone), datetime.fromtimestamp(end, self._zone)
         if _is_midnight(first) and _is_midnight(last):
-            if first.day == 1 and last.day == 1:
-                months = (last.year - first.year) * 12 + last.month - first.month
-                if months == 1:
-                    return f"{first:%b %Y}"
+            months = (last.year - first.year) * 12 + last.month - first.month
+            if first.day == last.day == months == 1:
+                return f"{first:%b %Y}"
             final = datetime.fromtimestamp(end - 1, self._zone)
             return self._date(first) if first.date() == final.date() else f"{self._date(first)} to {self._date(final)}"
         form = "%H:%M:%S" if first.second or last.second else "%H:%M"
