@@ -8,8 +8,8 @@
    week or more lies outside the middle half of those before.
 3. Their delays are taken as log-normal above a least one, as waiting times are. A set is overdue when its delay would
    come to pass by chance once a year, or for one of 500 sets, whichever is rarer, and five minutes, or a sixth of a
-   step, on top of that: clocks differ. That is at most the longest delay and as much as they differ, or twice as much if
-   there are 30. While fewer than `FEW` are known, it is overdue half a step after the longest of them.
+   step, on top of that: clocks differ. That is at most the longest delay and as much as they differ, or twice as much
+   of 30 and more. While fewer than `FEW` are known, it is overdue half a step after the longest of them.
 4. Sets of a time of day, or of the week, that were later the last times are given that time again: what a nightly batch
    takes along, or what a weekend leaves for Monday.
 5. After a set that came late, the next one may be as late, up to one step: delays change gradually, and all at once.
@@ -163,7 +163,9 @@ def learn(done: Sequence[tuple[float, float]], step: float) -> Lateness:
     crowds = _occasions(newest, step / 4)
     with_others = {moment: len(crowd) for crowd in crowds for _, moment in crowd}
     # Live sets may come while others are caught up: a set that is done before the next window ends is one.
-    occasions = sum(max(1, sum(moment - end < step for end, moment in crowd)) for crowd in crowds)
+    occasions = sum(
+        1 if len(crowd) == 1 else max(1, sum(moment - end < step for end, moment in crowd)) for crowd in crowds
+    )
     is_batch = sum(len(crowd) >= _MANY for crowd in crowds) * 2 > occasions
     regular = newest
     if not is_batch:

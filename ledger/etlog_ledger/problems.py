@@ -9,6 +9,9 @@ from etlog_events.timestamps import from_nanoseconds
 
 from etlog_ledger.verdict import FAULTS, Fault, Problem
 
+#: Faults of what was not done.
+_ABSENT = frozenset({"missing", "stopped"})
+
 #: The calendar that can be spelled, in seconds since 1970.
 _FIRST, _LAST = -62_135_596_800.0, 253_402_300_799.0
 
@@ -30,8 +33,8 @@ def merged(
 ) -> dict[tuple[Fault, tuple[int, ...]], list[str]]:
     """The stages that have the same fault in the same places, by fault and places; the worst first.
 
-    A stage belongs to others whose run began at the same place if it is only not overdue yet (`is_due`) in the rest of
-    it: later stages are overdue later.
+    What is absent in one stage is so in another one that is only not overdue yet (`is_due`) in the rest of the run:
+    later stages are overdue later.
     """
     begun: dict[tuple[Fault, int], dict[tuple[int, ...], list[str]]] = {}
     for stage in order:
@@ -43,7 +46,8 @@ def merged(
         longest = max(together, key=len)
         for run, stages in together.items():
             rest = set(longest).difference(run)
-            waits = set(longest).issuperset(run) and all(is_due(stage, place) for stage in stages for place in rest)
+            waits = fault in _ABSENT and set(longest).issuperset(run)
+            waits = waits and all(is_due(stage, place) for stage in stages for place in rest)
             found.setdefault((fault, longest if waits else run), []).extend(stages)
     for stages in found.values():
         stages.sort(key=order.index)

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from itertools import islice
 
 from etlog_events.schedule import spell_only
@@ -31,13 +31,10 @@ _NEVER = float("-inf")
 #: The weekday of 1 January 1970, where Monday is 0.
 _THURSDAY = 3
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SECOND = timedelta(seconds=1)
-
 
 def moment_of(text: str) -> float:
     """Seconds since 1970 of a time in canonical spelling."""
-    return (datetime.fromisoformat(text) - _EPOCH) / _SECOND
+    return datetime.fromisoformat(text).timestamp()
 
 
 @dataclass(frozen=True, slots=True)

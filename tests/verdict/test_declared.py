@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_ledger.cadence import Every
 from etlog_ledger.expectations import Expectation
@@ -86,3 +87,38 @@ def test_until_since_a_stage_is_judged_by_its_habit() -> None:
     verdict = Judge(KUBECOST_KINDS, UTC, [declared("Saved", since=FIRST + 8 * HOUR)]).judge(rows, (), now)
 
     assert [(p.state, p.sets, p.from_) for p in verdict.problems] == [("missing", 1, "2026-11-18T05:00:00Z")]
+
+
+@pytest.mark.parametrize("cadence", [Every.parse("1h"), None], ids=["hours", "any"])
+def test_a_rerun_of_an_odd_span_is_not_declared(cadence: Every | None) -> None:
+    """One set of another phase among the hours, and one of another length: no more of them are expected."""
+    rows = hours(72)
+    for length in (HOUR, 5 * HOUR):
+        start = FIRST + 30 * HOUR + HOUR / 2
+        end = f"{start + length:%FT%TZ}"
+        rows[f"{start:%FT%TZ}/{end}"] = {"Saved": Cell(1, end, end, end, size=97)}
+    expectation = Expectation("asset", ["Saved"], timedelta(minutes=20), cadence)
+
+    verdict = Judge(KUBECOST_KINDS, UTC, [expectation]).judge(
+        {"asset": rows}, (), FIRST + 72 * HOUR + timedelta(minutes=19)
+    )
+
+    assert verdict.problems == []
+    assert verdict.summary["done"] == 74
+
+
+def test_what_is_declared_ends_with_the_configuration_alone() -> None:
+    """Hours are declared, and half hours follow them: what was declared does not come."""
+    rows = hours(72)
+    for number in range(20):
+        start = FIRST + 72 * HOUR + number * HOUR / 2
+        time = f"{start + HOUR / 2 + timedelta(minutes=1):%FT%TZ}"
+        rows[f"{start:%FT%TZ}/{start + HOUR / 2:%FT%TZ}"] = {"Saved": Cell(1, time, time, time, size=97)}
+    now = FIRST + 82 * HOUR + timedelta(minutes=5)
+
+    def stopped(*expectations: Expectation) -> list[tuple[str, str, int]]:
+        verdict = Judge(KUBECOST_KINDS, UTC, expectations).judge({"asset": rows}, (), now)
+        return [(problem.state, problem.every, problem.sets) for problem in verdict.problems]
+
+    assert stopped() == []
+    assert stopped(declared("Saved")) == [("stopped", "1h", 9)]

@@ -1,55 +1,11 @@
 """The rules of docs/verdict.md, each by rows that are made for it. What happens in life is in the labelled logs."""
 
 import random
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
-from zoneinfo import ZoneInfo
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from etlog_events.kinds import KUBECOST_KINDS
-from etlog_ledger.judge import Judge
-from etlog_ledger.row import Cell, Row
-from etlog_ledger.verdict import Verdict
-
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
-BERLIN = ZoneInfo("Europe/Berlin")
-
-#: Of a set, by its start: how many seconds after its end each stage was done.
-Delays = Callable[[datetime], dict[str, float]]
-
-Rows = dict[str, Row]
-
-
-def spelled(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def cell(end: datetime, seconds: float, **more: object) -> Cell:
-    time = spelled(end + timedelta(seconds=seconds))
-    return Cell(**{"n": 1, "first": time, "last": time, "settled": time if seconds >= 0 else None, **more})  # type: ignore[arg-type]
-
-
-def sets(starts: Iterable[datetime], length: timedelta, delays: Delays, size: int | None = None) -> Rows:
-    """The rows of sets that begin then, as far as a stage was done."""
-    found: Rows = {}
-    for start in starts:
-        done = {stage: cell(start + length, seconds, size=size) for stage, seconds in delays(start).items()}
-        if done:
-            found[f"{spelled(start)}/{spelled(start + length)}"] = done
-    return found
-
-
-def every(length: timedelta, number: int, first: datetime = MONDAY) -> list[datetime]:
-    return [first + place * length for place in range(number)]
-
-
-def judged(rows: Rows, now: datetime, zone: tzinfo = UTC) -> Verdict:
-    return Judge(KUBECOST_KINDS, zone).judge({"asset": rows}, (), now)
-
-
-def told(verdict: Verdict) -> list[tuple[str, tuple[str, ...], int]]:
-    return [(problem.state, tuple(problem.stages), problem.sets) for problem in verdict.problems]
+from verdict.rows import BERLIN, DAY, HOUR, MONDAY, Rows, cell, every, judged, sets, spelled, told
 
 
 @pytest.mark.parametrize(
@@ -253,3 +209,17 @@ def test_many_odd_windows_are_many_series_and_no_problem() -> None:
         rows |= sets([start], timedelta(seconds=chance.randint(1, 9000)), lambda _: {"Saved": 60.0})
 
     assert told(judged(rows, MONDAY + 30 * DAY)) == []
+
+
+def test_a_size_is_unusual_in_a_log_that_grows() -> None:
+    """By a third a week, with a swing over the day: what the weeks before had tells little, and this is ten times as
+    much."""
+    chance = random.Random(3)
+    rows: Rows = {}
+    for place, start in enumerate(every(HOUR, 60 * 24)):
+        size = 1000 * 1.3 ** (place / 168) * (1 + abs(start.hour - 12) / 24) * chance.uniform(0.8, 1.2)
+        rows |= sets([start], HOUR, lambda _: {"Saved": 60.0}, round(size * (10 if place == 1400 else 1)))
+
+    assert [(p.state, p.sets) for p in judged(rows, MONDAY + 60 * DAY + timedelta(minutes=20)).problems] == [
+        ("unusual", 1)
+    ]
