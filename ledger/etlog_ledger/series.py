@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
-from itertools import islice
+from itertools import combinations, islice
 
 from etlog_events.schedule import spell_only
 
@@ -149,15 +149,12 @@ class Series:
         some caught one of them up later, and in a batch the sets differ by more than the stages."""
         whole = (facts.done for facts in reversed(self.sets.values()) if len(facts.done) == len(self.learned))
         some = list(islice(whole, _NEWEST))
-
-        def comes_after(name: str, other: str) -> bool:
-            later = sum((done[name] > done[other]) - (done[name] < done[other]) for done in some)
-            return later > 0 if later else _PLACE_OF[name] > _PLACE_OF[other]
-
-        return sorted(
-            self.learned,
-            key=lambda name: (sum(comes_after(name, other) for other in self.learned), _PLACE_OF[name]),
-        )
+        names = sorted(self.learned, key=_PLACE_OF.__getitem__)
+        before = dict.fromkeys(names, 0)
+        for one, other in combinations(names, 2):
+            later = sum((done[one] > done[other]) - (done[one] < done[other]) for done in some)
+            before[one if later > 0 else other] += 1
+        return sorted(names, key=before.__getitem__)
 
     def _learned(self, name: str, before: Learned | None, is_same: bool) -> Learned:
         """What is known of a stage, or was `before`; `is_same` means that the same sets failed."""

@@ -114,7 +114,8 @@ class Problem(
 
 
 class WindowlessErrors(msgspec.Struct, frozen=True):
-    """Errors of a category that name no window, since its last set that was done."""
+    """Errors of a category that name no window, the last of which came after its last set that was done. `count` is of
+    all of them in the ledger, which does not know how many came since."""
 
     category: str
     kind: str
