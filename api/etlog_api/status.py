@@ -9,17 +9,17 @@ import msgspec
 from etlog_events import contract
 from etlog_events.keys import GROUP, Keys
 from etlog_events.kinds import Kinds
+from etlog_events.positions import end_of
 from etlog_events.scripts import without_errors
 from etlog_events.sequence import events_waiting, number_of
 from etlog_events.store.health import store_warnings
 from etlog_ledger.marks import DEAD_LETTERS, LOST_EVENTS, Mark, acknowledgement, marks_of
+from etlog_ledger.reading.connection import Command, read_consistently
+from etlog_ledger.reading.replication_link import down_since, staleness
 from etlog_ledger.verdict import MarkShown
 from redis.exceptions import ResponseError
 
 from etlog_api.heard import last_heard
-from etlog_api.log.connection import Command, read_consistently
-from etlog_api.log.replication_link import down_since, staleness
-from etlog_api.positions import end_of
 
 #: Seconds without progress, although events wait, after which a replica calls itself not ready.
 STUCK_AFTER = 30.0

@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 
 import pytest
 import redis
-from etlog_api.log import coverage, ledger, log
-from etlog_api.log.replication_link import ReplicationLink
+from etlog_api.log import log
 from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
 from etlog_ledger.marks import Mark
+from etlog_ledger.reading import coverage, ledger
+from etlog_ledger.reading.replication_link import ReplicationLink
 from etlog_ledger.row import Row
 from etlog_ledger.verdict import STATES, CellVerdict, Habit, Problem, SetVerdict, Span, Verdict, WindowlessErrors
 from support.apis import Api, Fill, Serving, add, apply

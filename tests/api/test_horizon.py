@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import redis
-from etlog_api.log.connection import Connection
-from etlog_api.log.horizon import Horizon, Standing, read_standing
 from etlog_events.keys import Keys
 from etlog_events.store import connect_async
+from etlog_ledger.reading.connection import Connection
+from etlog_ledger.reading.horizon import Horizon, Standing, read_standing
 from support.apis import Fill, add
 from support.samples import saved
 

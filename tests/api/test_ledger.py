@@ -9,15 +9,15 @@ from typing import Any, TypeAlias
 
 import pytest
 import redis
-from etlog_api.log import ledger as ledgers
-from etlog_api.log.connection import ATTEMPTS, Command, Connection
-from etlog_api.log.ledger import Ledger, LedgerReader
 from etlog_consumer import recovery
 from etlog_events.errors import OtherContract
 from etlog_events.event import Event
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect, connect_async
+from etlog_ledger.reading import ledger as ledgers
+from etlog_ledger.reading.connection import ATTEMPTS, Command, Connection
+from etlog_ledger.reading.ledger import Ledger, LedgerReader
 from etlog_ledger.row import Cell, Row, decode, encode
 from support.apis import Fill, add_entry, apply
 from support.consumers import CaughtUp, Consuming

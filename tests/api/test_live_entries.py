@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from etlog_api.live import hub, stream, tailer
-from etlog_api.positions import Position
 from etlog_events.keys import Keys
+from etlog_events.positions import Position
 from etlog_events.read_size import ReadSize
 from etlog_producer.publish import Identity, Publisher
 from support.apis import Api, Fill, Serving, Tail, add, add_entry, tail

@@ -10,9 +10,10 @@ from contextlib import closing
 import httpx
 import pytest
 from etlog_api.live import hub
-from etlog_api.log import connection, reader
+from etlog_api.log import reader
 from etlog_events.keys import Keys
 from etlog_events.store import connect, liveness
+from etlog_ledger.reading import connection
 from support.apis import Api, Serving, apply, tail
 from support.fakes import Clock
 from support.proxy import Proxy

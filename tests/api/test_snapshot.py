@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import redis
 from etlog_api.log import snapshot as snapshots
-from etlog_api.log.connection import ATTEMPTS, Command, Connection, read_consistently
 from etlog_api.log.snapshot import TAIL, Snapshot, read_snapshot
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.store import connect_async
+from etlog_ledger.reading.connection import ATTEMPTS, Command, Connection, read_consistently
 from support.apis import Fill, Serving, tail
 from support.samples import saved
 

@@ -5,9 +5,10 @@ from typing import Any
 import orjson
 import pytest
 import redis
-from etlog_api.log import coverage, dead_letters, ledger
+from etlog_api.log import dead_letters
 from etlog_events.event import Event
 from etlog_events.keys import Keys
+from etlog_ledger.reading import coverage, ledger
 from support.apis import Api, Fill
 from support.stream import dead
 

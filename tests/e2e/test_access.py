@@ -20,8 +20,6 @@ import redis
 from etlog.__main__ import run
 from etlog.commands import consume
 from etlog_api import create_app
-from etlog_api.log.connection import Connection
-from etlog_api.log.ledger import LedgerReader
 from etlog_consumer.fleet.membership import Membership
 from etlog_consumer.recovery import Progress, Recovery
 from etlog_events import Settings, publishing, scripts
@@ -31,6 +29,8 @@ from etlog_events.kinds import KUBECOST_KINDS
 from etlog_events.scripts import Function
 from etlog_events.store import connect, connect_async
 from etlog_ledger.marks import Mark, encode
+from etlog_ledger.reading.connection import Connection
+from etlog_ledger.reading.ledger import LedgerReader
 from etlog_producer import Producer
 from etlog_producer.errors import IdTaken, OtherLog
 from etlog_producer.publish import Identity, Publisher

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from etlog.__main__ import run
 from etlog_api import create_app
-from etlog_api.log.connection import StoreClients
 from etlog_events import Settings, StoreError
 from etlog_events.keys import Keys
 from etlog_events.store import connect, translated
+from etlog_ledger.reading.connection import StoreClients
 from etlog_producer import Producer
 from support import apis, commands
 from support.certificates import Authority, Signed
@@ -89,7 +89,7 @@ def test_who_cannot_prove_who_it_is_does_not_get_in(
     ):
         client.ping()
     with pytest.raises(StoreError):
-        asyncio.run(StoreClients(url, "default", "primary").ask(lambda store: store.ping()))
+        asyncio.run(StoreClients("api", url, "default", "primary").ask(lambda store: store.ping()))
     assert ".pem" not in str(raised.value)
 
 

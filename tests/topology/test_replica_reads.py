@@ -7,12 +7,12 @@ import pytest
 import redis
 from etlog_api.app import create_app
 from etlog_api.live.stream import Stream, read_size
-from etlog_api.log.replication_link import ReplicationLink, staleness
-from etlog_api.positions import START
 from etlog_events.keys import Keys
 from etlog_events.kinds import KUBECOST_KINDS
+from etlog_events.positions import START
 from etlog_events.settings import Settings
 from etlog_events.store import connect, connect_async
+from etlog_ledger.reading.replication_link import ReplicationLink, staleness
 from support.apis import apply, serve, tail
 from support.samples import saved
 from support.servers import Server, wait_until

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from etlog_api.positions import Position, id_of
+from etlog_events.positions import Position, id_of
 
 
 def connected(at: Position | None) -> bytes:

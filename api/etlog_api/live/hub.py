@@ -13,14 +13,14 @@ import anyio
 from etlog_events.errors import StoreError, StoreUnavailable
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
+from etlog_events.positions import START, Position
+from etlog_ledger.reading.connection import QUESTION_TIMEOUT, StoreClients
 
 from etlog_api.live.frames import connected, resync
 from etlog_api.live.numbers import Numbers
 from etlog_api.live.stream import Stream, carry, read_size
 from etlog_api.live.subscriber import Subscriber
 from etlog_api.live.tailer import Tailer
-from etlog_api.log.connection import QUESTION_TIMEOUT, StoreClients
-from etlog_api.positions import START, Position
 
 logger = logging.getLogger("etlog.api")
 

@@ -11,14 +11,14 @@ from etlog_events.entry import contents, first_number
 from etlog_events.errors import InvalidEvent
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
+from etlog_events.positions import Position, end_of, entry_of, id_of, is_end
 from etlog_events.read_size import ReadSize, measured
 from etlog_events.sequence import number_of
 from etlog_events.validation import validator
+from etlog_ledger.reading.connection import pipelined, read_consistently
 
 from etlog_api.live.frames import Frames
 from etlog_api.live.numbers import Numbers
-from etlog_api.log.connection import pipelined, read_consistently
-from etlog_api.positions import Position, end_of, entry_of, id_of, is_end
 
 logger = logging.getLogger("etlog.api")
 

@@ -7,13 +7,13 @@ from typing import Any
 import anyio
 from etlog_events.backoff import Backoff
 from etlog_events.errors import OtherContract
+from etlog_events.positions import START, Position, entry_of
 from etlog_events.store import BLOCK_MS
+from etlog_ledger.reading.connection import StoreClients
 
 from etlog_api.live.numbers import Numbers
 from etlog_api.live.stream import Stream, carry, read_size
 from etlog_api.live.subscriber import Subscriber
-from etlog_api.log.connection import StoreClients
-from etlog_api.positions import START, Position, entry_of
 
 logger = logging.getLogger("etlog.api")
 

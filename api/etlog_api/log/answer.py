@@ -8,10 +8,10 @@ import orjson
 from etlog_events import timestamps
 from etlog_events.kinds import Kinds
 from etlog_events.windows import Window
+from etlog_ledger.reading.replication_link import staleness
 
 from etlog_api.envelope import enveloped
 from etlog_api.log.reader import View
-from etlog_api.log.replication_link import staleness
 from etlog_api.log.snapshot import Snapshot
 from etlog_api.log.story import of_sets
 from etlog_api.query import Query

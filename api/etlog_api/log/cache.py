@@ -3,13 +3,13 @@
 from collections import OrderedDict
 
 from etlog_events.kinds import Kinds
+from etlog_events.positions import end_of, id_of
 
 from etlog_api.envelope import JSON
 from etlog_api.log.answer import answer
 from etlog_api.log.reader import View
 from etlog_api.log.snapshot import Snapshot
 from etlog_api.negotiation import Body
-from etlog_api.positions import end_of, id_of
 from etlog_api.query import Query
 
 #: Answers that are kept per log, and the bytes of all logs together, without codings. The newest of each log is always

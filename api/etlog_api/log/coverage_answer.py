@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from etlog_events import timestamps
+from etlog_ledger.reading.coverage import Judged, View
 from etlog_ledger.verdict import (
     CellVerdict,
     Habit,
@@ -22,7 +23,6 @@ from etlog_ledger.verdict import (
 from etlog_api.coverage_query import CoverageQuery
 from etlog_api.envelope import JSON, enveloped
 from etlog_api.log.cache import MAX_ANSWERS, MAX_BYTES
-from etlog_api.log.coverage import Judged, View
 from etlog_api.negotiation import Body
 
 T = TypeVar("T")

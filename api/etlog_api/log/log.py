@@ -9,26 +9,26 @@ from typing import Any, TypeVar
 from etlog_events.config import Config
 from etlog_events.errors import StoreError
 from etlog_events.keys import Keys
+from etlog_events.positions import end_of
 from etlog_events.settings import Settings
 from etlog_events.windows import spell_timezone
 from etlog_ledger.expectations import digest, of_log
 from etlog_ledger.judge import Judge
+from etlog_ledger.reading.connection import Connection, StoreClients
+from etlog_ledger.reading.coverage import ANSWER_TIMEOUT, Coverage
+from etlog_ledger.reading.replication_link import ReplicationLink
 
 from etlog_api.bugreport import Evidence, read_evidence
 from etlog_api.coverage_query import CoverageQuery
 from etlog_api.live.hub import Hub
 from etlog_api.log.cache import AnswerCache
-from etlog_api.log.connection import Connection, StoreClients
-from etlog_api.log.coverage import ANSWER_TIMEOUT, Coverage
 from etlog_api.log.coverage_answer import CoverageCache, Pipeline
 from etlog_api.log.dead_letters import read_dead_letters, told
 from etlog_api.log.reader import Reader
-from etlog_api.log.replication_link import ReplicationLink
 from etlog_api.log.snapshot import read_counters, read_cursor, read_snapshot
 from etlog_api.log.story import not_listed
 from etlog_api.metrics import Figures
 from etlog_api.negotiation import Body
-from etlog_api.positions import end_of
 from etlog_api.query import Query
 from etlog_api.status import Readiness, Status, read_status
 
@@ -43,7 +43,7 @@ class Log:
         self.name = name
         self._keys, self._kinds = Keys(name), settings.kinds
         link = ReplicationLink() if settings.read_from == "replica" else None
-        self._clients = StoreClients(settings.redis_url, name, settings.read_from)
+        self._clients = StoreClients("api", settings.redis_url, name, settings.read_from)
         # For the reader alone: it asks one question at a time, each under a timeout.
         self._connection = Connection(self._clients.open(answer_timeout=None))
         self.reader = Reader(

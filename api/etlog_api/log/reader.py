@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import redis
 from etlog_events.backoff import Backoff
 from etlog_events.errors import OtherContract, StoreUnavailable
+from etlog_ledger.reading.connection import QUESTION_TIMEOUT
+from etlog_ledger.reading.replication_link import ReplicationLink
 
-from etlog_api.log.connection import QUESTION_TIMEOUT
-from etlog_api.log.replication_link import ReplicationLink
 from etlog_api.log.snapshot import Snapshot
 
 logger = logging.getLogger("etlog.api")

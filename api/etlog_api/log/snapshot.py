@@ -9,9 +9,8 @@ from etlog_events import contract
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
 from etlog_events.sequence import number_of
-
-from etlog_api.log.connection import Command, Connection, read_consistently
-from etlog_api.log.replication_link import ReplicationLink
+from etlog_ledger.reading.connection import Command, Connection, read_consistently
+from etlog_ledger.reading.replication_link import ReplicationLink
 
 _OF_LINK: Command = ("INFO", "replication")
 

@@ -4,13 +4,14 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
+from etlog_events.positions import parse_position
 from fastapi import APIRouter, Request, Response
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
+from etlog_api.errors import BadQuery
 from etlog_api.openapi import KIND, LAST_EVENT_ID, LOG, answers
-from etlog_api.positions import parse_position
 from etlog_api.query import parse_kinds
 from etlog_api.registry import Registry
 from etlog_api.routes.log import LOG_PATH
@@ -62,7 +63,10 @@ def router(registry: Registry) -> APIRouter:
         live = registry.log(request).live
         wanted, _ = parse_kinds(request.query_params, kinds)
         last = request.headers.get("last-event-id")
-        chunks = live.subscribe(parse_position(last) if last else None, wanted)
+        try:
+            chunks = live.subscribe(parse_position(last) if last else None, wanted)
+        except ValueError as e:
+            raise BadQuery(f"Last-Event-ID {e}") from e
         first = await anext(chunks)  # what cannot begin is answered as an error, not as an empty stream
 
         async def from_first() -> AsyncIterator[bytes]:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from etlog_events.keys import Keys
-from etlog_ledger.marks import REVISION, Mark, marks_of
 
-from etlog_api.log.connection import Connection
+from etlog_ledger.marks import REVISION, Mark, marks_of
+from etlog_ledger.reading.connection import Connection
 
 
 class MarksReader:

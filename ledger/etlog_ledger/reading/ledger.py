@@ -10,9 +10,9 @@ from etlog_events import contract
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
 from etlog_events.sequence import number_of
-from etlog_ledger.row import Row, decode_foreign, is_interval
 
-from etlog_api.log.connection import ATTEMPTS, Command, Connection
+from etlog_ledger.reading.connection import ATTEMPTS, Command, Connection
+from etlog_ledger.row import Row, decode_foreign, is_interval
 
 #: Rows that one command reads: a millisecond of the store's time.
 AT_ONCE = 1000
@@ -125,10 +125,12 @@ class _Held:
 class LedgerReader:
     """Reads the ledger of the log with these `keys` over a connection of its own, one read at a time.
 
-    The client of the connection bounds the time of each answer; all rows are read by many questions.
+    The client of the connection bounds the time of each answer; all rows are read by many questions. `part` is who
+    reads.
     """
 
-    def __init__(self, connection: Connection, keys: Keys, kinds: Kinds) -> None:
+    def __init__(self, connection: Connection, keys: Keys, kinds: Kinds, part: str = "api") -> None:
+        self._package = f"etlog-{part}"
         self._connection = connection
         self._keys = keys
         self._categories = tuple(kinds.categories)
@@ -227,7 +229,7 @@ class LedgerReader:
             of_log += (("HLEN", keys.sets(category)), ("ZCARD", keys.changes(category)))
         *answers, cursor_after = await self._connection.ask(*of_log, *questions, ("GET", keys.cursor))
         cursor, version, log_id, info, (applied, rebuilt), *sizes = answers[: len(of_log)]
-        contract.check(version, keys.name, "etlog-api")
+        contract.check(version, keys.name, self._package)
         head = _Head(
             connection=self._connection.made,
             replication=info.get("master_replid"),

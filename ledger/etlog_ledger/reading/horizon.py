@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from etlog_events.keys import Keys
+from etlog_events.positions import Position, end_of
 from etlog_events.sequence import number_of
 
-from etlog_api.log.connection import Command, Connection
-from etlog_api.log.replication_link import ReplicationLink
-from etlog_api.positions import Position, end_of
+from etlog_ledger.reading.connection import Command, Connection
+from etlog_ledger.reading.replication_link import ReplicationLink
 
 #: Seconds. Verdicts are as of multiples of this, so that replicas judge as of the same moments.
 STEP = 10

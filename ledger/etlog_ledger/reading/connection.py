@@ -20,9 +20,10 @@ T = TypeVar("T")
 
 
 class StoreClients:
-    """Clients of the store at `url`, or of its replicas, for the log called `log`."""
+    """Clients of the store at `url`, or of its replicas, for the log called `log`; `part` is who asks."""
 
-    def __init__(self, url: str, log: str, read_from: ReadFrom) -> None:
+    def __init__(self, part: str, url: str, log: str, read_from: ReadFrom) -> None:
+        self._part = part
         self._url = url
         self._log = log
         self._read_from = read_from
@@ -33,7 +34,7 @@ class StoreClients:
         One without `answer_timeout`, in seconds, must be asked under a timeout: its answers come a third sooner.
         """
         return store.connect_async(
-            self._url, part="api", log=self._log, read_from=self._read_from, answer_timeout=answer_timeout
+            self._url, part=self._part, log=self._log, read_from=self._read_from, answer_timeout=answer_timeout
         )
 
     async def ask(self, question: Callable[[Any], Awaitable[T]]) -> T:

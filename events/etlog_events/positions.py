@@ -4,8 +4,6 @@ import re
 
 from etlog_events.entry import MOST_EVENTS, event_id
 
-from etlog_api.errors import BadQuery
-
 #: Milliseconds and number of an event's entry, and its place in there; they order as the events do. Everything after a
 #: position is what a client at it has not got.
 Position = tuple[int, int, int]
@@ -34,11 +32,11 @@ def is_end(position: Position) -> bool:
 
 
 def parse_position(text: str) -> Position:
-    """The position that a `Last-Event-ID` names. Raises `BadQuery`."""
+    """The position of an event's id. Raises `ValueError` for a text that is not one."""
     found = _EVENT_ID.fullmatch(text)
     if found is None:
         example = "1654276074092-0 or 1654276074092-0.12"
-        raise BadQuery(f"Last-Event-ID must be the id of an event such as {example}, not {text[:60]!r}")
+        raise ValueError(f"must be the id of an event such as {example}, not {text[:60]!r}")
     milliseconds, number, place = (int(part or 0) for part in found.groups())
     return (milliseconds, number, place) if milliseconds or number else START
 

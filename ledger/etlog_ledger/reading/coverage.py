@@ -13,17 +13,15 @@ from etlog_events.backoff import Backoff
 from etlog_events.errors import OtherContract, StoreUnavailable
 from etlog_events.keys import Keys
 from etlog_events.kinds import Kinds
+
 from etlog_ledger.judge import Judge
 from etlog_ledger.marks import Mark
+from etlog_ledger.reading.connection import QUESTION_TIMEOUT, Connection
+from etlog_ledger.reading.horizon import STEP, Horizon, Standing, read_standing
+from etlog_ledger.reading.ledger import Ledger, LedgerReader
+from etlog_ledger.reading.marks import MarksReader
+from etlog_ledger.reading.replication_link import ReplicationLink, staleness
 from etlog_ledger.verdict import Verdict
-
-from etlog_api.log.connection import QUESTION_TIMEOUT, Connection
-from etlog_api.log.horizon import STEP, Horizon, Standing, read_standing
-from etlog_api.log.ledger import Ledger, LedgerReader
-from etlog_api.log.marks import MarksReader
-from etlog_api.log.replication_link import ReplicationLink, staleness
-
-logger = logging.getLogger("etlog.api")
 
 #: Seconds from one reading of a log to the next. Judging may take 50 ms, and nobody sees a second.
 AGAIN = 1.0
@@ -60,7 +58,7 @@ class Coverage:
 
     `judge` is for it alone, `clock` says what time it is; `link` is that of a replica of the store, None for the
     primary. The reader of the ledger has `connection` for itself, but for the questions asked in its pauses here; its
-    client bounds the time of each answer.
+    client bounds the time of each answer. `part` is who asks.
     """
 
     def __init__(
@@ -71,12 +69,13 @@ class Coverage:
         judge: Judge,
         clock: Callable[[tzinfo], datetime],
         link: ReplicationLink | None = None,
+        part: str = "api",
     ) -> None:
         self._connection = connection
         self._keys = keys
         self._clock = clock
         self._link = link
-        self._ledger = LedgerReader(connection, keys, kinds)
+        self._ledger = LedgerReader(connection, keys, kinds, part)
         self._marks = MarksReader(connection, keys)
         self._judge = judge
         self._horizon = Horizon()
@@ -87,7 +86,10 @@ class Coverage:
         self._began_at = 0.0  # by the clock
         self._error: BaseException | None = None
         self._outage = Backoff(
-            logger, failing="The ledger cannot be read", recovered="The ledger is read again", clock=time.time
+            logging.getLogger(f"etlog.{part}"),
+            failing="The ledger cannot be read",
+            recovered="The ledger is read again",
+            clock=time.time,
         )
 
     async def view(self) -> View:
@@ -103,6 +105,16 @@ class Coverage:
         if self._error is not None:
             raise self._error
         return self._view()
+
+    @property
+    def away_since(self) -> float | None:
+        """Since when the store cannot be read, in seconds since 1970; None while it can."""
+        return self._outage.since
+
+    @property
+    def standing(self) -> Standing | None:
+        """Where the log stood when it was read last."""
+        return self._standing
 
     async def close(self) -> None:
         """Leave the store."""
