@@ -1,7 +1,7 @@
 # etlog: `make dev` runs everything in one terminal, `make test` runs every test.
 
 PYTHON ?= python3
-PARTS := events ledger producer consumer api cli dev
+PARTS := events ledger producer consumer api watch cli dev
 BIN := .venv/bin
 
 SECONDS ?= 60

@@ -18,8 +18,17 @@ MAY_IMPORT = {
     "etlog_producer": {"etlog_events"},
     "etlog_consumer": {"etlog_events", "etlog_ledger"},
     "etlog_api": {"etlog_events", "etlog_ledger"},
+    "etlog_watch": {"etlog_events", "etlog_ledger"},
     "etlog_dev": {"etlog_events", "etlog_producer", "etlog"},
-    "etlog": {"etlog_events", "etlog_ledger", "etlog_producer", "etlog_consumer", "etlog_api", "etlog_dev"},
+    "etlog": {
+        "etlog_events",
+        "etlog_ledger",
+        "etlog_producer",
+        "etlog_consumer",
+        "etlog_api",
+        "etlog_watch",
+        "etlog_dev",
+    },
 }
 
 #: What may be imported only where it is used: `etlog` works without it.

@@ -130,6 +130,12 @@ class Keys:
         return self._key("marks")
 
     @property
+    def incidents(self) -> str:
+        """Hash: what is wrong now, and who was told: `incident:<id>` and `message:<id>` -> JSON, `watcher`, `revision`.
+        See `etlog_watch.incidents`."""
+        return self._key("incidents")
+
+    @property
     def lease(self) -> str:
         """String with a time to live: name of the active consumer."""
         return self._key("lease")
