@@ -341,6 +341,36 @@ def test_people_mark_sets_and_losses_and_the_api_reads_it(
     assert refused(root) == []
 
 
+def test_a_watcher_reads_a_log_and_writes_its_incidents(guarded: GuardedServer, root: Client) -> None:
+    """By a script, with the commands that changing the hash takes."""
+    writing = """
+        local now = redis.call('TIME')[1]
+        local contract = redis.call('GET', KEYS[1])
+        redis.call('HSET', KEYS[2], 'watcher', now, 'incident:a', '{}', 'message:b', '{}')
+        redis.call('HDEL', KEYS[2], 'message:b')
+        redis.call('HINCRBY', KEYS[2], 'revision', 1)
+        return {contract, redis.call('HGET', KEYS[2], 'revision'), redis.call('HMGET', KEYS[2], 'incident:a')[1]}
+    """
+    Publisher(root, KEYS)(P, 1, [of_hour(1)])
+    with consuming(guarded):
+        applied(root, 1)
+    with connect(guarded.url_of("etlog-watch"), part="watch") as client:
+        digest = client.script_load(writing)
+        assert client.evalsha(digest, 2, KEYS.contract, KEYS.incidents) == [b"2", b"1", b"{}"]
+        assert {*client.hgetall(KEYS.incidents)} == {b"watcher", b"incident:a", b"revision"}
+        assert client.hlen(KEYS.incidents) == len(client.hscan(KEYS.incidents)[1]) == 3
+        assert client.info("persistence")
+
+    async def read() -> int:
+        connection = Connection(connect_async(guarded.url_of("etlog-watch"), part="watch"))
+        found = await LedgerReader(connection, KEYS, KUBECOST_KINDS).read()
+        await connection.close()
+        return len(found.rows["allocation"])
+
+    assert asyncio.run(read()) == 1
+    assert refused(root) == []
+
+
 @pytest.mark.skipif(shutil.which("redis-cli") is None and not os.environ.get("CI"), reason="no redis-cli")
 def test_people_may_read_all_of_a_log(guarded: GuardedServer, root: Client) -> None:
     """With every command that `docs/redis-cli.md` shows, as the admin; as a producer where the function is called."""
