@@ -38,10 +38,7 @@ def test_it_tells_what_is_open_and_what_waits_while_it_is_the_one_that_tells() -
         assert isnan(of(found, "oldest_message_seconds", "nightly"))
         assert isnan(of(found, "judged_timestamp_seconds", "nightly"))
 
-        log.active()
-        log.judged()
-        log.incidents({"failed": 2, "store": 1})
-        log.waiting(3, 1990.0)
+        log.judged(["failed", "store", "failed"], [1995.0, 1990.0, 1999.0])
         now[0] += 5
         found = scraped(port)
         assert of(found, "active", "nightly") == 1
@@ -52,12 +49,13 @@ def test_it_tells_what_is_open_and_what_waits_while_it_is_the_one_that_tells() -
         assert of(found, "oldest_message_seconds", "nightly") == 15
         assert of(found, "judged_timestamp_seconds", "nightly") == 2000
 
-        log.incidents({"stopped": 1})
-        log.waiting(0, None)
+        log.judged(["stopped"], [])
         found = scraped(port)
         assert of(found, "problems", "nightly", "failed") == 0
         assert of(found, "problems", "nightly", "stopped") == 1
+        assert of(found, "outbox_messages", "nightly") == 0
         assert of(found, "oldest_message_seconds", "nightly") == 0
+        assert of(found, "judged_timestamp_seconds", "nightly") == 2005
 
         log.ended()
         found = scraped(port)
@@ -69,7 +67,7 @@ def test_it_tells_what_is_open_and_what_waits_while_it_is_the_one_that_tells() -
 def test_it_counts_what_it_sent_by_target_type_and_outcome() -> None:
     """And the errors of the store, by log."""
     process = Metrics()
-    LogMetrics(process, "nightly").store_errors.inc()
+    LogMetrics(process, "nightly").store_failed()
     target, type = "https://hooks.example.com#0", "etlog.problem.opened"
     process.attempted(target, type, "later")
     process.attempted(target, type, "later")
@@ -83,7 +81,7 @@ def test_it_counts_what_it_sent_by_target_type_and_outcome() -> None:
 
 
 def test_it_is_not_ready_while_a_log_is_not_dealt_with() -> None:
-    """The process lives, and the others of its logs do not hide the one that is stuck."""
+    """The process lives, and the others of its logs do not hide the one that is stuck, be it from the start."""
     now = [100.0]
     process = Metrics(lambda: now[0])
     nightly, hourly = LogMetrics(process, "nightly"), LogMetrics(process, "hourly")
@@ -93,15 +91,21 @@ def test_it_is_not_ready_while_a_log_is_not_dealt_with() -> None:
             answer = httpx.get(f"http://127.0.0.1:{port}/readyz")
             return answer.status_code, answer.text
 
-        nightly.progressed()
         now[0] += STUCK_AFTER - 1
-        hourly.progressed()
+        hourly.standing_by()
         assert ready() == (200, "ready\n")
 
         now[0] += 1
+        nightly.store_failed()
         assert ready() == (503, "no progress for 60 s with nightly\n")
         assert httpx.get(f"http://127.0.0.1:{port}/healthz").text == "ok\n"
         assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 404
 
+        nightly.judged([], [])
+        assert ready() == (200, "ready\n")
+
+        now[0] += STUCK_AFTER - 1
+        hourly.judged([], [])
         nightly.ended()
+        now[0] += 1
         assert ready() == (200, "ready\n")

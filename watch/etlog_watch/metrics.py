@@ -1,6 +1,7 @@
 """What a watcher tells of its work: metrics for Prometheus, and whether it judges its logs."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable
 from time import monotonic, time
 from typing import Literal
 
@@ -8,7 +9,7 @@ from etlog_events.config import NOTICES
 from etlog_events.serving import Readiness
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-#: Seconds without a turn that succeeded after which a watcher is not ready. A turn takes a few seconds at most.
+#: Seconds without a turn that succeeded after which a watcher is not ready. There is one every few seconds.
 STUCK_AFTER = 60.0
 
 _UNKNOWN = float("nan")
@@ -23,7 +24,10 @@ class Metrics:
         self.registry = on = CollectorRegistry()
         self.active = Gauge("etlog_watch_active", "1 while it tells, 0 while standing by", ["log"], registry=on)
         self.problems = Gauge(
-            "etlog_watch_problems", "Open incidents; NaN while standing by", ["log", "state"], registry=on
+            "etlog_watch_problems",
+            "Open incidents, by what is wrong; NaN while standing by",
+            ["log", "state"],
+            registry=on,
         )
         self.outbox = Gauge(
             "etlog_watch_outbox_messages", "Messages to be sent; NaN while standing by", ["log"], registry=on
@@ -57,7 +61,10 @@ class Metrics:
 
 
 class LogMetrics:
-    """The metrics of one log, which stands by at first; the others of the process are in the same registry."""
+    """The metrics of one log, which stands by at first; the others of the process are in the same registry.
+
+    From now on the process is ready only while each turn ends in `judged` or `standing_by`.
+    """
 
     def __init__(self, of: Metrics, log: str) -> None:
         self._of = of
@@ -68,14 +75,10 @@ class LogMetrics:
             of.judged.labels(log),
             of.outbox.labels(log),
         )
-        self.store_errors = of.store_errors.labels(log)
+        self._store_errors = of.store_errors.labels(log)
         of.oldest.labels(log).set_function(self._oldest_age)
         self._judged.set(_UNKNOWN)
         self.standing_by()
-
-    def active(self) -> None:
-        """This process tells."""
-        self._active.set(1)
 
     def standing_by(self) -> None:
         """Another watcher tells, and knows the incidents and what is to be sent."""
@@ -84,24 +87,27 @@ class LogMetrics:
             self._of.problems.labels(self._log, state).set(_UNKNOWN)
         self._outbox.set(_UNKNOWN)
         self._oldest = _UNKNOWN
-
-    def incidents(self, numbers: Mapping[str, int]) -> None:
-        """So many incidents are open, by state; none of the states that are not named."""
-        for state in NOTICES:
-            self._of.problems.labels(self._log, state).set(numbers.get(state, 0))
-
-    def waiting(self, messages: int, oldest: float | None) -> None:
-        """So many messages are to be sent, the oldest made `oldest` seconds after 1970, None without any."""
-        self._outbox.set(messages)
-        self._oldest = oldest
-
-    def judged(self) -> None:
-        """The log was judged just now."""
-        self._judged.set(self._of.now())
-
-    def progressed(self) -> None:
-        """A turn has done all that there was to do."""
         self._of.readiness.progressed(self._log)
+
+    def judged(self, states: Iterable[str], waiting: Iterable[float]) -> None:
+        """This process tells, and judged the log just now.
+
+        `states` are those of the open incidents; `waiting` is when each message was made that is to be sent, seconds
+        since 1970.
+        """
+        self._active.set(1)
+        self._judged.set(self._of.now())
+        numbers = Tally(states)
+        for state in NOTICES:
+            self._of.problems.labels(self._log, state).set(numbers[state])
+        made = list(waiting)
+        self._outbox.set(len(made))
+        self._oldest = min(made, default=None)
+        self._of.readiness.progressed(self._log)
+
+    def store_failed(self) -> None:
+        """The store, or the way to it, kept a turn from its end."""
+        self._store_errors.inc()
 
     def ended(self) -> None:
         """This process leaves the log to others."""
