@@ -298,6 +298,11 @@ class JudgedSeries:
     # What is shown.
 
     @property
+    def begins(self) -> str:
+        """When the window of its oldest set starts, RFC 3339 in UTC."""
+        return text_of(self._series.window(0)[0])
+
+    @property
     def habits(self) -> Mapping[str, Habit]:
         """When each stage is expected, as far as it is."""
         found = {}
