@@ -13,7 +13,6 @@ import msgspec
 from etlog_events import contract
 from etlog_events.keys import Keys
 from etlog_events.scripts import Script
-from etlog_events.sequence import number_of
 
 from etlog_watch.incidents import Incident
 from etlog_watch.message import Happened, ProblemTold
@@ -87,7 +86,7 @@ class IncidentStore:
 
     async def claim(self) -> Kept | None:
         """What is kept, once this watcher holds its place; None while another one does."""
-        holder, revision = await self._run("")
+        holder, revision, _ = await self._run("")
         if holder != self._watcher:
             return None
         if self._kept.revision != revision:
@@ -99,9 +98,8 @@ class IncidentStore:
         changes = self._kept.changes_to(kept)
         if not changes:
             return self._kept
-        before = self._kept.revision
-        holder, revision = await self._run(before, *changes)
-        if holder != self._watcher or number_of(revision.encode()) != number_of(before.encode()) + 1:
+        _, revision, is_made = await self._run(self._kept.revision, *changes)
+        if not is_made:
             self._kept = Kept()
             return None
         self._kept = Kept(revision, kept.incidents, kept.messages, kept.ended)
@@ -122,14 +120,16 @@ class IncidentStore:
             _named(fields, b"target:", Ended),
         )
 
-    async def _run(self, revision: str, *changes: str | bytes, milliseconds: int = HELD * 1000) -> tuple[str, str]:
+    async def _run(
+        self, revision: str, *changes: str | bytes, milliseconds: int = HELD * 1000
+    ) -> tuple[str, str, bool]:
         with contract.translated(f"log {self._keys.name}", "etlog-watch"):
-            holder, after = await SCRIPT.run_async(
+            holder, after, is_made = await SCRIPT.run_async(
                 self._client,
                 (self._keys.contract, self._keys.incidents),
                 (self._watcher, milliseconds, revision, *changes),
             )
-        return holder.decode(errors="replace"), after.decode(errors="replace")
+        return holder.decode(errors="replace"), after.decode(errors="replace"), bool(is_made)
 
 
 def _named(fields: Mapping[bytes, bytes], prefix: bytes, kind: type[T]) -> dict[str, T]:

@@ -9,9 +9,9 @@
 --   revision              the number of changes that it knows of; "" if it changes nothing
 --   field, value          what is to be put; a value of "" removes the field
 --
--- Returns the watcher that holds the place, "" for none, and the number of changes. Nothing is changed unless both are
--- those that were given: another watcher tells, or told meanwhile. A place that is held for longer than that is free:
--- the store's clock was set back, or the field was set by hand.
+-- Returns the watcher that holds the place, "" for none, the number of changes, and whether this one was made: not if
+-- another watcher holds the place, or made changes that this one does not know of. A place that is held for longer than
+-- a minute is free: the store's clock was set back, or the field was set by hand.
 
 local incidents = KEYS[2]
 local watcher, milliseconds, known = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -23,17 +23,17 @@ revision = revision or '0'
 local holder, till = string.match(held or '', '^(%S+) (%d+)$')
 till = tonumber(till or 0)
 if holder and holder ~= watcher and till > now and till <= now + math.max(milliseconds, 60000) then
-  return {holder, revision}
+  return {holder, revision, 0}
 end
 if milliseconds == 0 then
   if holder == watcher then
     redis.call('HDEL', incidents, 'watcher')
   end
-  return {'', revision}
+  return {'', revision, 0}
 end
 redis.call('HSET', incidents, 'watcher', string.format('%s %.0f', watcher, now + milliseconds))
 if known == '' or known ~= revision then
-  return {watcher, revision}
+  return {watcher, revision, 0}
 end
 for i = 4, #ARGV, 2 do
   if ARGV[i + 1] == '' then
@@ -47,4 +47,4 @@ if type(counted) == 'table' and counted.err then  -- someone else wrote what is 
   counted = 1
   redis.call('HSET', incidents, 'revision', counted)
 end
-return {watcher, tostring(counted)}
+return {watcher, tostring(counted), 1}
