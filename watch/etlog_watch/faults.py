@@ -1,6 +1,6 @@
 """Faults: what is wrong with a log now, in its sets and in the log itself."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
 from etlog_ledger.verdict import Verdict
@@ -23,7 +23,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, renam
     category: str | None = None
     every: str | None = None
     length: str | None = None
-    stages: Sequence[str] = ()
+    stages: tuple[str, ...] = ()
     from_: str | None = None
     to: str | None = None
     sets: int | None = None

@@ -30,10 +30,10 @@ class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     it was told anything last, `first` when it was told that it opened.
     """
 
-    ids: Sequence[str]
+    ids: tuple[str, ...]
     first: datetime
     at: datetime
-    states: Sequence[str]
+    states: tuple[str, ...]
     count: int | None = None
 
 
@@ -48,7 +48,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     opened: datetime
     changed: datetime
-    faults: Sequence[Fault]
+    faults: tuple[Fault, ...]
     ended: Literal["resolved", "expired"] | None = None
     is_closed: bool = False
     told: Mapping[str, Told] = {}
