@@ -144,8 +144,9 @@ class Lateness:
                 continue  # done together with the one behind it: caught up
             delays.append(delay)
         delays.sort()
-        if len(delays) < FEW:  # of a few, one that was late by itself would decide
-            delays = [delay for delay in delays if delay <= delays[0] + self.step]
+        if len(delays) < FEW and delays:  # of a few, one that was late by itself would decide
+            middle = delays[(len(delays) - 1) // 2]
+            delays = [delay for delay in delays if delay <= 2 * middle + self.step]
         return delays if len(delays) >= _AGAIN else []
 
 
