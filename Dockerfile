@@ -9,9 +9,10 @@ COPY ledger ledger
 COPY producer producer
 COPY consumer consumer
 COPY api api
+COPY watch watch
 COPY cli cli
 RUN ["pip", "wheel", "--no-cache-dir", "--disable-pip-version-check", "--no-deps", "--wheel-dir", "/wheels", \
-     "./events", "./ledger", "./producer", "./consumer", "./api", "./cli"]
+     "./events", "./ledger", "./producer", "./consumer", "./api", "./watch", "./cli"]
 
 FROM build AS build-dev
 COPY dev dev
@@ -25,7 +26,7 @@ RUN --mount=type=bind,source=requirements.lock,target=/requirements.lock \
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     ["pip", "install", "--no-cache-dir", "--disable-pip-version-check", "--root-user-action=ignore", \
      "--no-deps", "--no-index", "--find-links", "/wheels", \
-     "etlog-events", "etlog-ledger", "etlog-producer", "etlog-consumer", "etlog-api", "etlog"]
+     "etlog-events", "etlog-ledger", "etlog-producer", "etlog-consumer", "etlog-api", "etlog-watch", "etlog"]
 
 # The one writable folder. A new volume that is mounted here is owned by this user, too.
 RUN ["install", "--directory", "--owner=10001", "--group=10001", "/data"]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from time import monotonic, time
 
+from etlog_events.serving import Readiness
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from etlog_consumer.batch import Batch
@@ -18,9 +19,8 @@ class Metrics:
     """All metrics of one process, in their own registry, and when it last made progress with what it does."""
 
     def __init__(self, clock: Callable[[], float] = monotonic, now: Callable[[], float] = time) -> None:
-        self._clock = clock
+        self.readiness = Readiness(STUCK_AFTER, clock)
         self.now = now
-        self._progressed: dict[str, float] = {}
         self.registry = on = CollectorRegistry()
         self.applied = Counter("etlog_applied", "Events applied by this consumer", ["log", "kind"], registry=on)
         self.size = Histogram("etlog_batch_events", "Events in a batch", ["log"], buckets=_EVENTS, registry=on)
@@ -41,23 +41,6 @@ class Metrics:
         self.store_errors = Counter(
             "etlog_store_errors", "Errors of the store or on the way to it", ["log"], registry=on
         )
-
-    def progressed(self, what: str) -> None:
-        """All that there was to do with `what` is done."""
-        self._progressed[what] = self._clock()
-
-    def ended(self, what: str) -> None:
-        """Nothing is to be done with `what` any more."""
-        self._progressed.pop(what, None)
-
-    def problem(self) -> str | None:
-        """What keeps this process from being ready, or None."""
-        now = self._clock()
-        stuck = {what: now - at for what, at in list(self._progressed.items()) if now - at >= STUCK_AFTER}
-        if not stuck:
-            return None
-        names = f" with {', '.join(sorted(stuck))}" if len(self._progressed) > 1 else ""
-        return f"no progress for {max(stuck.values()):.0f} s{names}"
 
 
 class LogMetrics:
@@ -116,12 +99,12 @@ class LogMetrics:
 
     def progressed(self) -> None:
         """A turn has done all that there was to do."""
-        self._of.progressed(self._log)
+        self._of.readiness.progressed(self._log)
 
     def ended(self) -> None:
         """This process leaves the log to others."""
         self.standing_by()
-        self._of.ended(self._log)
+        self._of.readiness.ended(self._log)
 
     def _oldest_age(self) -> float:
         oldest = self._oldest

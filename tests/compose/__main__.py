@@ -51,7 +51,8 @@ def everything_up(here: Deployment) -> None:
     """Build and start all; the sample ETL's events come through."""
     print("\nup", flush=True)
     here.up("--build")
-    require((here.well("api"), here.well("consumer")) == (2, 2), "two replicas and two consumers are healthy")
+    well = tuple(map(here.well, ("api", "consumer", "watch")))
+    require(well == (2, 2, 2), "two replicas, two consumers and two watchers are healthy")
     found = here.inside(here.containers("consumer")[0], "python", "-c", DEV_PACKAGES)
     require(found.split() == [], "the production image holds nothing of the part dev/")
     require(here.refuses_strangers(), "the API requires its token")
@@ -61,14 +62,14 @@ def everything_up(here: Deployment) -> None:
 
 
 def killed_under_load(here: Deployment, events: int, pace: int) -> None:
-    """A replica, the active consumer and the store are killed; every count is exact, every question was answered."""
+    """An API, a consumer, a watcher and the store are killed; every count is exact, every question was answered."""
     print(f"\nload: {events} events, {pace} a second; four clients ask through the load balancer", flush=True)
     before = here.counters()
     with asking(here, clients=4) as answers:
         emitting = Emitting(here, events, pace)
-        for number, fault in enumerate((kill_replica, kill_consumer, kill_store), start=1):
+        for number, fault in enumerate((kill_replica, kill_consumer, kill_watcher, kill_store), start=1):
             require_soon(
-                partial(emitting.has_fed, events * number // 5), f"{events * number // 5} events are on their way"
+                partial(emitting.has_fed, events * number // 6), f"{events * number // 6} events are on their way"
             )
             fault(here)
         print(f"       {emitting.finish()}", flush=True)
@@ -112,6 +113,17 @@ def kill_consumer(here: Deployment) -> None:
     )
 
 
+def kill_watcher(here: Deployment) -> None:
+    """SIGKILL for the watcher that tells; the other one takes over."""
+    watchers = here.containers("watch")
+    require_soon(lambda: here.telling(watchers), "one watcher tells")
+    [killed] = here.telling(watchers)
+    here.kill(killed)
+    [other] = [watcher for watcher in watchers if watcher != killed]
+    require_soon(lambda: here.telling([other]), f"killed watcher {watchers.index(killed) + 1}; the other one tells")
+    require_soon(lambda: here.restarts(killed) and here.well("watch") == 2, "the killed watcher is back and healthy")
+
+
 def kill_store(here: Deployment) -> None:
     """SIGKILL for Redis; it comes back with what it had, and the emitter sends again what is missing."""
     store = here.containers("redis")[0]
@@ -125,7 +137,7 @@ def down_and_up(here: Deployment) -> None:
     log, counters = here.log(), here.counters()
     here.compose("down")
     require(not here.compose("ps", "--all", "--quiet").split(), "no container is left")
-    here.up("redis", "consumer", "api", "balancer")
+    here.up("redis", "consumer", "api", "watch", "balancer")
     require(here.log() == log, f"the log is the same, to the byte ({len(log)} bytes)")
     Emitting(here, len(KINDS), pace=100).finish()
     expected = Counter(counters) + Counter(KINDS)
@@ -146,15 +158,18 @@ def scaled(here: Deployment) -> None:
 
 
 def watched(here: Deployment) -> None:
-    """Prometheus scrapes every replica and every consumer, every panel of the dashboard has data, an alert fires."""
+    """Prometheus scrapes every replica, consumer and watcher, every panel of the dashboard has data, an alert fires."""
     print("\nmonitoring", flush=True)
-    here.up("--no-recreate", "--scale", "api=3", "redis", "consumer", "api", "balancer", "prometheus", "sample")
+    here.up(
+        "--no-recreate", "--scale", "api=3", "redis", "consumer", "api", "watch", "balancer", "prometheus", "sample"
+    )
 
     def up() -> dict[str, int]:
         return {sample["metric"]["job"]: int(sample["value"][1]) for sample in here.queried("sum by (job) (up)")}
 
     require_soon(
-        lambda: up() == {"etlog-api": 3, "etlog-consumer": 2}, "Prometheus scrapes three replicas and two consumers"
+        lambda: up() == {"etlog-api": 3, "etlog-consumer": 2, "etlog-watch": 2},
+        "Prometheus scrapes three replicas, two consumers and two watchers",
     )
     panels = json.loads((ROOT / "deploy" / "grafana" / "etlog.json").read_text())["panels"]
     asked = [target["expr"].replace("$log", ".+") for panel in panels for target in panel.get("targets", [])]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import subprocess
 import urllib.error
@@ -112,6 +113,17 @@ class Deployment:
             "print(urlopen(Request('http://127.0.0.1:9090' + sys.argv[1], headers=headers)).read().decode(), end='')"
         )
         return self.inside(replica, "python", "-c", ask, path).encode()
+
+    def telling(self, watchers: list[str]) -> list[str]:
+        """Those of the watchers that tell, of whatever log; one that does not answer does not tell."""
+        ask = "from urllib.request import urlopen; print(urlopen('http://127.0.0.1:9101/metrics').read().decode())"
+        found = []
+        for watcher in watchers:
+            command = ("docker", "exec", watcher, "python", "-c", ask)
+            printed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+            if re.search(r"^etlog_watch_active\{.*\} 1\.0$", printed, re.MULTILINE):
+                found.append(watcher)
+        return found
 
     def queried(self, question: str) -> list[Any]:
         """What Prometheus answers, with a minute wherever Grafana would decide on a span."""

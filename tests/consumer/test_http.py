@@ -65,17 +65,17 @@ def test_it_is_not_ready_without_progress() -> None:
     """The process lives, but nothing that it tried has worked for a while."""
     now = [100.0]
     metrics = Metrics(lambda: now[0])
-    metrics.progressed("nightly")
+    metrics.readiness.progressed("nightly")
     with served(metrics, "127.0.0.1", 0) as port:
         now[0] += STUCK_AFTER
         answer = httpx.get(f"http://127.0.0.1:{port}/readyz")
         assert (answer.status_code, answer.text) == (503, "no progress for 15 s\n")
 
-        metrics.progressed("hourly")
+        metrics.readiness.progressed("hourly")
         answer = httpx.get(f"http://127.0.0.1:{port}/readyz")
         assert (answer.status_code, answer.text) == (503, "no progress for 15 s with nightly\n")
 
-        metrics.ended("nightly")
+        metrics.readiness.ended("nightly")
         assert httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
 
 

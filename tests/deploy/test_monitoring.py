@@ -21,6 +21,7 @@ from etlog_consumer.metrics import LogMetrics, Metrics
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
 from etlog_ledger.verdict import Quantiles
+from etlog_watch import metrics as watch_metrics
 from prometheus_client import generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
@@ -63,7 +64,8 @@ def label_values(text: str) -> dict[str, dict[str, set[str]]]:
 
 @pytest.fixture
 def told(store_url: str, client: redis.Redis, keys: Keys, caught_up: Callable[[], None]) -> Iterator[str]:
-    """What an API and a consumer at work print for Prometheus, and what a verdict with a problem of each kind adds."""
+    """What an API and a consumer at work print for Prometheus, and what a verdict with a problem of each kind and a
+    watcher that sent a message add."""
     metrics = Metrics()
     with (
         served(metrics, "127.0.0.1", 0) as port,
@@ -74,7 +76,11 @@ def told(store_url: str, client: redis.Redis, keys: Keys, caught_up: Callable[[]
         caught_up()
         api.get()
         judged = generate_latest(_Judged(keys.name)).decode()
-        yield api.get("/metrics").text + httpx.get(f"http://127.0.0.1:{port}/metrics").text + judged
+        watching = watch_metrics.Metrics()
+        watch_metrics.LogMetrics(watching, keys.name)
+        watching.attempted("https://hooks.example.com#0", "etlog.problem.opened", "sent")
+        watched = generate_latest(watching.registry).decode()
+        yield api.get("/metrics").text + httpx.get(f"http://127.0.0.1:{port}/metrics").text + judged + watched
 
 
 class _Judged(Collector):
@@ -110,7 +116,7 @@ def test_what_is_asked_for_exists(told: str) -> None:
 
 
 def test_the_dashboard_shows_the_logs_that_are_chosen_and_tells_them_apart(told: str) -> None:
-    """It asks for these logs only, or for the replicas that serve them, and never for the greater value of two logs."""
+    """It asks for these logs, or for the processes that serve them, and never for the greater value of two logs."""
     values = label_values(told)
     aggregated = 0
     for question in drawn():
@@ -118,7 +124,8 @@ def test_the_dashboard_shows_the_logs_that_are_chosen_and_tells_them_apart(told:
             if "log" in values[name]:
                 assert 'log=~"$log"' in inside, question
             else:
-                assert 'and on (job, instance) etlog_store_up{log=~"$log"}' in question, question
+                serves = "etlog_watch_active" if name.startswith("etlog_watch") else "etlog_store_up"
+                assert f'and on (job, instance) {serves}{{log=~"$log"}}' in question, question
         for labels, name in re.findall(r"\b(?:max|min)\b(?: by \((.*?)\))? ?\(\D*?\b(etlog_\w+)", question):
             assert "log" in labels.split(", "), question
             assert set(labels.split(", ")) <= values[name].keys() | {"instance"}, question
@@ -151,7 +158,7 @@ def test_the_commands_that_alerts_name_exist() -> None:
     named = {
         command for alert in alerts() for command in re.findall(r"\betlog (\w+)", alert["annotations"]["description"])
     }
-    assert named == {"coverage", "dead", "mark", "status", "verify"}
+    assert named == {"coverage", "dead", "mark", "status", "verify", "watch"}
     assert named <= COMMANDS.keys()
 
 

@@ -341,6 +341,36 @@ def test_people_mark_sets_and_losses_and_the_api_reads_it(
     assert refused(root) == []
 
 
+def test_a_watcher_reads_a_log_and_writes_its_incidents(guarded: GuardedServer, root: Client) -> None:
+    """By a script, with the commands that changing the hash takes."""
+    writing = """
+        local now = redis.call('TIME')[1]
+        local contract = redis.call('GET', KEYS[1])
+        redis.call('HSET', KEYS[2], 'watcher', now, 'incident:a', '{}', 'message:b', '{}')
+        redis.call('HDEL', KEYS[2], 'message:b')
+        redis.call('HINCRBY', KEYS[2], 'revision', 1)
+        return {contract, redis.call('HGET', KEYS[2], 'revision'), redis.call('HMGET', KEYS[2], 'incident:a')[1]}
+    """
+    Publisher(root, KEYS)(P, 1, [of_hour(1)])
+    with consuming(guarded):
+        applied(root, 1)
+    with connect(guarded.url_of("etlog-watch"), part="watch") as client:
+        digest = client.script_load(writing)
+        assert client.evalsha(digest, 2, KEYS.contract, KEYS.incidents) == [b"2", b"1", b"{}"]
+        assert {*client.hgetall(KEYS.incidents)} == {b"watcher", b"incident:a", b"revision"}
+        assert client.hlen(KEYS.incidents) == len(client.hscan(KEYS.incidents)[1]) == 3
+        assert client.info("persistence")
+
+    async def read() -> int:
+        connection = Connection(connect_async(guarded.url_of("etlog-watch"), part="watch"))
+        found = await LedgerReader(connection, KEYS, KUBECOST_KINDS).read()
+        await connection.close()
+        return len(found.rows["allocation"])
+
+    assert asyncio.run(read()) == 1
+    assert refused(root) == []
+
+
 @pytest.mark.skipif(shutil.which("redis-cli") is None and not os.environ.get("CI"), reason="no redis-cli")
 def test_people_may_read_all_of_a_log(guarded: GuardedServer, root: Client) -> None:
     """With every command that `docs/redis-cli.md` shows, as the admin; as a producer where the function is called."""
@@ -425,6 +455,8 @@ EVERYBODY = [
 
 ONE = {
     "etlog-producer": [
+        ["HGETALL", KEYS.incidents],
+        ["HSET", KEYS.incidents, "watcher", ""],
         ["XRANGE", KEYS.events, "-", "+"],
         ["XREAD", "STREAMS", KEYS.events, "0"],
         ["XADD", KEYS.dead, "*", "event", ""],
@@ -456,6 +488,8 @@ ONE = {
         ["SCAN", "0"],
     ],
     "etlog-consumer": [
+        ["HGETALL", KEYS.incidents],
+        ["HSET", KEYS.incidents, "watcher", ""],
         ["XADD", KEYS.events, "*", "event", ""],
         ["FCALL", publishing.FUNCTION.name, "1", KEYS.events],
         ["HGETALL", KEYS.producers],
@@ -478,6 +512,8 @@ ONE = {
         ["SCAN", "0"],
     ],
     "etlog-api": [
+        ["HSET", KEYS.incidents, "watcher", ""],
+        ["HDEL", KEYS.incidents, "watcher"],
         ["XADD", KEYS.events, "*", "event", ""],
         ["SET", KEYS.cursor, "0-0"],
         ["HSET", KEYS.counters, "AssetSetSaved", "1"],
@@ -500,7 +536,36 @@ ONE = {
         ["CLIENT", "LIST"],
         ["SCAN", "0"],
     ],
+    "etlog-watch": [
+        ["XADD", KEYS.events, "*", "event", ""],
+        ["SET", KEYS.cursor, "0-0"],
+        ["HSET", KEYS.counters, "AssetSetSaved", "1"],
+        ["HSET", KEYS.stats, "lost", "0"],
+        ["HSET", KEYS.sets("asset"), "-", ""],
+        ["HDEL", KEYS.sets("asset"), "-"],
+        ["ZADD", KEYS.changes("asset"), "1", "-"],
+        ["HSET", KEYS.marks, "5f1c09d2a7b3", ""],
+        ["HDEL", KEYS.marks, "5f1c09d2a7b3"],
+        ["HINCRBY", KEYS.marks, "revision", "1"],
+        ["RPUSH", KEYS.log("asset"), ""],
+        ["XGROUP", "SETID", KEYS.events, GROUP, "$"],
+        ["SET", KEYS.contract, "9"],
+        ["SET", KEYS.lease, "x"],
+        ["DEL", KEYS.incidents],
+        ["SET", KEYS.incidents, ""],
+        ["RENAME", KEYS.incidents, KEYS.marks],
+        ["EXPIRE", KEYS.incidents, "1"],
+        ["EVAL", "return 1", "1", KEYS.incidents],
+        ["EVALSHA", "0" * 40, "1", KEYS.events],
+        ["EVALSHA", "0" * 40, "1", KEYS.marks],
+        ["FCALL", publishing.FUNCTION.name, "1", KEYS.incidents],
+        ["FUNCTION", "LOAD", publishing.FUNCTION.text],
+        ["CLIENT", "LIST"],
+        ["SCAN", "0"],
+    ],
     "etlog-admin": [
+        ["HSET", KEYS.incidents, "watcher", ""],
+        ["HDEL", KEYS.incidents, "watcher"],
         ["FCALL", publishing.FUNCTION.name, "1", KEYS.events],
         ["FUNCTION", "LOAD", publishing.FUNCTION.text],
         ["HSET", KEYS.producers, "p", ""],

@@ -14,7 +14,7 @@ from support.servers import Server
 REDIS = Path(__file__).parents[2] / "deploy" / "redis"
 
 #: Passwords, with signs that an address must escape.
-PASSWORDS = {f"etlog-{part}": f"{part}/secret@of #16?" for part in ("producer", "consumer", "api", "admin")}
+PASSWORDS = {f"etlog-{part}": f"{part}/secret@of #16?" for part in ("producer", "consumer", "api", "watch", "admin")}
 
 #: A user who may do everything, to look at the server from outside.
 ROOT = ("root", "the-password-of-root")

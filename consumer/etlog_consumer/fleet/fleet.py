@@ -85,7 +85,7 @@ class Fleet:
             away.failed(e)  # and at the next look again: the logs are applied meanwhile
             return
         away.succeeded()
-        self._metrics.progressed("the share of logs")
+        self._metrics.readiness.progressed("the share of logs")
         if forgotten:
             self._settles = monotonic() + SETTLE
         if monotonic() >= self._settles:
