@@ -29,6 +29,10 @@ def seconds_of(text: str) -> float:
     return timestamps.to_nanoseconds(timestamps.canonical(text)) / 1e9
 
 
+#: The last second of the calendar: the last nanoseconds of its last year are rounded up.
+_LAST = 253_402_300_799
+
+
 class Moments:
     """Times as someone sees them who is in `zone` at `now` (seconds since 1970).
 
@@ -46,7 +50,8 @@ class Moments:
 
     def local(self, time: str | float) -> datetime:
         """The time in the zone; in UTC, where the zone's calendar does not have it."""
-        moment = _EPOCH + timedelta(seconds=seconds_of(time) if isinstance(time, str) else time)
+        seconds = seconds_of(time) if isinstance(time, str) else time
+        moment = _EPOCH + timedelta(seconds=min(seconds, _LAST))
         try:
             return moment.astimezone(self._tzinfo)
         except OverflowError:

@@ -9,6 +9,8 @@
 A file with a mistake raises `ConfigError` with a sentence for each, which names the table, its index and the key.
 """
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -146,6 +148,15 @@ def _remind(value: Any, _: Settings) -> timedelta:
     return span
 
 
+def _quiet(value: Any, _: Settings) -> tuple[Hours, ...]:
+    quiet = schedule.parse_only(_text(value))
+    week = [datetime(2026, 11, 2 + day) for day in range(7)]  # which begins on a Monday
+    # If any time is left, the first one of it is the end of some hours.
+    if all(any(datetime.combine(day, one.end) in hours for hours in quiet) for day in week for one in quiet):
+        raise ValueError(f"must leave time in which messages are sent, not {_shown(value)}")
+    return quiet
+
+
 def _key(
     parse: Callable[[Any, Settings], Any], example: str, default: Any = MISSING, *, key: str = "", secret: bool = False
 ) -> Any:
@@ -182,20 +193,52 @@ class Expect:
 class Notify:
     """A `[[notify]]`: where messages go, what signs them, what they are about, and when they are repeated (None: not).
 
-    A `secret` of `env:NAME` stands in the variable of that name.
+    A `secret` of `env:NAME` stands in the variable of that name. `log` and `category` are None for all of them. `quiet`
+    are the hours in which nothing is sent, in the zone of the settings.
     """
 
     url: str = _key(_address, '"https://hooks.example.com/etlog"', secret=True)
     secret: str | None = _key(_secret, '"env:ETLOG_WEBHOOK_SECRET"', None, secret=True)
     on: tuple[str, ...] = _key(lambda value, _: _texts(value, NOTICES), '["failed"]', NOTICES)
+    log: str | None = _key(_log, '"nightly"', None)
+    category: str | None = _key(_category, '"allocation"', None)
     remind: timedelta | None = _key(_remind, '"24h"', None)  # noqa: RUF009
+    quiet: tuple[Hours, ...] = _key(_quiet, '"22:00-07:00"', ())
+
+    @property
+    def is_webhook(self) -> bool:
+        """Whether messages are posted there as JSON; every other scheme is one of Apprise."""
+        return urlsplit(self.url).scheme in {"http", "https"}
+
+    @property
+    def key(self) -> str:
+        """12 hexadecimal digits that stand for the target in the store: those of its address and of what it is told.
+
+        A change of `secret`, `remind` or `quiet` keeps it, and what is still to be sent. "All" is the same whether it
+        is listed or left out, and when a later version knows more to tell.
+        """
+        on = None if set(self.on) == set(NOTICES) else sorted(self.on)
+        return hashlib.sha256(json.dumps([self.url, on, self.log, self.category]).encode()).hexdigest()[:12]
 
     @property
     def shown(self) -> str:
         """As much of the address as may be shown: a path or a query, and a host that is none, may be a secret."""
         parts = urlsplit(self.url)
         host = str(parts.hostname) + (f":{parts.port}" if parts.port else "")
-        return f"{parts.scheme}://{host if parts.scheme in {'http', 'https'} else '…'}"
+        return f"{parts.scheme}://{host if self.is_webhook else '…'}"
+
+    def wants(self, notice: str, log: str | None, category: str | None) -> bool:
+        """Whether this target is told of something about a log, and about a category of it.
+
+        What is wrong with a log itself has no category: a target of one category is not told of it. A store that is
+        away concerns every log: its log is None, and a target of any log is told.
+        """
+        is_of_log = log is None or self.log in {None, log}
+        return notice in self.on and is_of_log and self.category in {None, category}
+
+    def is_quiet(self, now: datetime) -> bool:
+        """Whether nothing is sent at `now`, which is in the zone of the settings."""
+        return any(now in hours for hours in self.quiet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +292,7 @@ class _Reader:
         self._settings = settings
         self._lines = toml_text.lines_of(text)
         self._problems: list[tuple[int, str]] = []
+        self._targets: dict[str, int] = {}
         try:
             self._file = toml_text.tables_of(text)
         except ValueError as e:
@@ -283,7 +327,22 @@ class _Reader:
                 self._note(
                     (name, index), f"{where}.{key} is missing: add a line such as {key} = {entry.metadata['example']}"
                 )
-        return table(**read) if len(self._problems) == before else None
+        if len(self._problems) > before:
+            return None
+        made = table(**read)
+        if isinstance(made, Notify):
+            self._check_target(index, made)
+        return made
+
+    def _check_target(self, index: int, notify: Notify) -> None:
+        """Refuse a target that is told the same things twice, and a secret with which nothing would be signed."""
+        first = self._targets.setdefault(notify.key, index)
+        if first != index:
+            problem = f"notify[{index}] is notify[{first}] once more: they differ in none of url, on, log and category"
+            self._note(("notify", index), problem)
+        if notify.secret is not None and not notify.is_webhook:
+            problem = f"notify[{index}].secret is only for addresses that begin with https:// or http://"
+            self._note(("notify", index, "secret"), problem)
 
     def finish(self) -> None:
         """Look at the file as a whole. Raises `ConfigError` if anything was wrong, with all of it, line by line."""

@@ -11,6 +11,7 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 from etlog_events.errors import SettingsError
 from etlog_events.keys import Keys
@@ -137,6 +138,21 @@ def _tokens(value: str) -> tuple[str, ...]:
     return texts
 
 
+def _page_url(value: str) -> str:
+    """The address of the page, without a slash at its end. Raises `ValueError`, whose text does not repeat it."""
+    try:
+        parts = urlsplit(value)
+        is_page = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and "@" not in parts.netloc
+    except ValueError:
+        is_page = False
+    if not is_page or re.search(r"[\s?#]", value):
+        raise ValueError(
+            "must be the address at which people open the page, such as https://etlog.example.com, "
+            "without user, query or fragment"
+        )
+    return value.rstrip("/")
+
+
 def _path(what: str) -> Callable[[str], Path]:
     def parse(value: str) -> Path:
         path = Path(os.path.expanduser(value))  # noqa: PTH111 - the other one fails for a user who does not exist
@@ -201,6 +217,9 @@ class Settings:
     )
     config: Path | None = _setting(  # noqa: RUF009
         _path("file"), None, "TOML file of zones, expectations and notifications"
+    )
+    page_url: str = _setting(
+        _page_url, "", "Address at which people open the page, for links in messages; unset: no links"
     )
     metrics_port: int = _setting(
         _at_least(0, 65535), 0, "Port of the consumer's metrics and readiness, on the same address; 0: none"

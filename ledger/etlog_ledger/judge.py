@@ -142,7 +142,7 @@ class _Category:
             one
             if (one := before.get(of.grid)) is not None
             and changed.isdisjoint(of.places.values())
-            and len(one.sets) == len(of.places)
+            and one.number == len(of.places)
             and one.is_at(now)
             else Series(
                 of.grid,

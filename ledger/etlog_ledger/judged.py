@@ -230,7 +230,11 @@ class JudgedSeries:
             if self._unusual[stage]:
                 places["unusual"] = list(self._unusual[stage])
             parts = partial(self._is_settled, stage)
-            of_stages[stage] = {fault: problems.runs(sorted(some), parts) for fault, some in places.items()}
+            of_stages[stage] = {
+                # Nothing is done behind the begin of a stop: what failed there does not end it.
+                fault: [tuple(sorted(some))] if fault == "stopped" else problems.runs(sorted(some), parts)
+                for fault, some in places.items()
+            }
         merged = problems.merged(of_stages, self.stages, lambda stage, place: self._state(stage, place) == "due")
         return [self._problem(fault, places, stages) for (fault, places), stages in merged.items()]
 
@@ -296,6 +300,11 @@ class JudgedSeries:
         return self._series.due(stage, place)
 
     # What is shown.
+
+    @property
+    def begins(self) -> str:
+        """When the window of its oldest set starts, RFC 3339 in UTC."""
+        return text_of(self._series.window(0)[0])
 
     @property
     def habits(self) -> Mapping[str, Habit]:

@@ -8,8 +8,8 @@
    week or more lies outside the middle half of those before.
 3. Their delays are taken as log-normal above a least one, as waiting times are. A set is overdue when its delay would
    come to pass by chance once a year, or for one of 500 sets, whichever is rarer, and five minutes, or a sixth of a
-   step, on top of that: clocks differ. That is at most the longest delay and as much as they differ, or twice as much
-   of 30 and more. While fewer than `FEW` are known, it is overdue half a step after the longest of them.
+   step, on top of that: clocks differ. That is at most the longest delay and twice as much as they differ, or as much
+   as those of one time of day. While fewer than `FEW` are known, it is overdue half a step after the longest of them.
 4. Sets of a time of day, or of the week, that were later the last times are given that time again: what a nightly batch
    takes along, or what a weekend leaves for Monday.
 5. After a set that came late, the next one may be as late, up to one step: delays change gradually, and all at once.
@@ -51,9 +51,9 @@ _LONGEST = 16 * _DAY
 #: The share that decides where the stage has stopped with the set before.
 _FEW_EXCEED = 0.9
 
-#: How much longer than the longest delay the tail may be, in ranges of the delays, of less than so many sets and of
-#: more: few sets tell little of a tail.
-_FEW_RANGES, _SEVERAL, _RANGES = 1.0, 30, 2.0
+#: How much longer than the longest delay the tail may be, in ranges of the delays: few sets tell little of a tail. Of
+#: those of one time of the day or week there are the fewest.
+_RANGES, _RANGES_AGAIN = 2.0, 1.0
 
 #: Days or weeks of which the sets of a time are looked at.
 _BACK = 28
@@ -144,8 +144,9 @@ class Lateness:
                 continue  # done together with the one behind it: caught up
             delays.append(delay)
         delays.sort()
-        if len(delays) < FEW:  # of a few, one that was late by itself would decide
-            delays = [delay for delay in delays if delay <= delays[0] + self.step]
+        if len(delays) < FEW and delays:  # of a few, one that was late by itself would decide
+            middle = delays[(len(delays) - 1) // 2]
+            delays = [delay for delay in delays if delay <= 2 * middle + self.step]
         return delays if len(delays) >= _AGAIN else []
 
 
@@ -220,7 +221,7 @@ def _limit(delays: Sequence[float], step: float, period: float) -> float:
     )
     spread *= 1 + 1 / number
     tail = exp(min(middle + _deviations(period) * spread, _MOST)) + least
-    tail = min(tail, delays[-1] + (_RANGES if number >= _SEVERAL else _FEW_RANGES) * (delays[-1] - delays[0]))
+    tail = min(tail, delays[-1] + (_RANGES if period == step else _RANGES_AGAIN) * (delays[-1] - delays[0]))
     return max(tail, quantile(delays, _USUAL)) + grace(step)
 
 

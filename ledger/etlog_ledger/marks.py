@@ -56,6 +56,9 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "fr
     count: int | None = None
 
 
+#: Characters of a reason: a sentence or two, because it stands wherever the mark is shown; of who says it; of an id.
+LONGEST_REASON, LONGEST_NAME = 500, 200
+
 _decode = msgspec.json.Decoder(Mark).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -81,6 +84,8 @@ def decode_foreign(name: bytes, text: bytes) -> Mark | None:
     except (ValueError, msgspec.MsgspecError, RecursionError):
         return None
     if mark.exact and (mark.from_ is None or mark.to is None):
+        return None
+    if len(mark.reason) > LONGEST_REASON or max(len(mark.id), len(mark.by)) > LONGEST_NAME:
         return None
     return mark
 

@@ -15,7 +15,7 @@ from etlog_ledger.row import STAGES, Cell, Row, action_of
 from etlog_ledger.sizes import NO_SIZES, Sizes
 from etlog_ledger.verdict import Habit, Quantiles
 
-#: Places of a series that are judged at most, the newest; and those behind its last set.
+#: Places of a series that are judged at most, the newest; and those behind its last set, or ahead of the present.
 MOST_PLACES, MOST_AHEAD = 20_000, 5_000
 
 #: The share of sets whose stage has an event after the window's end, from which on this is what makes them done.
@@ -105,8 +105,8 @@ class Series:
     """The sets of one grid by place, counted from `base`, and what is known of their stages at a moment.
 
     They begin with the first set, or with the place `first` if that is earlier; `is_declared` means that the
-    configuration speaks of them. `ended` is the last place whose window
-    has ended, `newest` the last one with a set.
+    configuration speaks of them. `ended` is the last place whose window has ended, `newest` the last one with a set,
+    and `number` how many sets it was given: those of a far future, which a wrong clock makes, are left out.
     """
 
     def __init__(
@@ -119,6 +119,9 @@ class Series:
         is_declared: bool = False,
         before: "Series | None" = None,
     ) -> None:
+        self.number = len(sets)
+        ended = grid.last_ended(now)
+        sets = {place: sets[place] for place in sets if place <= ended + MOST_AHEAD}
         newest = max(sets) if sets else (first or 0) - 1
         base = min((place for place in sets if place > newest - MOST_PLACES), default=newest + 1)
         if first is not None:

@@ -125,7 +125,7 @@ class WindowlessErrors(msgspec.Struct, frozen=True):
 
 
 class SeriesVerdict(Protocol):
-    """The sets of a category that have one length, step and phase.
+    """The sets of a category that have one length, step and phase. `begins` is when the oldest window starts.
 
     `every` is their step; `length` is that of the windows where it differs. `counts` are the cells of each stage in
     each state, `unusual` ones once more. `delay` and `duration` are in seconds.
@@ -137,6 +137,8 @@ class SeriesVerdict(Protocol):
     def every(self) -> str: ...
     @property
     def length(self) -> str | None: ...
+    @property
+    def begins(self) -> str: ...
     @property
     def stages(self) -> Sequence[str]: ...
     @property

@@ -275,6 +275,22 @@ def test_where_nothing_waits_a_consumer_that_is_down_changes_nothing(
     assert states(found)["stopped"] == 2
 
 
+def test_a_store_that_refuses_is_not_called_unreachable(
+    serving: Serving, client: redis.Redis, keys: Keys, store_url: str, now: Clock
+) -> None:
+    """Someone put something else where the marks are: the last verdict stands, and says why."""
+    apply(store_url, keys, [saved(hour) for hour in range(12)])
+    with serving(clock=now) as api:
+        assert states(data(api)) == {"done": 12}
+        client.set(keys.marks, "x")
+
+        wait_until(lambda: "warning" in api.get(PATH).json())
+        assert api.get(PATH).json()["warning"].startswith("the store has refused to be read since 20")
+        now.now = NOON + 2 * HOUR
+        wait_until(lambda: data(api)["suspended"] is not None)
+        assert "; it says: WRONGTYPE" in data(api)["suspended"]
+
+
 @pytest.mark.timed
 def test_the_last_verdict_stands_while_the_store_is_away(
     serving: Serving, server: Server, keys: Keys, now: Clock, monkeypatch: pytest.MonkeyPatch

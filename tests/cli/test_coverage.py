@@ -643,3 +643,8 @@ def test_times_are_those_of_the_zone_on_every_calendar() -> None:
     assert Moments("Mars/Olympus", now).moment_in_full(now) == "2026-11-18 14:37:10 UTC"
     assert Moments("+05:30", now).span("9999-12-31T23:00:00Z", "9999-12-31T23:59:59Z").startswith("9999-12-31 23:00")
     assert Moments("UTC", now).ago("2026-11-18T14:42:10Z") == "in 5 min"
+
+
+def test_the_end_of_the_calendar_is_a_moment() -> None:
+    """Its last nanoseconds are rounded up, to a year that there is not."""
+    assert Moments("UTC", 0.0).moment("9999-12-31T23:59:59.999999999Z") == "9999-12-31 23:59:59"

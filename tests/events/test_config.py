@@ -51,7 +51,10 @@ due = 06:00:00
 url = "https://hooks.example.com/etlog"
 secret = "env:ETLOG_WEBHOOK_SECRET"
 on = ["failed", "stopped"]
+log = "nightly"
+category = "asset"
 remind = "24h"
+quiet = "sat+sun, 22:00-07:00"
 
 [[notify]]
 url = "slack://token/token"
@@ -105,10 +108,13 @@ def test_a_file_is_read_as_it_is_meant() -> None:
             Notify(
                 "https://hooks.example.com/etlog",
                 "env:ETLOG_WEBHOOK_SECRET",
-                ("failed", "stopped"),
-                timedelta(hours=24),
+                on=("failed", "stopped"),
+                log="nightly",
+                category="asset",
+                remind=timedelta(hours=24),
+                quiet=parse_only("sat+sun, 22:00-07:00"),
             ),
-            Notify("slack://token/token", None, NOTICES, None),
+            Notify("slack://token/token", secret=None, on=NOTICES, log=None, category=None, remind=None, quiet=()),
         ),
     )
 
@@ -148,6 +154,63 @@ def test_since_is_a_date_or_a_time(value: str, since: date) -> None:
     assert read("expect", "since", value) == since
 
 
+URL = "https://hooks.example.com/etlog"
+
+
+def test_the_key_of_a_target_is_that_of_its_address_and_of_what_it_is_told() -> None:
+    """Else a new secret, or new quiet hours, would lose what is still to be sent."""
+    keys = [
+        Notify(URL).key,
+        Notify(URL + "/").key,
+        Notify(URL, log="nightly").key,
+        Notify(URL, category="nightly").key,
+        Notify(URL, on=("failed",)).key,
+        Notify(URL, on=("failed", "lost")).key,
+    ]
+
+    assert len(set(keys)) == len(keys)
+    assert all(re.fullmatch("[0-9a-f]{12}", key) for key in keys)
+    same = Notify(URL, secret="a", remind=timedelta(1), quiet=parse_only("sat"), on=NOTICES[::-1])
+    assert same.key == Notify(URL).key
+    assert Notify(URL, on=("lost", "failed")).key == keys[-1]
+
+
+def test_the_key_of_a_target_stays_the_same_in_later_versions() -> None:
+    """What a store holds is known by it."""
+    assert Notify(URL).key == "4fd0f92bfd23"
+    assert Notify(URL, on=("lost", "failed"), log="nightly", category="asset").key == "07dd72aa4142"
+
+
+def test_a_target_is_told_of_its_log_and_category() -> None:
+    """What concerns all logs, it is told as well; what has no category, only where it names none."""
+    of_log = Notify(URL, log="nightly")
+    of_category = Notify(URL, category="asset", on=("failed", "lost"))
+
+    assert Notify(URL).wants("failed", "hourly", "asset")
+    assert Notify(URL).wants("store", None, None)
+    assert of_log.wants("lost", "nightly", None)
+    assert of_log.wants("store", None, None)
+    assert not of_log.wants("failed", "hourly", "asset")
+    assert of_category.wants("failed", "hourly", "asset")
+    assert not of_category.wants("failed", "hourly", "allocation")
+    assert not of_category.wants("lost", "hourly", None)
+    assert not of_category.wants("missing", "hourly", "asset")
+
+
+def test_quiet_hours_may_cross_midnight() -> None:
+    """A night belongs to the day on which it begins."""
+    notify = Notify(URL, quiet=read("notify", "quiet", '"fri 22:00-07:00, sun"'))
+    friday = datetime(2026, 11, 20, tzinfo=ZoneInfo("Europe/Berlin"))
+
+    def quiet(hours: float) -> bool:
+        return notify.is_quiet(friday + timedelta(hours=hours))
+
+    assert [quiet(hours) for hours in (3, 21.9, 22, 30.9, 31, 47.9, 48, 71.9, 72)] == [
+        *(False, False, True, True, False, False, True, True, False)
+    ]
+    assert not Notify(URL).is_quiet(friday)
+
+
 BAD_VALUES = {
     ("log", "name"): ['"daily"', '""', "1", '["nightly"]'],
     ("log", "zone"): ['"Berlin"', '""', "1", '"/etc/passwd"', '"+5"'],
@@ -162,6 +225,12 @@ BAD_VALUES = {
     ("notify", "url"): ['"hooks.example.com"', '"https://"', '"https://host:port/"', '"https://a b"', "1", '"://"'],
     ("notify", "secret"): ['""', '"env:"', '"env:A-B"', '"env: A"', "1", '["env:A"]'],
     ("notify", "on"): ['"failed"', "[]", '["late"]', '["lost", "lost"]', "true"],
+    ("notify", "log"): ['"daily"', '""', "1", '["nightly"]'],
+    ("notify", "category"): ['"assets"', '""', "1", '["asset"]'],
+    ("notify", "quiet"): [
+        *('"nights"', '""', "22", '["22:00-07:00"]', '"mon-sun"', '"00:00-24:00"', '"06:00-06:00"'),
+        *('"22:00-07:00, 06:00-22:00"', '"mon-fri, sat+sun 00:00-12:00, sat+sun 12:00-24:00"'),
+    ],
     ("notify", "remind"): ['"0h"', '"daily"', "24", '"-1h"', "06:00:00"],
 }
 
@@ -180,7 +249,7 @@ def test_a_bad_value_gets_one_sentence_that_says_where_it_is(table: str, key: st
     """The line, the table, its index and the key; and what must be there instead."""
     [problem] = problems(with_key(table, key, value))
 
-    assert re.match(rf"line 3: {table}\[0\]\.{key} (must be|must name|names) ", problem)
+    assert re.match(rf"line 3: {table}\[0\]\.{key} (must be|must name|must leave|names) ", problem)
     assert "\n" not in problem
     assert len(problem) < 250
 
@@ -190,8 +259,8 @@ def test_a_sentence_says_what_was_meant_and_what_was_found() -> None:
     text = WHOLE + with_key("expect", "every", '"15 minutes"').removeprefix("version = 1\n").replace("asset", "assets")
 
     assert problems(text) == (
-        "line 34: expect[2].every must be a length such as 15m, 1h, 1d, 1w or 1mo, not '15 minutes'",
-        "line 35: expect[2].category must be one of allocation, asset, cloudcost (ETLOG_CATEGORIES adds others), "
+        "line 37: expect[2].every must be a length such as 15m, 1h, 1d, 1w or 1mo, not '15 minutes'",
+        "line 38: expect[2].category must be one of allocation, asset, cloudcost (ETLOG_CATEGORIES adds others), "
         "not 'assets'; did you mean asset?",
     )
 
@@ -222,6 +291,15 @@ def test_a_sentence_says_what_was_meant_and_what_was_found() -> None:
         (
             "version = 1\nlog = [{name = 'x y'}]",
             "line 2: log[0].name must be one of nightly, hourly (ETLOG_NAMES), not 'x y'",
+        ),
+        (
+            "version = 1\n[[notify]]\nurl = 'https://a'\non = ['dead', 'lost']\n\n[[notify]]\nremind = '1h'\n"
+            "url = 'https://a'\non = ['lost', 'dead']",
+            "line 6: notify[1] is notify[0] once more: they differ in none of url, on, log and category",
+        ),
+        (
+            "version = 1\n[[notify]]\nurl = 'slack://a/b'\nsecret = 'env:A'",
+            "line 4: notify[0].secret is only for addresses that begin with https:// or http://",
         ),
         (
             "version = 1\n[[log]]\nname = '''\nzone = x'''",

@@ -32,6 +32,7 @@ def test_without_an_environment_the_defaults_hold() -> None:
     assert settings.host == "127.0.0.1"
     assert settings.port == 9090
     assert settings.config is None
+    assert settings.page_url == ""
     assert settings.log_level == "INFO"
     assert settings.log_format == "text"
 
@@ -51,6 +52,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
             "ETLOG_HOST": "0.0.0.0",
             "ETLOG_PORT": "8080",
             "ETLOG_CONFIG": "~/etlog.toml",
+            "ETLOG_PAGE_URL": "https://etlog.example.com:8443/etl/",
             "ETLOG_LOG_LEVEL": "debug",
             "ETLOG_LOG_FORMAT": "JSON",
         }
@@ -64,6 +66,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
     assert settings.api_token == (TOKEN, OTHER_TOKEN)
     assert settings.host == "0.0.0.0"
     assert settings.config == Path.home() / "etlog.toml"
+    assert settings.page_url == "https://etlog.example.com:8443/etl"
     assert (settings.log_level, settings.log_format) == ("DEBUG", "json")
 
 
@@ -147,6 +150,11 @@ BAD_VALUES = {
     "ETLOG_READ_FROM": ["secondary", "1"],
     "ETLOG_SPOOL_DIR": ["spool", "./spool", " "],
     "ETLOG_CONFIG": ["etlog.toml", "~no-such-user/etlog.toml", "./etlog.toml", " ", "/a\0b"],
+    "ETLOG_PAGE_URL": [
+        *("etlog.example.com", "https://", "https:///etl", "ftp://etlog.example.com", "//etlog.example.com", " "),
+        *("https://host:port", "https://host:0", "https://[::1", "https://a b", "https://host/a b", "https://host/\n"),
+        *("https://host?log=a", "https://host/?", "https://host/#now", "https://user@host", "https://user:pw@host"),
+    ],
     "ETLOG_METRICS_PORT": ["65536", "http", "-1"],
     "ETLOG_LOG_LEVEL": ["LOUD", "20"],
     "ETLOG_LOG_FORMAT": ["xml"],
@@ -198,6 +206,14 @@ def test_a_refused_address_is_not_repeated(address: str) -> None:
     """It may hold a password."""
     with pytest.raises(SettingsError) as refused:
         Settings.from_environment({"ETLOG_REDIS_URL": address})
+
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_refused_address_of_the_page_is_not_repeated() -> None:
+    """It may hold a password, too."""
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment({"ETLOG_PAGE_URL": "https://user:hunter2@host"})
 
     assert "hunter2" not in str(refused.value)
 

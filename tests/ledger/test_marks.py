@@ -75,6 +75,8 @@ def test_the_mark_of_another_hand_is_read_in_the_spelling_of_etlog() -> None:
         encode(mark(until="2026-02-30T00:00:00Z")),
         encode(mark(every="hourly")),
         encode(mark(exact=True, from_=clock(8))),
+        encode(mark(reason="r" * 501)),
+        encode(mark(by="b" * 201)),
     ],
     ids=lambda text: text[:100].decode(errors="replace"),
 )
@@ -82,6 +84,7 @@ def test_what_is_no_mark_is_left_out(text: bytes) -> None:
     """Whatever it is; those beside it count."""
     assert decode_foreign(b"1", text) is None
     assert decode_foreign(b"\xff", encode(mark())) is None
+    assert decode_foreign(b"1" * 201, encode(mark())) is None
     assert marks_of({b"1": text, b"\xff": encode(mark()), b"2": encode(mark(id="2")), b"revision": b"7"}) == [
         mark(id="2")
     ]

@@ -30,6 +30,7 @@ class Series:
     duration: Mapping[str, Quantiles] = field(default_factory=dict)
     length: str | None = None
     is_expected: bool = True
+    begins: str = "2026-11-01T00:00:00Z"
     stages: Sequence[str] = ()
     habits: Mapping[str, Habit] = field(default_factory=dict)
 

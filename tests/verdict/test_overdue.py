@@ -2,8 +2,9 @@
 
 import random
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
-from verdict.rows import BERLIN, DAY, HOUR, MONDAY, cell, every, judged, sets, spelled, told
+from verdict.rows import BERLIN, DAY, HOUR, MONDAY, Rows, cell, every, judged, sets, spelled, told
 
 MINUTE = timedelta(minutes=1)
 
@@ -79,6 +80,26 @@ def test_a_batch_is_as_late_as_it_was_on_other_nights() -> None:
 
     assert told(judged(done, night + 25 * MINUTE)) == []
     assert [problem.state for problem in judged(done, night + 60 * MINUTE).problems] == ["stopped"]
+
+
+def test_what_a_weekend_leaves_comes_on_monday() -> None:
+    """Hours that end on Saturday, on Sunday and on Monday before six are done then, one every two minutes.
+
+    When the log began, there was no weekend before, so the first Monday was earlier done with them.
+    """
+    rows: Rows = {}
+    done = MONDAY
+    for start in every(HOUR, 35 * 24):
+        end = start + HOUR
+        waits = end.weekday() >= 5 or (end.weekday() == 0 and end.hour < 6)
+        monday = (end + 2 * DAY - timedelta(days=(end + 2 * DAY).weekday())).replace(hour=6)
+        done = max(done + 2 * MINUTE, monday if waits else end + MINUTE)
+        rows |= sets([start], HOUR, lambda _, delay=done - end: {"Saved": delay.total_seconds()})  # type: ignore[misc]
+
+    for week, hours in product((3, 4), range(1, 8)):
+        now = MONDAY + week * 7 * DAY + hours * HOUR
+        known = {name: row for name, row in rows.items() if row["Saved"].first <= spelled(now)}
+        assert told(judged(known, now)) == [], now
 
 
 def test_clocks_that_change_do_not_make_a_hole_a_habit() -> None:

@@ -223,3 +223,26 @@ def test_a_size_is_unusual_in_a_log_that_grows() -> None:
     assert [(p.state, p.sets) for p in judged(rows, MONDAY + 60 * DAY + timedelta(minutes=20)).problems] == [
         ("unusual", 1)
     ]
+
+
+@pytest.mark.parametrize("year", [2026, 2027, 2036, 2099, 9999])
+def test_a_set_of_the_future_hides_nothing(year: int) -> None:
+    """A clock was wrong once: the stop of the others is told as before, whatever the ledger holds for long."""
+    rows = sets(every(HOUR, 100), HOUR, lambda _: {"Saved": 60.0})
+    ahead = datetime(year, 12, 24, tzinfo=UTC)
+    rows |= {f"{spelled(ahead)}/{spelled(ahead + HOUR)}": {"Saved": cell(MONDAY + 100 * HOUR, 90)}}
+
+    verdict = judged(rows, MONDAY + 106 * HOUR + timedelta(minutes=50))
+
+    assert told(verdict) == [("stopped", ("Saved",), 6)]
+
+
+def test_an_error_in_a_stop_does_not_divide_it() -> None:
+    """One try in between failed: it is told beside the stop, which is one of two stages."""
+    rows = sets(every(HOUR, 100), HOUR, lambda _: {"Loaded": 60.0, "Saved": 90.0})
+    tried = MONDAY + 103 * HOUR
+    rows[f"{spelled(tried)}/{spelled(tried + HOUR)}"] = {"ComputeError": cell(tried + HOUR, 60, error="boom")}
+
+    verdict = judged(rows, MONDAY + 108 * HOUR + timedelta(minutes=50))
+
+    assert told(verdict) == [("failed", ("Loaded",), 1), ("stopped", ("Loaded", "Saved"), 7)]

@@ -23,7 +23,7 @@ class ProblemTold(msgspec.Struct, frozen=True, kw_only=True):
     log: str | None
     category: str | None = None
     every: str | None = None
-    stages: Sequence[str] = ()
+    stages: tuple[str, ...] = ()
     state: str
     from_: str | None = msgspec.field(default=None, name="from")
     to: str | None = None

@@ -15,7 +15,16 @@ import typer
 from etlog_events.kinds import Kinds
 from etlog_events.timestamps import from_nanoseconds, to_nanoseconds
 from etlog_ledger.cadence import Every
-from etlog_ledger.marks import DEAD_LETTERS, LOST_EVENTS, MARK_KINDS, Mark, encode, is_over
+from etlog_ledger.marks import (
+    DEAD_LETTERS,
+    LONGEST_NAME,
+    LONGEST_REASON,
+    LOST_EVENTS,
+    MARK_KINDS,
+    Mark,
+    encode,
+    is_over,
+)
 from etlog_ledger.row import STAGES
 from rich.console import Console
 from rich.table import Table
@@ -29,12 +38,6 @@ from etlog.connection import connected
 from etlog.errors import EXIT_CODES, FAILED, CommandFailed
 from etlog.options import LogName, RedisUrl, new_app, settings_of
 from etlog.time_options import end_of, moment
-
-#: Characters of a reason: a sentence or two, because it stands wherever the mark is shown.
-LONGEST_REASON = 500
-
-#: Characters of who says it.
-LONGEST_NAME = 200
 
 #: Marks that say that someone is at work, and how many seconds they hold unless they are told otherwise: what is still
 #: wrong tomorrow is looked at again. Losses stay as they are, so a mark on those holds for good.

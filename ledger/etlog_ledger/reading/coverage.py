@@ -182,7 +182,10 @@ class Coverage:
     def _fault(self) -> tuple[str, str] | None:
         """What keeps the log from being read as it is now, and what to do about it, or None."""
         if self._outage.since is not None:
-            return f"the store has been unreachable since {_spelled(self._outage.since)}", "see that it can be reached"
+            since = _spelled(self._outage.since)
+            if isinstance(self._outage.error, redis.ResponseError):  # as for a key of another type
+                return f"the store has refused to be read since {since}", f"it says: {self._outage.reason}"
+            return f"the store has been unreachable since {since}", "see that it can be reached"
         if self._reading is not None and time.monotonic() - self._began >= QUESTION_TIMEOUT:
             return "reading the ledger takes longer than usual", "ask again in a few seconds"
         if self._link is not None and self._link.down_since is not None:

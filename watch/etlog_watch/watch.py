@@ -1,0 +1,237 @@
+"""The watch: judges every log served, and tells people of what is wrong, as one of any number of watchers."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, tzinfo
+from functools import partial
+
+import redis
+from etlog_events import timestamps
+from etlog_events.backoff import Backoff
+from etlog_events.config import Config
+from etlog_events.errors import OtherContract, StoreError, StoreUnavailable
+from etlog_events.ids import new_id
+from etlog_events.keys import Keys
+from etlog_events.settings import Settings
+from etlog_ledger.expectations import of_log
+from etlog_ledger.judge import Judge
+from etlog_ledger.reading.connection import Connection, StoreClients
+from etlog_ledger.reading.coverage import ANSWER_TIMEOUT, Coverage, Judged
+
+from etlog_watch.faults import Fault, of_verdict
+from etlog_watch.incident_store import IncidentStore, Kept
+from etlog_watch.log_state import Memory, read_state
+from etlog_watch.metrics import LogMetrics, Metrics
+from etlog_watch.target import Target
+from etlog_watch.teller import Teller, open_incidents
+
+logger = logging.getLogger("etlog.watch")
+
+#: Seconds from one turn to the next.
+TURN = 3.0
+
+#: Seconds that a watcher which is stopped waits for what it is sending.
+LAST_WORDS = 5.0
+
+#: Seconds for which no log can be read before people are told that the store is away: it may be restarted meanwhile.
+AWAY = 30.0
+
+Clock = Callable[[tzinfo], datetime]
+
+
+class LogWatch:
+    """Watches the log `name`, and tells of it while it holds the place of the log's watcher."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        config: Config,
+        name: str,
+        targets: Sequence[Target],
+        watcher: str,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self.name = name
+        self._keys = keys = Keys(name)
+        self._clock = clock
+        self._metrics = LogMetrics(metrics, name)
+        self._clients = clients = StoreClients("watch", settings.redis_url, name, "primary")
+        zone, expectations = of_log(config, name, settings.timezone)
+        judge = Judge(settings.kinds, zone, expectations, settings.keep_sets)
+        self._coverage = Coverage(
+            Connection(clients.open(ANSWER_TIMEOUT)), keys, settings.kinds, judge, clock, part="watch"
+        )
+        self._connection = Connection(clients.open(ANSWER_TIMEOUT))
+        self._client = clients.open(ANSWER_TIMEOUT)
+        self._incidents = IncidentStore(self._client, keys, watcher)
+        self._memory = Memory()
+        page = f"{settings.page_url.rstrip('/')}/?log={name}" if settings.page_url else None
+        self._teller = Teller(targets, name, page, metrics)
+        self._outage = Backoff(
+            logger, failing="The log cannot be watched", recovered="The log is watched again", clock=time.monotonic
+        )
+        self._is_alone = len(settings.logs) == 1
+        self._tells = False
+
+    @property
+    def away_since(self) -> float | None:
+        """Since when the log cannot be read, by `time.monotonic`; None while it can."""
+        return self._outage.since
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Watch until `stop` is set. Raises `OtherContract` if the only log is not understood."""
+        try:
+            while not stop.is_set():
+                pause = TURN
+                try:
+                    await self.turn()
+                except (redis.RedisError, OSError, StoreError) as e:
+                    if isinstance(e, OtherContract) and self._is_alone:
+                        raise
+                    self._metrics.store_failed()
+                    pause = max(self._outage.failed(e), 1.0)
+                else:
+                    self._outage.succeeded()
+                await _first(pause, stop, self._teller.wake)
+                self._teller.wake.clear()
+        finally:
+            await self._leave()
+
+    async def turn(self) -> None:
+        """Look at the log once, note what happened, and tell of it. Raises the driver's errors, and `StoreError`."""
+        kept = await self._incidents.claim()
+        if kept is None:
+            self._stand_by()
+            return
+        if not self._tells:
+            self._tells = True
+            logger.info("Watching log %s", self.name, extra={"action": "watching"})
+        try:
+            view = await self._coverage.view()
+        except StoreUnavailable:
+            if self._coverage.away_since is None:
+                return  # all of a large ledger is being read
+            raise
+        if self._coverage.away_since is not None:
+            raise StoreUnavailable(view.suspended or view.warning or "the ledger cannot be read")
+        now = self._clock(UTC)
+        state = await read_state(self._connection, self._keys)
+        faults = [*of_verdict(view.judged.verdict), *self._memory.faults(state, view.judged.marks, now)]
+        after = self._teller.next(kept, faults, now, partial(_is_known, view.judged))
+        changed = await self._incidents.change(after)
+        if changed is None:
+            return  # another watcher changed it: the next turn begins with what that one kept
+        self._teller.noted()
+        self._teller.send(changed, now)
+        self._metrics.judged(
+            [state for incident in open_incidents(changed).values() for state in incident.states],
+            [message.created.timestamp() for message in changed.messages.values()],
+        )
+
+    def _stand_by(self) -> None:
+        if self._tells:
+            logger.info("Standing by: another watcher tells of log %s", self.name, extra={"action": "standing_by"})
+        self._tells = False
+        self._teller.forget()
+        self._metrics.standing_by()
+
+    async def _leave(self) -> None:
+        """Note what was sent last, and leave the place to another watcher."""
+        await self._teller.close(LAST_WORDS)
+        try:
+            async with asyncio.timeout(LAST_WORDS):
+                if self._tells and (kept := await self._incidents.claim()) is not None:
+                    await self._incidents.change(self._teller.sent(kept, self._clock(UTC)))
+                    await self._incidents.leave()
+        except (redis.RedisError, OSError, StoreError):
+            pass  # another one takes over as soon as the place is free
+        await self._coverage.close()
+        await self._connection.close()
+        await self._client.aclose()
+
+
+class StoreWatch:
+    """Tells that the store is away: no one else knows, so each watcher does, from memory."""
+
+    def __init__(self, logs: Sequence[LogWatch], targets: Sequence[Target], clock: Clock, metrics: Metrics) -> None:
+        self._logs = logs
+        self._clock = clock
+        self._teller = Teller(targets, None, None, metrics)
+        self._kept = Kept()
+        self._since: datetime | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look until `stop` is set."""
+        try:
+            while not stop.is_set():
+                self.turn()
+                await _first(TURN, stop, self._teller.wake)
+                self._teller.wake.clear()
+        finally:
+            await self._teller.close(LAST_WORDS)
+
+    def turn(self) -> None:
+        """Look once."""
+        now = self._clock(UTC)
+        away = [log.away_since for log in self._logs]
+        seconds = min((0.0 if since is None else time.monotonic() - since for since in away), default=0.0)
+        faults = []
+        if seconds >= AWAY:
+            self._since = self._since or datetime.fromtimestamp(now.timestamp() - seconds, UTC)
+            since = timestamps.from_datetime(self._since.replace(microsecond=0))
+            faults.append(Fault(state="store", text=f"the store cannot be reached since {since}", since=since))
+        else:
+            self._since = None
+        self._kept = self._teller.next(self._kept, faults, now)
+        self._teller.noted()
+        self._teller.send(self._kept, now)
+
+
+class Watch:
+    """Watches the logs of `settings`, judged by what `config` says of them, and tells `targets`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        config: Config,
+        targets: Sequence[Target],
+        metrics: Metrics,
+        clock: Clock = datetime.now,
+    ) -> None:
+        watcher = new_id()
+        self._targets = targets
+        self._logs = [LogWatch(settings, config, name, targets, watcher, clock, metrics) for name in settings.logs]
+        self._store = StoreWatch(self._logs, targets, clock, metrics)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Watch until `stop` is set. Raises `OtherContract` if the only log is not understood."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._store.run(stop))
+                for log in self._logs:
+                    tasks.create_task(log.run(stop))
+        except BaseExceptionGroup as e:
+            raise e.exceptions[0] from None
+        finally:
+            for target in self._targets:
+                await target.sender.close()
+
+
+def _is_known(judged: Judged, fault: Fault) -> bool:
+    """Whether the ledger still reaches back to the sets of a fault. Of those that it dropped, nothing can be said."""
+    to = fault.to
+    if to is None:
+        return True
+    of = fault.category, fault.every, fault.length
+    return any((one.category, one.every, one.length) == of and one.begins < to for one in judged.verdict.series)
+
+
+async def _first(seconds: float, *events: asyncio.Event) -> None:
+    """Wait until one of the events is set, but not longer than so many seconds."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
