@@ -69,9 +69,9 @@ def test_it_counts_what_it_sent_by_target_type_and_outcome() -> None:
     process = Metrics()
     LogMetrics(process, "nightly").store_failed()
     target, type = "https://hooks.example.com#0", "etlog.problem.opened"
-    process.attempted(target, type, "later")
-    process.attempted(target, type, "later")
-    process.attempted(target, type, "sent")
+    process.attempted(target, "opened", "later")
+    process.attempted(target, "opened", "later")
+    process.attempted(target, "opened", "sent")
     with served(process, "127.0.0.1", 0) as port:
         found = scraped(port)
 

@@ -9,6 +9,8 @@ from etlog_events.config import NOTICES
 from etlog_events.serving import Readiness
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from etlog_watch.message import Happened
+
 #: Seconds without a turn that succeeded after which a watcher is not ready. There is one every few seconds.
 STUCK_AFTER = 60.0
 
@@ -51,13 +53,13 @@ class Metrics:
             registry=on,
         )
 
-    def attempted(self, target: str, type: str, outcome: Literal["sent", "later", "gone", "given_up"]) -> None:
-        """An attempt to send a message of this type ended so.
+    def attempted(self, target: str, happened: Happened, outcome: Literal["sent", "later", "gone", "given_up"]) -> None:
+        """An attempt to send a message ended so.
 
         `target` is what may be shown of it, and its index in the file: `https://hooks.example.com#0`. `given_up` is an
         attempt that is not made, because those before it failed for too long.
         """
-        self._messages.labels(target, type, outcome).inc()
+        self._messages.labels(target, f"etlog.problem.{happened}", outcome).inc()
 
 
 class LogMetrics:
