@@ -6,8 +6,10 @@ from pathlib import Path
 
 from etlog_api import create_app
 from etlog_consumer.metrics import Metrics
+from etlog_events.config import NOTICES
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings, variable_of
+from etlog_watch import metrics as watch_metrics
 from prometheus_client import generate_latest
 from support import apis
 
@@ -45,6 +47,15 @@ def test_every_metric_of_the_api_is_explained(store_url: str, keys: Keys) -> Non
 def test_every_metric_of_the_consumer_is_explained() -> None:
     """With its type."""
     assert rows("metric of the consumer") == printed(generate_latest(Metrics().registry))
+
+
+def test_every_metric_of_the_watcher_is_explained() -> None:
+    """With its type, and the states of problems."""
+    table = rows("metric of the watcher")
+    [problems] = [line for line in PAGE.splitlines() if line.startswith("| `etlog_watch_problems`")]
+
+    assert table == printed(generate_latest(watch_metrics.Metrics().registry))
+    assert [state for state in NOTICES if f"`{state}`" not in problems] == []
 
 
 def test_every_alert_says_what_to_do() -> None:

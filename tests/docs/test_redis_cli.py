@@ -70,6 +70,7 @@ def consumer(
     publisher(who, SAVED + 1, [saved(size, prefix="AssetSet") for size in range(ASSETS)])
     assert MARK is not None
     marks.put(client, keys, MARK, now=0)
+    client.hset(keys.incidents, "revision", 1)  # as after the first turn of a watcher
     with consuming() as consumer:
         caught_up()
         yield consumer
