@@ -17,6 +17,7 @@ from etlog.options import new_app
 COMMANDS = {
     "emit": "Publish one event, or one per line from a file.",
     "consume": "Apply the stream to the lists and counters.",
+    "watch": "Tell people of problems.",
     "serve": "Serve the API and its page.",
     "log": "Show the log, oldest event first.",
     "coverage": "Show what is wrong: sets that failed, stopped or are missing.",

@@ -147,7 +147,7 @@ def test_a_change_made_by_hand_is_seen(watchers: Watchers, client: redis.Redis, 
 def test_what_is_not_understood_is_passed_over(watchers: Watchers, client: redis.Redis, keys: Keys) -> None:
     """And stays."""
     store = watchers("a")
-    wrong = {"incident:x": "{}", "message:y": "\xff", "target:z": "5", "other": "1", b"incident:\xff": "{}"}
+    wrong: dict[str | bytes, str] = {"incident:x": "{}", "message:y": "\xff", "target:z": "5", "other": "1", b"incident:\xff": "{}"}
     client.hset(keys.incidents, mapping=wrong)
 
     assert watchers.run(store.claim()) == Kept("0")

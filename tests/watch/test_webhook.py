@@ -270,6 +270,8 @@ NOW = 1_900_000_000.0
         ("²", None),
         ("Mon, 99 Nov 2026 00:00:00 GMT", None),
         ("Fri, 31 Dec 9999 23:59:59 -2359", 3600),
+        ("Fri, 31 Dec 99999999999999999999 23:59:59 GMT", None),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0),
     ],
 )
 @pytest.mark.parametrize("status", [429, 503])
@@ -423,6 +425,17 @@ def test_a_proxy_of_the_environment_is_used(receiver: Receiver, monkeypatch: pyt
     [received] = receiver.received
     assert received.path == "http://etlog.invalid/hook"
     assert received.headers["Proxy-Authorization"] == "Basic " + base64.b64encode(f"user:{MARKER}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "proxy", [f"{MARKER}://user:{MARKER}@host", f"http://host:{MARKER}", f"socks5://{MARKER}@host"]
+)
+def test_a_proxy_that_cannot_be_used_is_refused(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the start. Its address may hold a password."""
+    monkeypatch.setenv("ALL_PROXY", proxy)
+
+    problem = "notify[2].url cannot be reached through what HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names"
+    assert refused(Notify("https://hooks.example.com")) == problem
 
 
 def test_a_proxy_that_refuses_is_named_as_such(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,12 +33,9 @@ class Target:
         """What it is told of a log; None for what concerns no single one."""
 
         def wants(fault: Fault) -> bool:
-            notify = self.notify
-            of_category = notify.category is None or notify.category == fault.category
-            return fault.state in notify.on and of_category and (log is None or notify.log in {None, log})
+            return self.notify.wants(fault.state, log, fault.category)
 
         def is_quiet(now: datetime) -> bool:
-            local = now.astimezone(self.zone)
-            return any(local in hours for hours in self.notify.quiet)
+            return self.notify.is_quiet(now.astimezone(self.zone))
 
         return Policy(self.key, wants, self.notify.remind, is_quiet)

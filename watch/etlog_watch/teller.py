@@ -6,8 +6,6 @@ import os
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
-
 from etlog_events import timestamps
 
 from etlog_watch import incidents
@@ -15,6 +13,7 @@ from etlog_watch.faults import Fault
 from etlog_watch.incident_store import Ended, Kept, Waiting
 from etlog_watch.incidents import Incident, Notice
 from etlog_watch.message import Happened, Message, ProblemTold
+from etlog_watch.metrics import Metrics
 from etlog_watch.sender import Outcome
 from etlog_watch.target import Target
 
@@ -30,25 +29,18 @@ KEPT = timedelta(days=1)
 _WORST = ("failed", "stopped", "missing", "unusual")
 
 
-class Attempts(Protocol):
-    """Who counts attempts to send."""
-
-    def attempted(self, target: str, happened: Happened, outcome: str) -> None:
-        """An attempt to send to a target ended so."""
-
-
 class Teller:
     """Tells `targets` of a log; None for what concerns no single one. `page_url` is where people look at it.
 
     `wake` is set when a message was sent or refused, so that it is noted at once.
     """
 
-    def __init__(self, targets: Sequence[Target], log: str | None, page_url: str | None, attempts: Attempts) -> None:
+    def __init__(self, targets: Sequence[Target], log: str | None, page_url: str | None, metrics: Metrics) -> None:
         self._targets = {target.key: target for target in targets}
         self._policies = {target.key: target.policy(log) for target in targets}
         self._log = log
         self._page_url = page_url
-        self._attempts = attempts
+        self._metrics = metrics
         self._sending: dict[str, asyncio.Task[None]] = {}  # by target
         self._outcomes: dict[str, Outcome] = {}  # by message
         self._noting: set[str] = set()  # messages whose outcomes are in what `next` returned
@@ -122,7 +114,7 @@ class Teller:
             logger.exception("Unexpected error", extra={"action": "unexpected_error"})
         finally:
             self._outcomes[message.id] = outcome
-            self._attempts.attempted(target.shown, message.happened, outcome.kind)
+            self._metrics.attempted(target.shown, message.happened, outcome.kind)
             del self._sending[target.key]
             self.wake.set()
 
@@ -147,7 +139,7 @@ class Teller:
             elif message.attempts and now - message.created > KEPT:
                 del messages[name]
                 target = self._targets[message.target]
-                self._attempts.attempted(target.shown, message.happened, "given_up")
+                self._metrics.attempted(target.shown, message.happened, "given_up")
                 self._log_end(message.target, f"did not take a message of {message.created:%F %H:%M}Z for a day")
         return ended, messages
 

@@ -56,15 +56,18 @@ class Webhook:
         self._url = address.copy_with(userinfo=b"", fragment=None)
         self._signing = Signing(key) if key is not None else None
         self._clock = clock
-        self._client = httpx.AsyncClient(
-            auth=auth,
-            verify=ssl.create_default_context(),
-            follow_redirects=False,  # what is signed for one address is not for another
-            timeout=LIMIT,  # of each step; that of all of them is in `send`
-            limits=httpx.Limits(max_keepalive_connections=0),  # messages are hours apart
-            event_hooks={"response": [_forget_redirect]},
-            headers={"User-Agent": f"etlog-watch/{_version()}", "Content-Type": "application/json"},
-        )
+        try:
+            self._client = httpx.AsyncClient(
+                auth=auth,
+                verify=ssl.create_default_context(),
+                follow_redirects=False,  # what is signed for one address is not for another
+                timeout=LIMIT,  # of each step; that of all of them is in `send`
+                limits=httpx.Limits(max_keepalive_connections=0),  # messages are hours apart
+                event_hooks={"response": [_forget_redirect]},
+                headers={"User-Agent": f"etlog-watch/{_version()}", "Content-Type": "application/json"},
+            )
+        except (httpx.InvalidURL, ValueError, ImportError):  # of a proxy: its address may hold a password
+            raise ValueError("cannot be reached through what HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names") from None
 
     async def send(self, message: Message) -> Outcome:
         """Make one attempt. Never raises for what the target or the network does; takes `LIMIT` at most."""
@@ -112,7 +115,7 @@ class Webhook:
             return min(float(text), LONGEST_WAIT)
         try:
             at = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - self._clock()
         return min(max(seconds, 0.0), LONGEST_WAIT)
