@@ -32,7 +32,7 @@ from benchmarks.verdict.pipelines import PIPELINES, Pipeline
 from benchmarks.verdict.story import Story, tell
 from benchmarks.verdict.walk import Walk
 
-#: Those that are told of most: retries, long tails, re-runs, restarts, hours of rest, batches.
+#: Those that a careless alert would tell of most: retries, long tails, re-runs, restarts, hours of rest, batches.
 NOISY = (
     "hourly, long tail",
     "hourly, many retries",
@@ -49,7 +49,8 @@ _MINUTE = timedelta(minutes=1)
 #: A stage of a set: category, cadence, length, stage, start of the window.
 Cell = tuple[str, str, str | None, str, str]
 
-_HEAD = ("pipeline", "faults", "opened", "changed", "resolved", "expired", "still open", "messages", "a week", "cells")
+_TOLD: tuple[Happened, ...] = ("opened", "changed", "resolved", "expired")
+_HEAD = ("pipeline", "faults planted", *_TOLD, "still open", "messages", "a week", "cells")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ class Count:
 
     def row(self) -> tuple[str, ...]:
         """Its line of the table."""
-        told = [self.problems[happened] for happened in ("opened", "changed", "resolved", "expired")]
+        told = [self.problems[happened] for happened in _TOLD]
         messages = sum(self.messages.values())
         numbers = map(str, (self.faults, *told, self.still_open, messages))
         return self.name, *numbers, f"{messages / self.days * 7:.1f}", str(self.cells)

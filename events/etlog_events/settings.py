@@ -222,7 +222,9 @@ class Settings:
         _page_url, "", "Address at which people open the page, for links in messages; unset: no links"
     )
     metrics_port: int = _setting(
-        _at_least(0, 65535), 0, "Port of the consumer's or the watcher's metrics and readiness, on the same address; 0: none"
+        _at_least(0, 65535),
+        0,
+        "Port of the consumer's or the watcher's metrics and readiness, on the same address; 0: none",
     )
     log_level: str = _setting(_one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "Lowest severity to log")
     log_format: str = _setting(_one_of("text", "json"), "text", "Format of log lines")
