@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from etlog_watch.incidents import GROUPED
 
 from benchmarks.verdict import messages
 from benchmarks.verdict.messages import NOISY, Count
@@ -42,7 +43,7 @@ def test_there_are_no_more_messages_than_problems_told(counted: Count) -> None:
 
 def test_what_happens_in_a_minute_is_told_before_the_next() -> None:
     """Groups are shorter than the steps of the clock, else the count would be of other groups than the watcher's."""
-    assert timedelta(0) < messages.GROUPED < timedelta(minutes=1)
+    assert timedelta(0) < GROUPED < timedelta(minutes=1)
 
 
 def test_the_table_has_a_line_for_each_pipeline_and_one_for_all(counted: Count) -> None:

@@ -143,9 +143,9 @@ def test_a_watcher_says_that_it_watches(tmp_path: Path, store_url: str, keys: Ke
     """In the line of the page, but for the time."""
     (tmp_path / "etlog.toml").write_text(FILES[0])
     [shown] = [answer for command, answer in SHOWN if command.endswith("etlog watch")]
-    settings = {"config": str(tmp_path / "etlog.toml"), "webhook_secret": "x", "redis_url": store_url}
+    file = str(tmp_path / "etlog.toml")
 
-    with running("watch", name=keys.name, **settings) as watcher:
+    with running("watch", config=file, webhook_secret="x", redis_url=store_url, name=keys.name) as watcher:
         line = watcher.wait_for(r"^.* Watching log .*$").group()
 
     assert re.sub(r"^\S+ \S+ ", "", line).replace(keys.name, "default") == re.sub(r"^\S+ \S+ ", "", shown.strip())
