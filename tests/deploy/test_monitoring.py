@@ -78,7 +78,7 @@ def told(store_url: str, client: redis.Redis, keys: Keys, caught_up: Callable[[]
         judged = generate_latest(_Judged(keys.name)).decode()
         watching = watch_metrics.Metrics()
         watch_metrics.LogMetrics(watching, keys.name)
-        watching.attempted("https://hooks.example.com#0", "etlog.problem.opened", "sent")
+        watching.attempted("https://hooks.example.com#0", "opened", "sent")
         watched = generate_latest(watching.registry).decode()
         yield api.get("/metrics").text + httpx.get(f"http://127.0.0.1:{port}/metrics").text + judged + watched
 

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from etlog_api import create_app
 from etlog_consumer.fleet.membership import Membership
 from etlog_consumer.recovery import Progress, Recovery
 from etlog_events import Settings, publishing, scripts
+from etlog_events.config import Config
 from etlog_events.event import Event
 from etlog_events.keys import CONSUMERS_CONTRACT, GROUP, Keys
 from etlog_events.kinds import KUBECOST_KINDS
@@ -34,6 +35,8 @@ from etlog_ledger.reading.ledger import LedgerReader
 from etlog_producer import Producer
 from etlog_producer.errors import IdTaken, OtherLog
 from etlog_producer.publish import Identity, Publisher
+from etlog_watch.metrics import Metrics as WatchMetrics
+from etlog_watch.watch import Watch
 from support import apis
 from support.consumers import consumer_thread
 from support.guarded import PASSWORDS, REDIS, GuardedServer, redis_server
@@ -341,33 +344,33 @@ def test_people_mark_sets_and_losses_and_the_api_reads_it(
     assert refused(root) == []
 
 
-def test_a_watcher_reads_a_log_and_writes_its_incidents(guarded: GuardedServer, root: Client) -> None:
-    """By a script, with the commands that changing the hash takes."""
-    writing = """
-        local now = redis.call('TIME')[1]
-        local contract = redis.call('GET', KEYS[1])
-        redis.call('HSET', KEYS[2], 'watcher', now, 'incident:a', '{}', 'message:b', '{}')
-        redis.call('HDEL', KEYS[2], 'message:b')
-        redis.call('HINCRBY', KEYS[2], 'revision', 1)
-        return {contract, redis.call('HGET', KEYS[2], 'revision'), redis.call('HMGET', KEYS[2], 'incident:a')[1]}
-    """
+def test_a_watcher_judges_a_log_and_keeps_its_incidents(guarded: GuardedServer, root: Client) -> None:
+    """It takes its place, notes what is wrong and what is over, and leaves the place to another one."""
     Publisher(root, KEYS)(P, 1, [of_hour(1)])
     with consuming(guarded):
         applied(root, 1)
-    with connect(guarded.url_of("etlog-watch"), part="watch") as client:
-        digest = client.script_load(writing)
-        assert client.evalsha(digest, 2, KEYS.contract, KEYS.incidents) == [b"2", b"1", b"{}"]
-        assert {*client.hgetall(KEYS.incidents)} == {b"watcher", b"incident:a", b"revision"}
-        assert client.hlen(KEYS.incidents) == len(client.hscan(KEYS.incidents)[1]) == 3
-        assert client.info("persistence")
+    root.hset(KEYS.stats, "lost", 3)
+    settings = Settings(redis_url=guarded.url_of("etlog-watch"), name=LOG)
 
-    async def read() -> int:
-        connection = Connection(connect_async(guarded.url_of("etlog-watch"), part="watch"))
-        found = await LedgerReader(connection, KEYS, KUBECOST_KINDS).read()
-        await connection.close()
-        return len(found.rows["allocation"])
+    def kept() -> dict[bytes, Any]:
+        found: dict[bytes, Any] = root.hgetall(KEYS.incidents)
+        return {name: json.loads(text) for name, text in found.items() if name.startswith(b"incident:")}
 
-    assert asyncio.run(read()) == 1
+    async def until(condition: Callable[[], bool]) -> None:
+        await asyncio.to_thread(wait_until, condition, 30, f"the watcher; refused: {refused(root)}")
+
+    async def watching() -> None:
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(Watch(settings, Config(), [], WatchMetrics()).run(stop))
+            await until(lambda: any("ended" not in incident for incident in kept().values()))
+            root.hset(KEYS.stats, "lost", 0)
+            await until(lambda: all("ended" in incident for incident in kept().values()))
+            stop.set()
+
+    asyncio.run(watching())
+    assert not root.hexists(KEYS.incidents, "watcher")
+    assert int(root.hget(KEYS.incidents, "revision")) >= 2
     assert refused(root) == []
 
 

@@ -187,8 +187,12 @@ def talking(answer: bytes) -> Iterator[int]:
                 connection, _ = listener.accept()
             except OSError:  # closed
                 return
-            with connection, suppress(OSError):
-                connection.recv(64 * 1024)
+            with connection, connection.makefile("rb") as request, suppress(OSError):
+                length = 0
+                while line := request.readline().strip():
+                    name, _, value = line.partition(b":")
+                    length = int(value) if name.lower() == b"content-length" else length
+                request.read(length)  # else the system breaks the connection, and the answer may be lost
                 connection.sendall(answer)
 
     thread = threading.Thread(target=talk, daemon=True)

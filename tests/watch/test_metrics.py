@@ -57,6 +57,15 @@ def test_it_tells_what_is_open_and_what_waits_while_it_is_the_one_that_tells() -
         assert of(found, "oldest_message_seconds", "nightly") == 0
         assert of(found, "judged_timestamp_seconds", "nightly") == 2005
 
+        log.store_failed()
+        found = scraped(port)
+        assert of(found, "active", "nightly") == 0
+        assert isnan(of(found, "problems", "nightly", "stopped"))
+        assert isnan(of(found, "oldest_message_seconds", "nightly"))
+        assert of(found, "judged_timestamp_seconds", "nightly") == 2005
+
+        log.judged(["stopped"], [])
+        assert of(scraped(port), "active", "nightly") == 1
         log.ended()
         found = scraped(port)
         assert of(found, "active", "nightly") == 0
@@ -69,9 +78,9 @@ def test_it_counts_what_it_sent_by_target_type_and_outcome() -> None:
     process = Metrics()
     LogMetrics(process, "nightly").store_failed()
     target, type = "https://hooks.example.com#0", "etlog.problem.opened"
-    process.attempted(target, type, "later")
-    process.attempted(target, type, "later")
-    process.attempted(target, type, "sent")
+    process.attempted(target, "opened", "later")
+    process.attempted(target, "opened", "later")
+    process.attempted(target, "opened", "sent")
     with served(process, "127.0.0.1", 0) as port:
         found = scraped(port)
 

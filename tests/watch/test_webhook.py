@@ -5,7 +5,8 @@ import base64
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from email.utils import formatdate
 from pathlib import Path
 
@@ -174,6 +175,7 @@ def test_without_a_secret_nothing_is_signed(receiver: Receiver) -> None:
         ),
         (f"whsec_{MARKER}ab", {}, "notify[2].secret must be base64 after whsec_"),
         (f"whsec_{MARKER}ü", {}, "notify[2].secret must be base64 after whsec_"),
+        (f"whsec_{MARKER}-_", {}, "notify[2].secret must be base64 after whsec_"),
         ("whsec_", {}, "notify[2].secret must be base64 after whsec_"),
     ],
 )
@@ -236,7 +238,7 @@ def test_what_each_answer_means(status: int, outcome: Outcome, receiver: Receive
     assert len(receiver.received) == 1
 
 
-@pytest.mark.parametrize("location", ["{other}/", "/other", "http://[", "ftp://{other}", "//", "http://a\xff:0/"])
+@pytest.mark.parametrize("location", ["{other}/", "/other", "http://a:b/", "ftp://{other}", "//", "http://a\xff:0/"])
 def test_a_redirect_is_not_followed(location: str, receiver: Receiver) -> None:
     """Wherever it leads: a message is signed for whom the file names."""
     with receiving() as other:
@@ -249,6 +251,16 @@ def test_a_redirect_is_not_followed(location: str, receiver: Receiver) -> None:
 
 
 NOW = 1_900_000_000.0
+
+
+@pytest.fixture
+def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The clock of this machine is that of another zone than the dates'."""
+    with monkeypatch.context() as there:
+        there.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.mark.parametrize(
@@ -275,6 +287,7 @@ NOW = 1_900_000_000.0
     ],
 )
 @pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.usefixtures("in_tokyo")
 def test_a_receiver_may_say_when_to_try_again(status: int, text: str, after: float | None, receiver: Receiver) -> None:
     """In seconds or as a date, and at most in an hour."""
     receiver.answer(Answer(status, {"Retry-After": text}))
@@ -371,9 +384,7 @@ def test_an_answer_that_is_none_is_tried_again(answer: bytes) -> None:
     with talking(answer) as port:
         outcome = sent(Webhook(f"http://127.0.0.1:{port}/"))
 
-    assert outcome.kind == "later"
-    assert outcome.reason.startswith(("its answer is not HTTP", "the connection to it failed"))
-    assert MARKER not in outcome.reason
+    assert outcome == Outcome("later", "its answer is not HTTP, or was cut off")
 
 
 def test_a_receiver_that_is_down_is_tried_again(receiver: Receiver) -> None:

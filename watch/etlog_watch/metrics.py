@@ -9,6 +9,8 @@ from etlog_events.config import NOTICES
 from etlog_events.serving import Readiness
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from etlog_watch.message import Happened
+
 #: Seconds without a turn that succeeded after which a watcher is not ready. There is one every few seconds.
 STUCK_AFTER = 60.0
 
@@ -22,19 +24,24 @@ class Metrics:
         self.readiness = Readiness(STUCK_AFTER, clock)
         self.now = now
         self.registry = on = CollectorRegistry()
-        self.active = Gauge("etlog_watch_active", "1 while it tells, 0 while standing by", ["log"], registry=on)
+        self.active = Gauge(
+            "etlog_watch_active",
+            "1 while it tells, 0 while standing by or unable to reach the store",
+            ["log"],
+            registry=on,
+        )
         self.problems = Gauge(
             "etlog_watch_problems",
-            "Open incidents, by what is wrong; NaN while standing by",
+            "Open incidents, by what is wrong; NaN while not telling",
             ["log", "state"],
             registry=on,
         )
         self.outbox = Gauge(
-            "etlog_watch_outbox_messages", "Messages to be sent; NaN while standing by", ["log"], registry=on
+            "etlog_watch_outbox_messages", "Messages to be sent; NaN while not telling", ["log"], registry=on
         )
         self.oldest = Gauge(
             "etlog_watch_oldest_message_seconds",
-            "Age of the oldest message to be sent; NaN while standing by",
+            "Age of the oldest message to be sent; NaN while not telling",
             ["log"],
             registry=on,
         )
@@ -51,13 +58,13 @@ class Metrics:
             registry=on,
         )
 
-    def attempted(self, target: str, type: str, outcome: Literal["sent", "later", "gone", "given_up"]) -> None:
-        """An attempt to send a message of this type ended so.
+    def attempted(self, target: str, happened: Happened, outcome: Literal["sent", "later", "gone", "given_up"]) -> None:
+        """An attempt to send a message ended so.
 
         `target` is what may be shown of it, and its index in the file: `https://hooks.example.com#0`. `given_up` is an
         attempt that is not made, because those before it failed for too long.
         """
-        self._messages.labels(target, type, outcome).inc()
+        self._messages.labels(target, f"etlog.problem.{happened}", outcome).inc()
 
 
 class LogMetrics:
@@ -82,11 +89,7 @@ class LogMetrics:
 
     def standing_by(self) -> None:
         """Another watcher tells, and knows the incidents and what is to be sent."""
-        self._active.set(0)
-        for state in NOTICES:
-            self._of.problems.labels(self._log, state).set(_UNKNOWN)
-        self._outbox.set(_UNKNOWN)
-        self._oldest = _UNKNOWN
+        self._does_not_tell()
         self._of.readiness.progressed(self._log)
 
     def judged(self, states: Iterable[str], waiting: Iterable[float]) -> None:
@@ -106,13 +109,21 @@ class LogMetrics:
         self._of.readiness.progressed(self._log)
 
     def store_failed(self) -> None:
-        """The store, or the way to it, kept a turn from its end."""
+        """The store, or the way to it, kept a turn from its end: another watcher may tell by now."""
         self._store_errors.inc()
+        self._does_not_tell()
 
     def ended(self) -> None:
         """This process leaves the log to others."""
         self.standing_by()
         self._of.readiness.ended(self._log)
+
+    def _does_not_tell(self) -> None:
+        self._active.set(0)
+        for state in NOTICES:
+            self._of.problems.labels(self._log, state).set(_UNKNOWN)
+        self._outbox.set(_UNKNOWN)
+        self._oldest = _UNKNOWN
 
     def _oldest_age(self) -> float:
         return max(self._of.now() - self._oldest, 0.0) if self._oldest is not None else 0.0  # NaN stays NaN
