@@ -268,8 +268,10 @@ def _told(problem: Problem, coverage: Coverage, moments: Moments) -> Iterator[st
     """Whether and when people were told."""
     if problem.told is not None:
         first, last = problem.told.first, problem.told.last
-        again = "" if last == first else f", last at {moments.moment(last)}"
-        yield f"People were told at {moments.moment(first)}, {moments.ago(first)}{again}"
+        if last == first:
+            yield f"People were told at {moments.moment(first)}, {moments.ago(first)}"
+        else:
+            yield f"People were told {moments.ago(first)}, last at {moments.moment(last)}"
     elif _is_untold(problem, coverage):
         yield "No one was told yet"
 
@@ -278,7 +280,7 @@ def _told_in_short(problem: Problem, coverage: Coverage, moments: Moments) -> st
     """The same in a few words, behind a sentence."""
     if problem.told is not None:
         return f" (told {moments.ago(problem.told.first)})"
-    return " (no one told yet)" if _is_untold(problem, coverage) else ""
+    return " (not told yet)" if _is_untold(problem, coverage) else ""
 
 
 def _is_untold(problem: Problem, coverage: Coverage) -> bool:
