@@ -368,9 +368,7 @@ def test_a_problem_says_whether_and_when_people_were_told(fake: FakeApi, capsys:
     lines = coverage(capsys, code=1)
     told = "People were told at 13:05:40, 1 h 31 min ago"
     assert paragraph(lines, "FAILED")[-1] == told
-    assert (
-        paragraph(lines, "MISSING")[-1] == "People were told 25 h 31 min ago, last at 13:05:40"
-    )
+    assert paragraph(lines, "MISSING")[-1] == "People were told 25 h 31 min ago, last at 13:05:40"
     assert paragraph(lines, "STOPPED")[-1] == "No one was told yet"
     assert told not in paragraph(lines, "UNUSUAL   allocation")
     assert paragraph(lines, "UNUSUAL   asset")[-2:] == [

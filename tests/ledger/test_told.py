@@ -32,7 +32,7 @@ def problem(first: int = 0, last: int = 1, **more: Any) -> Problem:
     of = {"id": "p", "category": "asset", "every": "1h", "stages": ["Saved"], "state": "failed", "sets": 1}
     span = {"from_": spelled(NOON + first * HOUR), "to": spelled(NOON + last * HOUR)}
     unknown = {"since": "", "text": "", "last_done": None, "usual_delay": None, "mark": None}
-    return Problem(**{**of, **span, **unknown, **more})  # type: ignore[arg-type]
+    return Problem(**{**of, **span, **unknown, **more})
 
 
 def target(first: float = 1, at: float | None = None) -> ToldTarget:

@@ -176,8 +176,9 @@ class Coverage:
         """The marks, and who was told: by one question, unless anything changed."""
         of_marks, of_told = self._marks.questions, () if self._told is None else self._told.questions
         answers = await self._connection.ask(*of_marks, optional=of_told)
-        marks = await self._marks.read(answers[: len(of_marks)])
-        return marks, None if self._told is None else await self._told.read(answers[len(of_marks) :])
+        made, number = self._connection.made, len(of_marks)
+        marks = await self._marks.read(made, answers[:number])
+        return marks, None if self._told is None else await self._told.read(made, answers[number:])
 
     def _unheard(self) -> float:
         """Seconds since the replica of the store lost its primary: what was published since may not be there."""

@@ -20,14 +20,15 @@ class MarksReader:
         #: What tells whether anything changed.
         self.questions: tuple[Command, ...] = (("HGET", self._key, REVISION), ("HLEN", self._key), ("GET", keys.id))
 
-    async def read(self, answers: Sequence[Any]) -> Sequence[Mark]:
-        """The marks, oldest first; the same object as before where nothing changed since, by the `answers` to
-        `questions`. Raises the driver's errors.
+    async def read(self, made: int, answers: Sequence[Any]) -> Sequence[Mark]:
+        """The marks, oldest first; the same object as before where nothing changed since. Raises the driver's errors.
+
+        Whether anything changed is told by the `answers` to `questions`; `made` is that of the connection they came by.
 
         What else is in the hash is left out. Changes made by hand, which do not count as a revision, are seen by the
         number of fields, or over the next connection.
         """
-        version = (self._connection.made, *answers)
+        version = (made, *answers)
         if version != self._version:
             [fields] = await self._connection.ask(("HGETALL", self._key))
             marks = marks_of(fields)

@@ -20,13 +20,13 @@ class ToldReader:
         #: What tells whether anything changed. The store may refuse each: the answer is then None.
         self.questions: tuple[Command, ...] = (("HGET", self._key, REVISION), ("HLEN", self._key), ("GET", keys.id))
 
-    async def read(self, answers: Sequence[Any]) -> Told | None:
+    async def read(self, made: int, answers: Sequence[Any]) -> Told | None:
         """Who was told; None where no watcher keeps anything, or the store refuses to say. The same object as before
-        where nothing changed since, by the `answers` to `questions`. Raises the driver's errors, but no refusal.
+        where nothing changed since, as for marks. Raises the driver's errors, but no refusal.
 
         What else is in the hash is left out. A watcher that only holds its place changes nothing.
         """
-        version = (self._connection.made, *answers)
+        version = (made, *answers)
         if version != self._version:
             _, length, _ = answers
             fields = (await self._connection.ask(optional=(("HGETALL", self._key),)))[0] if length else None
