@@ -76,38 +76,45 @@ class Told:
 
     def __init__(self, incidents: Sequence[ToldIncident] = ()) -> None:
         self.incidents = incidents
-        lines: dict[object, list[tuple[str, str, FaultySets, ToldIncident]]] = {}
+        lines: dict[object, list[tuple[str, str, ToldIncident]]] = {}
         for incident in incidents:
             for sets in incident.faults:
                 if sets.from_ is not None and sets.to is not None:
-                    of_line = lines.setdefault((sets.category, sets.every, sets.length), [])
-                    of_line.append((_comparable(sets.from_), _comparable(sets.to), sets, incident))
-        self._lines = lines
-        self._ends: dict[object, list[str]] = {}  # the latest end of those up to each
-        for line, of_line in lines.items():
-            of_line.sort(key=lambda one: one[0])
-            self._ends[line] = list(accumulate((end for _, end, _, _ in of_line), max))
+                    span = _comparable(sets.from_), _comparable(sets.to)
+                    for stage in sets.stages:  # faults of one stage hardly ever overlap, those of a series may all do
+                        line = sets.category, sets.every, sets.length, stage
+                        lines.setdefault(line, []).append((*span, incident))
+        self._lines = {line: _Line(spans) for line, spans in lines.items()}
 
     def of(self, problem: Problem) -> ToldShown | None:
         """When people were told of a problem; None if no one was."""
+        first, last = _comparable(problem.from_), _comparable(problem.to)
         targets: dict[str, list[ToldTarget]] = {}
-        for incident in self._incidents_of(problem):
-            for key, told in incident.told.items():
-                targets.setdefault(key, []).append(told)
+        for stage in problem.stages:
+            line = self._lines.get((problem.category, problem.every, problem.length, stage))
+            for incident in line.overlapping(first, last) if line is not None else ():
+                for key, told in incident.told.items():
+                    targets.setdefault(key, []).append(told)
         if not targets:
             return None
         times = [told for of_target in targets.values() for told in of_target]
         return ToldShown(min(told.first for told in times), max(told.at for told in times), len(targets))
 
-    def _incidents_of(self, problem: Problem) -> Iterable[ToldIncident]:
-        line = problem.category, problem.every, problem.length
-        of_line, ends = self._lines.get(line, ()), self._ends.get(line, ())
-        first, last = _comparable(problem.from_), _comparable(problem.to)
-        place = bisect_left(of_line, last, key=lambda one: one[0])
-        while place > 0 and ends[place - 1] > first:
+
+class _Line:
+    """Incidents of a stage on a line of time, each with the start and the end of some of its sets."""
+
+    def __init__(self, spans: Iterable[tuple[str, str, ToldIncident]]) -> None:
+        self._spans = sorted(spans, key=lambda one: one[0])
+        self._ends = list(accumulate((end for _, end, _ in self._spans), max))  # the latest of those up to each
+
+    def overlapping(self, first: str, last: str) -> Iterable[ToldIncident]:
+        """Those that overlap a span."""
+        place = bisect_left(self._spans, last, key=lambda one: one[0])
+        while place > 0 and self._ends[place - 1] > first:
             place -= 1
-            _, end, sets, incident = of_line[place]
-            if end > first and not set(problem.stages).isdisjoint(sets.stages):
+            _, end, incident = self._spans[place]
+            if end > first:
                 yield incident
 
 

@@ -241,6 +241,7 @@ def test_with_a_configuration_it_tells_of_what_fails(tmp_path: Path, monkeypatch
                 return [problem for problem in problems if problem["told"]]
 
             wait_until(shown, what="the verdict to say who was told")
+            assert "People were told at " in commands.run("coverage", "--url", api).stdout
             family = command.family()
             assert command.stop(signal.SIGTERM) < 15
         commands.wait_for_end(family)
