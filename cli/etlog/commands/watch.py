@@ -44,8 +44,9 @@ def watch(
     over when it ends.
 
     \b
-    ETLOG_CONFIG=/etc/etlog/etlog.toml etlog watch
-    ETLOG_CONFIG=/etc/etlog/etlog.toml etlog watch --test
+    export ETLOG_CONFIG=/etc/etlog/etlog.toml
+    etlog watch --test
+    etlog watch
     """
     settings = settings_of(redis_url=redis_url, name=log)
     logging_setup.configure(settings.log_level, settings.log_format)
