@@ -147,8 +147,14 @@ def test_a_change_made_by_hand_is_seen(watchers: Watchers, client: redis.Redis, 
 def test_what_is_not_understood_is_passed_over(watchers: Watchers, client: redis.Redis, keys: Keys) -> None:
     """And stays."""
     store = watchers("a")
-    wrong: dict[str | bytes, str] = {"incident:x": "{}", "message:y": "\xff", "target:z": "5", "other": "1", b"incident:\xff": "{}"}
-    client.hset(keys.incidents, mapping=wrong)
+    wrong: dict[str | bytes, str] = {
+        "incident:x": "{}",
+        "message:y": "\xff",
+        "target:z": "5",
+        "other": "1",
+        b"incident:\xff": "{}",
+    }
+    client.hset(keys.incidents, mapping=wrong)  # type: ignore[arg-type]
 
     assert watchers.run(store.claim()) == Kept("0")
     assert watchers.run(store.change(Kept("", {"i": incident("i")}))) is not None

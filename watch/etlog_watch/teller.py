@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+
 from etlog_events import timestamps
 
 from etlog_watch import incidents
@@ -98,10 +99,16 @@ class Teller:
         self._outcomes.clear()
         self._noting.clear()
 
-    async def close(self, seconds: float) -> None:
-        """Wait so many seconds for what is being sent."""
+    async def settled(self, seconds: float) -> None:
+        """Wait for what is being sent, but no more than so many seconds. Raises what ended the process meanwhile."""
         if self._sending:
-            await asyncio.wait(self._sending.values(), timeout=seconds)
+            done, _ = await asyncio.wait(self._sending.values(), timeout=seconds)
+            for task in done:
+                task.result()
+
+    async def close(self, seconds: float) -> None:
+        """Wait so many seconds for what is being sent, and give up the rest."""
+        await self.settled(seconds)
         for task in list(self._sending.values()):
             task.cancel()
 

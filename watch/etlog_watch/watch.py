@@ -69,7 +69,7 @@ class LogWatch:
         self._incidents = IncidentStore(self._client, keys, watcher)
         self._memory = Memory()
         page = f"{settings.page_url.rstrip('/')}/?log={name}" if settings.page_url else None
-        self._teller = Teller(targets, name, page, metrics)
+        self.teller = Teller(targets, name, page, metrics)
         self._outage = Backoff(
             logger, failing="The log cannot be watched", recovered="The log is watched again", clock=time.monotonic
         )
@@ -78,8 +78,9 @@ class LogWatch:
 
     @property
     def away_since(self) -> float | None:
-        """Since when the log cannot be read, by `time.monotonic`; None while it can."""
-        return self._outage.since
+        """Since when the store cannot be reached, by `time.monotonic`; None while it can."""
+        is_away = isinstance(self._outage.error, redis.RedisError | OSError | StoreError)
+        return self._outage.since if is_away else None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop` is set. Raises `OtherContract` if the only log is not understood."""
@@ -88,15 +89,15 @@ class LogWatch:
                 pause = TURN
                 try:
                     await self.turn()
-                except (redis.RedisError, OSError, StoreError) as e:
+                except Exception as e:  # whatever it is, the other logs are watched on
                     if isinstance(e, OtherContract) and self._is_alone:
                         raise
                     self._metrics.store_failed()
                     pause = max(self._outage.failed(e), 1.0)
                 else:
                     self._outage.succeeded()
-                await _first(pause, stop, self._teller.wake)
-                self._teller.wake.clear()
+                await _first(pause, stop, self.teller.wake)
+                self.teller.wake.clear()
         finally:
             await self._leave()
 
@@ -120,12 +121,12 @@ class LogWatch:
         now = self._clock(UTC)
         state = await read_state(self._connection, self._keys)
         faults = [*of_verdict(view.judged.verdict), *self._memory.faults(state, view.judged.marks, now)]
-        after = self._teller.next(kept, faults, now, partial(_is_known, view.judged))
+        after = self.teller.next(kept, faults, now, partial(_is_known, view.judged))
         changed = await self._incidents.change(after)
         if changed is None:
             return  # another watcher changed it: the next turn begins with what that one kept
-        self._teller.noted()
-        self._teller.send(changed, now)
+        self.teller.noted()
+        self.teller.send(changed, now)
         self._metrics.judged(
             [state for incident in open_incidents(changed).values() for state in incident.states],
             [message.created.timestamp() for message in changed.messages.values()],
@@ -135,19 +136,24 @@ class LogWatch:
         if self._tells:
             logger.info("Standing by: another watcher tells of log %s", self.name, extra={"action": "standing_by"})
         self._tells = False
-        self._teller.forget()
+        self.teller.forget()
         self._metrics.standing_by()
 
     async def _leave(self) -> None:
         """Note what was sent last, and leave the place to another watcher."""
-        await self._teller.close(LAST_WORDS)
+        await self.teller.close(LAST_WORDS)
         try:
             async with asyncio.timeout(LAST_WORDS):
                 if self._tells and (kept := await self._incidents.claim()) is not None:
-                    await self._incidents.change(self._teller.sent(kept, self._clock(UTC)))
+                    await self._incidents.change(self.teller.sent(kept, self._clock(UTC)))
                     await self._incidents.leave()
         except (redis.RedisError, OSError, StoreError):
             pass  # another one takes over as soon as the place is free
+        self._metrics.ended()
+        await self.close()
+
+    async def close(self) -> None:
+        """Leave the store."""
         await self._coverage.close()
         await self._connection.close()
         await self._client.aclose()
