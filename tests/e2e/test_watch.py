@@ -21,7 +21,7 @@ from support.commands import run, running
 from support.receivers import Answer, Receiver, receiving
 from support.samples import saved
 from support.servers import Server, wait_until
-from support.watching import PATIENCE, Watcher, configured, happened, notify, pipeline, told
+from support.watching import PATIENCE, Watcher, configured, happened, notify, outbox, pipeline, told
 
 #: Seconds for which everything goes on as usual, while no one is to be told anything; longer ones by `make watch-test`.
 ORDINARY = float(os.environ.get("ETLOG_TEST_WATCH_SECONDS", "60"))
@@ -31,6 +31,9 @@ HURRY = None if ORDINARY > 60 else {"GROUPED": 6.0, "HELD": 4.0, "RETRY": 1.0, "
 
 #: The logs that one consumer applies and one watcher watches, each with its own receiver.
 LOGS = ("faults", "holes", "known", "losses", "late", "standing")
+
+#: What signs messages.
+SECRET = "the secret of a target"
 
 #: The stage of which a thousand sets lack every second one: no habit.
 EXPECTED = """
@@ -170,26 +173,28 @@ def losses_are_told_until_they_are_acknowledged(scene: Scene) -> None:
 
 
 def a_receiver_that_was_away_gets_everything_once_and_in_order(scene: Scene) -> None:
-    """Three messages wait for it, the first of which was refused a few times."""
+    """Three messages wait for it, the first of which it did not take a few times."""
     receiver = scene.receivers["late"]
-    with pipeline(scene.server.url, "late", scene.folder) as stages, connect(scene.server.url, part="test") as client:
+    with pipeline(scene.server.url, "late", scene.folder) as stages:
 
-        def waiting() -> list[bytes]:
-            return [text for name, text in client.hgetall(Keys("late").incidents).items() if name[:8] == b"message:"]
+        def waiting() -> int:
+            return outbox(scene.server.url, "late")
 
         with receiver.down():
             stages.emit("AllocationSetReconcileError", 20, "first")
-            wait_until(lambda: len(waiting()) == 1, PATIENCE, "the first message")
+            wait_until(lambda: waiting() == 1, PATIENCE, "the first message")
             stages.emit("AllocationSetReconcileError", 30, "second")
-            wait_until(lambda: len(waiting()) == 2, PATIENCE, "the second message")
+            stages.emit("AllocationSetReconciled", 20)
+            wait_until(lambda: waiting() == 3, PATIENCE, "the other messages")
+            assert receiver.received == []
         wait_until(lambda: not waiting(), PATIENCE, "all to be sent")
 
-        assert [[problem["error"] for problem in message.problems] for message in told(receiver)] == [
-            ["first"],
-            ["second"],
-        ]
-        assert happened(receiver) == ["opened", "opened"]
-        assert len(receiver.received) == 2
+        first, *others = told(receiver)
+        said = {one.happened: [problem["error"] for problem in one.problems] for one in others}
+        assert (first.happened, [problem["error"] for problem in first.problems]) == ("opened", ["first"])
+        assert said == {"opened": ["second"], "resolved": ["first"]}
+        assert next(one for one in others if one.happened == "resolved").ids == first.ids
+        assert len(receiver.received) == 3
 
 
 def a_consumer_that_stands_still_is_told(scene: Scene) -> None:
@@ -219,7 +224,7 @@ def a_watcher_that_is_killed_loses_and_repeats_nothing(scene: Scene) -> None:
     problems = 10
     with ExitStack() as going:
         receiver = going.enter_context(receiving())
-        config = configured(scene.folder / "killed.toml", notify(receiver))
+        config = configured(scene.folder / "killed.toml", notify(receiver, secret=SECRET))
 
         def watcher() -> Watcher:
             started = Watcher(config, HURRY, redis_url=scene.server.url, name="killed")
@@ -276,6 +281,7 @@ def a_watcher_that_is_killed_loses_and_repeats_nothing(scene: Scene) -> None:
         assert len({name for [name] in ids("opened").values()}) == problems
         assert ids("resolved") == ids("opened")
         assert len(receiver.received) > len(told(receiver)), "some were killed before they had an answer"
+        assert all(received.is_signed_with(SECRET.encode()) for received in receiver.received)
         messages = [message.id for message in told(receiver)]
         with connect(scene.server.url, part="test") as client:
             wait_until(
@@ -303,6 +309,7 @@ def a_store_that_is_away_is_told_by_each_watcher(scene: Scene) -> None:
         [before] = told(receiver)
         assert (before.happened, before.states) == ("opened", ["failed"])
 
+        wait_until(lambda: not outbox(server.url, "away"), PATIENCE, "it to be noted: else it may come again")
         server.kill()
         wait_until(lambda: len(told(receiver)) >= 3, PATIENCE, "both to tell that the store is away")
         away = told(receiver)[1:]
@@ -322,7 +329,8 @@ def a_store_that_is_away_is_told_by_each_watcher(scene: Scene) -> None:
         wait_until(lambda: len(told(receiver)) >= 6, PATIENCE, "the end of the fault to be told")
         [after] = told(receiver)[5:]
         assert (after.happened, after.ids) == ("resolved", before.ids)
-        assert len(receiver.received) == 6
+        came = [(f"{one.at:.2f}", one.id[-6:], one.json["type"]) for one in receiver.received]
+        assert len(came) == 6, came
         assert all(watcher.process.poll() is None for watcher in watchers)
 
 

@@ -159,6 +159,13 @@ def happened(receiver: Receiver) -> list[str]:
     return [message.happened for message in told(receiver)]
 
 
+def outbox(url: str, log: str) -> int:
+    """How many messages of a log wait to be sent, or to be noted as sent."""
+    with connect(url, part="test") as client:
+        fields: list[bytes] = client.hkeys(Keys(log).incidents)
+        return sum(name.startswith(b"message:") for name in fields)
+
+
 def notify(receiver: Receiver, **keys: str) -> str:
     """The table of the configuration that tells a receiver."""
     values = {"url": f"{receiver.url}/etlog", **keys}
