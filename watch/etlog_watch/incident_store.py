@@ -127,7 +127,7 @@ class IncidentStore:
             holder, after, is_made = await SCRIPT.run_async(
                 self._client,
                 (self._keys.contract, self._keys.incidents),
-                (self._watcher, HELD * 1000 if milliseconds is None else milliseconds, revision, *changes),
+                (self._watcher, int(HELD * 1000) if milliseconds is None else milliseconds, revision, *changes),
             )
         return holder.decode(errors="replace"), after.decode(errors="replace"), bool(is_made)
 
