@@ -8,7 +8,7 @@ SECONDS ?= 60
 DAYS ?= 90
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test hosts chaos trials compose-test bench bench-quick verdict verdict-quick verdict-logs watch-messages lint types lock install clean
+.PHONY: help dev test hosts chaos trials watch-test compose-test bench bench-quick verdict verdict-quick verdict-logs watch-messages lint types lock install clean
 
 help:
 	@echo "make dev     install into .venv and run etlog: store, consumer, API, page and sample ETL"
@@ -16,6 +16,7 @@ help:
 	@echo "make hosts   run the hosts of stages, such as uWSGI, Celery and RQ, and count every event"
 	@echo "make chaos   kill, stop and disconnect everything at random: SECONDS=600 SEED=7"
 	@echo "make trials  one fault at a time, of every kind, each beside its books: SECONDS=600 SEED=7 ONLY='disk full'"
+	@echo "make watch-test  tell people of planted faults, and of nothing while all goes on as usual: SECONDS=600"
 	@echo "make compose-test  build and run docker-compose.yml, kill its parts under load; needs Docker and Compose 2.21"
 	@echo "make bench   measure everything beside its alternatives (bench-quick: check that the benchmarks run)"
 	@echo "make verdict  judge pipelines with planted faults minute by minute: DAYS=90 SEED=7 (verdict-quick: a few)"
@@ -50,6 +51,9 @@ chaos: install
 
 trials: install
 	@PYTHONPATH=tests $(BIN)/python -m chaos.trials --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) --only "$(ONLY)"
+
+watch-test: install
+	@ETLOG_TEST_WATCH_SECONDS=$(SECONDS) $(BIN)/pytest tests/e2e/test_watch.py $(ARGS)
 
 compose-test: install
 	@PYTHONPATH=tests $(BIN)/python -m compose $(ARGS)

@@ -11,7 +11,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -31,10 +31,13 @@ def run(*arguments: str, timeout: float = PATIENCE, **options: Any) -> "subproce
 class Command:
     """`etlog` at work: what it has printed so far, and its end.
 
-    With `columns` it has a terminal that wide, else a pipe. `settings` are added to its environment as `ETLOG_…`.
+    With `columns` it has a terminal that wide, else a pipe. `settings` are added to its environment as `ETLOG_…`. With
+    a `line` that is what runs, in the place of the command.
     """
 
-    def __init__(self, *arguments: str, columns: int | None = None, **settings: str) -> None:
+    def __init__(
+        self, *arguments: str, columns: int | None = None, line: Sequence[str] | None = None, **settings: str
+    ) -> None:
         self.printed = ""
         stdin = None
         if columns is None:
@@ -44,7 +47,7 @@ class Command:
             fcntl.ioctl(output, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
             stdin = output
         self.process = subprocess.Popen(
-            _line(arguments),
+            _line(arguments) if line is None else line,
             stdin=stdin if stdin is not None else subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -32,7 +32,9 @@ logger = logging.getLogger("etlog.watch")
 
 @app.command()
 def watch(
-    test: Annotated[bool, typer.Option("--test", help="Send a sample to each target, say what came of it, and end.")] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="Send a sample to each target, say what came of it, and end.")
+    ] = False,
     redis_url: RedisUrl = None,
     log: LogName = None,
 ) -> None:
