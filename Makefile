@@ -8,7 +8,7 @@ SECONDS ?= 60
 DAYS ?= 90
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test hosts chaos trials watch-test compose-test bench bench-quick verdict verdict-quick verdict-logs lint types lock install clean
+.PHONY: help dev test hosts chaos trials watch-test compose-test bench bench-quick verdict verdict-quick verdict-logs watch-messages lint types lock install clean
 
 help:
 	@echo "make dev     install into .venv and run etlog: store, consumer, API, page and sample ETL"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench   measure everything beside its alternatives (bench-quick: check that the benchmarks run)"
 	@echo "make verdict  judge pipelines with planted faults minute by minute: DAYS=90 SEED=7 (verdict-quick: a few)"
 	@echo "make verdict-logs  judge every labelled log through a store, a producer, a consumer and an API"
+	@echo "make watch-messages  count the messages that a person gets of simulated pipelines: DAYS=30 SEED=7"
 	@echo "make lint    ruff: style, imports, formatting"
 	@echo "make types   mypy, strict"
 	@echo "make lock    renew the pinned, hashed requirements"
@@ -71,6 +72,10 @@ verdict-quick: install
 
 verdict-logs: install
 	@ETLOG_TEST_LOGS=all $(BIN)/pytest tests/e2e/test_verdict.py $(ARGS)
+
+watch-messages: DAYS = 30
+watch-messages: install
+	@$(BIN)/python -m benchmarks.verdict.messages --days $(DAYS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 # The alternatives are installed into separate environments; arq needs an older redis-py than the others.
 benchmarks/.venv/installed: benchmarks/requirements.lock

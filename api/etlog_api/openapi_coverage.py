@@ -80,8 +80,14 @@ SCHEMAS: dict[str, Any] = {
         at=_TIME,
         until=_TIME_OR_NULL,
     ),
+    "Told": _object(
+        "first last targets",
+        first={**_TIME, "description": "When the first target was."},
+        last={**_TIME, "description": "When any of them was told anything of it last."},
+        targets={**_COUNT, "minimum": 1, "description": "How many targets were."},
+    ),
     "Problem": _object(
-        "id category every stages state from to sets since text lastDone usualDelay mark",
+        "id category every stages state from to sets since text lastDone usualDelay mark told",
         id={"type": "string"},
         category={"type": "string"},
         every=_LENGTH,
@@ -96,6 +102,10 @@ SCHEMAS: dict[str, Any] = {
         lastDone={**_TIME_OR_NULL, "description": "When these stages were last done."},
         usualDelay={**_SECONDS_OR_NULL, "description": "Seconds from the end of a window until they usually are."},
         mark={"anyOf": [_ref("MarkShown"), {"type": "null"}], "description": "What someone said of it."},
+        told={
+            "anyOf": [_ref("Told"), {"type": "null"}],
+            "description": "When people were told of it; null if no one was.",
+        },
         size=_COUNT,
         usual=_COUNT,
         error={"type": "string"},
@@ -123,7 +133,7 @@ SCHEMAS: dict[str, Any] = {
 
 #: The data of the answer.
 COVERAGE = _object(
-    "log now zone cursor suspended expectations summary problems errors series",
+    "log now zone cursor suspended expectations watched summary problems errors series",
     log={"type": "string"},
     now={**_TIME, "description": "As of when it is judged: a multiple of 10 seconds."},
     zone={"type": "string", "description": "The zone of the pipeline: an IANA name or +05:30."},
@@ -134,6 +144,10 @@ COVERAGE = _object(
         "Nothing is called missing for it.",
     },
     expectations={"type": "string", "description": "A digest of what the configuration says of this log."},
+    watched={
+        "type": "boolean",
+        "description": "Whether a watcher keeps what is told of this log; without one, no one is told of problems.",
+    },
     summary={
         "type": "object",
         "description": "Stages of sets in each state, in the whole log, and how many sizes are unusual.",
@@ -154,6 +168,7 @@ EXAMPLE: dict[str, Any] = {
         "cursor": "1654267030036-0",
         "suspended": None,
         "expectations": "5c3f9a1e02b7",
+        "watched": True,
         "summary": {
             "done": 190,
             "recovered": 1,
@@ -179,6 +194,7 @@ EXAMPLE: dict[str, Any] = {
                 "lastDone": "2022-06-03T08:01:30Z",
                 "usualDelay": 90.5,
                 "mark": None,
+                "told": {"first": "2022-06-03T09:02:45Z", "last": "2022-06-03T09:02:45Z", "targets": 2},
             }
         ],
         "errors": [

@@ -43,7 +43,7 @@ class Series(msgspec.Struct, frozen=True):
 
 class Coverage(msgspec.Struct, frozen=True):
     """What is complete and what is not, as of `now`; `suspended` says why that is not the present, `warning` why it
-    soon may not be."""
+    soon may not be. Watchers tell people of problems where the log is `watched`."""
 
     log: str
     now: str
@@ -53,6 +53,7 @@ class Coverage(msgspec.Struct, frozen=True):
     errors: Sequence[WindowlessErrors]
     series: Sequence[Series]
     suspended: str | None = None
+    watched: bool = False
     warning: str | None = None
 
     def age(self, at: float) -> float:

@@ -79,7 +79,7 @@ def problems(coverage: Coverage, at: float, width: int) -> Iterator[Text]:
         yield from _paragraph(problem.state, STYLES[problem.state], _facts(problem, coverage, moments), width)
     if urgent[IN_FULL:]:
         yield Text()
-        yield from _titles(urgent[IN_FULL:MOST_PROBLEMS], moments, width)
+        yield from _titles(urgent[IN_FULL:MOST_PROBLEMS], coverage, moments, width)
     if more := Counter(problem.state for problem in urgent[MOST_PROBLEMS:]):
         kinds = ", ".join(f"{more[fault]} {fault}" for fault in FAULTS if more[fault])
         yield Text(f"and {more.total()} more: {kinds}; choose with --category, --stage or --state, or see --json")
@@ -90,7 +90,7 @@ def problems(coverage: Coverage, at: float, width: int) -> Iterator[Text]:
 
 def titles(coverage: Coverage, at: float, width: int) -> Iterator[Text]:
     """A line for each problem and kind of error without a window: what `problems` says first."""
-    yield from _titles(coverage.by_urgency()[:MOST_PROBLEMS], coverage.moments(at), width)
+    yield from _titles(coverage.by_urgency()[:MOST_PROBLEMS], coverage, coverage.moments(at), width)
     for error in coverage.errors:
         yield from _paragraph("errors", "bold red", [_title_of_errors(error)], width)
 
@@ -194,9 +194,10 @@ def _quantiles(found: Quantiles | None) -> tuple[str, str]:
     return ("", "") if found is None else (in_words(found.p50), in_words(found.p95))
 
 
-def _titles(problems: Sequence[Problem], moments: Moments, width: int) -> Iterator[Text]:
+def _titles(problems: Sequence[Problem], coverage: Coverage, moments: Moments, width: int) -> Iterator[Text]:
     for problem in problems:
-        facts = [printable(problem.text)] + ([] if problem.mark is None else [_marked(problem.mark, moments)])
+        facts = [printable(problem.text) + _told_in_short(problem, coverage, moments)]
+        facts += [] if problem.mark is None else [_marked(problem.mark, moments)]
         yield from _paragraph(problem.state, STYLES[problem.state], facts, width)
 
 
@@ -216,6 +217,7 @@ def _facts(problem: Problem, coverage: Coverage, moments: Moments) -> Iterator[s
     yield from _last(problem, coverage, moments)
     if behind := _waiting(problem, coverage):
         yield f"Waiting behind it: {', '.join(map(printable, behind))}"
+    yield from _told(problem, coverage, moments)
     if problem.mark is not None:
         yield _marked(problem.mark, moments)
 
@@ -260,6 +262,30 @@ def _waiting(problem: Problem, coverage: Coverage) -> list[str]:
         if cell.behind in problem.stages and stage not in problem.stages and not is_done(cell)
     }
     return list(found)
+
+
+def _told(problem: Problem, coverage: Coverage, moments: Moments) -> Iterator[str]:
+    """Whether and when people were told."""
+    if problem.told is not None:
+        first, last = problem.told.first, problem.told.last
+        if last == first:
+            yield f"People were told at {moments.moment(first)}, {moments.ago(first)}"
+        else:
+            yield f"People were told {moments.ago(first)}, last at {moments.moment(last)}"
+    elif _is_untold(problem, coverage):
+        yield "No one was told yet"
+
+
+def _told_in_short(problem: Problem, coverage: Coverage, moments: Moments) -> str:
+    """The same in a few words, behind a sentence."""
+    if problem.told is not None:
+        return f" (told {moments.ago(problem.told.first)})"
+    return " (not told yet)" if _is_untold(problem, coverage) else ""
+
+
+def _is_untold(problem: Problem, coverage: Coverage) -> bool:
+    """Whether a watcher told no one. Without a watcher no one ever is, and of what is marked people know."""
+    return coverage.watched and problem.told is None and problem.mark is None
 
 
 def _marked(mark: MarkShown, moments: Moments) -> str:

@@ -39,8 +39,8 @@ def develop(
 ) -> int:
     """Run everything until stopped, or for `seconds`, with the data in the folder `data`. Returns the exit code.
 
-    The parts get `environment`, which holds `settings`, with addresses of their own. Raises `CommandFailed` when a
-    part does not start or ends by itself.
+    The parts get `environment`, which holds `settings`, with addresses of their own. A watcher is one of them if there
+    is a configuration file. Raises `CommandFailed` when a part does not start or ends by itself.
     """
     data = data.resolve()
     console = Console(highlight=False, markup=False, soft_wrap=True)
@@ -75,11 +75,16 @@ def _run(
         url, api = f"redis://127.0.0.1:{store_port}/0", f"http://127.0.0.1:{api_port}"
         environment = {**environment, "ETLOG_REDIS_URL": url, "ETLOG_HOST": "127.0.0.1", "ETLOG_PORT": str(api_port)}
 
-        output = {name: data / "logs" / f"{name}.log" for name in ("store", "consumer", "api", "etl")}
+        output = {name: data / "logs" / f"{name}.log" for name in ("store", "consumer", "api", "watch", "etl")}
         run(start_store(data / "store", store_port, output["store"], environment), f"{url}  data in {data / 'store'}")
         consume, serve = parts.etlog("consume"), parts.etlog("serve", "--workers", str(API_WORKERS))
         run(parts.start("consumer", consume, output["consumer"], environment), f"applies {_logs(settings)}")
         run(parts.start("api", serve, output["api"], environment), f"{api}  {API_WORKERS} workers")
+        if settings.config is not None:
+            # Its metrics would be on the port of the consumer's.
+            own = {"ETLOG_PAGE_URL": settings.page_url or api, "ETLOG_METRICS_PORT": "0"}
+            watch = parts.start("watch", parts.etlog("watch"), output["watch"], {**environment, **own})
+            run(watch, f"tells of problems, by {settings.config}")
         if etl:
             sample = parts.etlog("sample", "--data", str(data / "sample"), *(["--fail"] if fail else []))
             about = f"meters this machine{', and fails now and then' if fail else ''}; sets in {data / 'sample'}"

@@ -185,7 +185,7 @@ class Settings:
     names: tuple[str, ...] = _setting(
         _log_names,
         (),
-        "Names of all logs that consumers apply and the API serves, comma-separated; unset: only `ETLOG_NAME`",
+        "Names of all logs that are applied, served and watched, comma-separated; unset: only `ETLOG_NAME`",
     )
     cap: int = _setting(_at_least(1, 1_000_000), 1000, "Events that each category's list holds")
     keep_sets: int = _setting(
@@ -207,7 +207,7 @@ class Settings:
         "token:log+log opens these logs only",
         secret=True,
     )
-    host: str = _setting(_host, "127.0.0.1", "Address the API listens on")
+    host: str = _setting(_host, "127.0.0.1", "Address the API listens on, and the metrics of other parts")
     port: int = _setting(_at_least(1, 65535), 9090, "Port the API listens on")
     read_from: ReadFrom = _setting(  # noqa: RUF009
         _one_of("primary", "replica"), "primary", "Whether the API reads from the primary or a replica of the store"
@@ -222,7 +222,9 @@ class Settings:
         _page_url, "", "Address at which people open the page, for links in messages; unset: no links"
     )
     metrics_port: int = _setting(
-        _at_least(0, 65535), 0, "Port of the consumer's metrics and readiness, on the same address; 0: none"
+        _at_least(0, 65535),
+        0,
+        "Port of the consumer's or the watcher's metrics and readiness, on the same address; 0: none",
     )
     log_level: str = _setting(_one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "Lowest severity to log")
     log_format: str = _setting(_one_of("text", "json"), "text", "Format of log lines")

@@ -82,6 +82,14 @@ class MarkShown(msgspec.Struct, frozen=True):
     until: str | None
 
 
+class ToldShown(msgspec.Struct, frozen=True):
+    """When people were told of a problem, at first and last, RFC 3339 in UTC, and how many targets were."""
+
+    first: str
+    last: str
+    targets: int
+
+
 class Problem(
     msgspec.Struct,
     frozen=True,
@@ -92,6 +100,7 @@ class Problem(
 
     `from_` and `to` span their windows, of which `sets` are wrong; `since` is when the first of them became so.
     `usual_delay` is in seconds. `mark` silences the problem, but does not end it. `text` says all of it in a sentence.
+    The judge does not know whether people were `told`: that is added where it is shown.
     """
 
     id: str
@@ -111,6 +120,7 @@ class Problem(
     size: int | None = None
     usual: int | None = None
     error: str | None = None
+    told: ToldShown | None = msgspec.field(default_factory=lambda: None)  # encoded even if it is None, as `mark` is
 
 
 class WindowlessErrors(msgspec.Struct, frozen=True):

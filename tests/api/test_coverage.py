@@ -1,6 +1,7 @@
 """The verdict of a replica: of now, or as of when all was applied; read and judged once for all who ask."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -384,6 +385,101 @@ def test_marks_are_read_again_when_they_changed(
     client.hdel(keys.marks, "b")
     data(api)
     assert [found.id for found in judged[-1][0]] == ["a"]
+
+
+def incident(first: str, last: str, *targets: str, stage: str = "Saved", hours: tuple[int, int] = (0, 12)) -> str:
+    """An incident of allocation as a watcher keeps it: these targets were told at these times."""
+    sets = {"category": "allocation", "every": "1h", "stages": [stage]}
+    sets |= {"from": window(hours[0]).start, "to": window(hours[1] - 1).end}
+    told = {key: {"ids": ["i"], "first": first, "at": last, "states": ["stopped"]} for key in targets}
+    fault = {"state": "stopped", "text": "", "since": "", **sets}
+    return json.dumps({"id": "i", "opened": first, "changed": first, "faults": [fault], "told": told})
+
+
+def test_each_problem_says_when_people_were_told(api: Api, fill: Fill, client: redis.Redis, keys: Keys) -> None:
+    """By what watchers keep; and another answer has another tag, though nothing was judged anew."""
+    fill([saved(hour) for hour in range(11)])
+    found = data(api)
+    assert (found["watched"], found["problems"][0]["told"]) == (False, None)
+    judged = len(HourlyJudge.judged)
+
+    client.hset(keys.incidents, "watcher", "w 1")
+    found, tag = data(api), api.get(PATH).headers["ETag"]
+    assert (found["watched"], found["problems"][0]["told"]) == (True, None)
+
+    def note(text: str) -> Any:
+        client.hset(keys.incidents, "incident:i", text)
+        client.hincrby(keys.incidents, "revision", 1)
+        return data(api)["problems"][0]["told"]
+
+    moment = "2022-06-03T12:00:30.123456Z"
+    assert note(incident(moment, moment, "a")) == {
+        **{"first": "2022-06-03T12:00:30Z", "last": "2022-06-03T12:00:30Z", "targets": 1},
+    }
+    answer = api.get(PATH, headers={"If-None-Match": tag})
+    assert (answer.status_code, answer.headers["ETag"] != tag) == (200, True)
+    tag = answer.headers["ETag"]
+    assert note(incident(moment, "2022-06-03T13:00:00Z", "a", "b")) == {
+        **{"first": "2022-06-03T12:00:30Z", "last": "2022-06-03T13:00:00Z", "targets": 2},
+    }
+    assert api.get(PATH).headers["ETag"] != tag
+    assert note(incident(moment, moment, "a", stage="Loaded")) is None
+    assert note("no incident") is None
+    client.delete(keys.incidents)
+    assert data(api)["watched"] is False
+    assert len(HourlyJudge.judged) == judged
+
+
+def test_what_watchers_keep_is_read_again_only_when_it_changed(
+    api: Api, fill: Fill, client: redis.Redis, keys: Keys
+) -> None:
+    """A watcher that holds its place writes there every few seconds, and changes nothing."""
+    fill([saved(hour) for hour in range(11)])
+    moment = "2022-06-03T12:00:30Z"
+    client.hset(keys.incidents, mapping={"watcher": "w 1", "revision": 1, "incident:i": incident(moment, moment, "a")})
+    tag = api.get(PATH).headers["ETag"]
+
+    def calls() -> int:
+        stats: Any = client.info("commandstats")
+        return int(stats["cmdstat_hgetall"]["calls"])
+
+    before = calls()
+    for number in range(3):
+        client.hset(keys.incidents, "watcher", f"w {number}")
+        assert api.get(PATH, headers={"If-None-Match": tag}).status_code == 304
+    assert calls() == before
+
+    client.hincrby(keys.incidents, "revision", 1)  # of a message
+    assert api.get(PATH, headers={"If-None-Match": tag}).status_code == 304
+    assert calls() == before + 1
+
+
+def test_something_else_in_the_place_of_incidents_does_not_matter(
+    api: Api, fill: Fill, client: redis.Redis, keys: Keys
+) -> None:
+    """The verdict is there all the same, over the same connection, and then nothing is known of who was told."""
+    fill([saved(hour) for hour in range(11)])
+    client.hset(keys.incidents, mapping={"revision": 1, "incident:i": incident(*["2022-06-03T12:00:30Z"] * 2, "a")})
+    assert data(api)["problems"][0]["told"] is not None
+    client.delete(keys.incidents)
+    client.set(keys.incidents, "x")
+
+    def connections() -> int:
+        stats: Any = client.info("stats")
+        return int(stats["total_connections_received"])
+
+    before = connections()
+    for _ in range(3):
+        found = api.get(PATH).json()
+        assert ("warning" in found, found["data"]["watched"], found["data"]["problems"][0]["told"]) == (
+            *(False, False),
+            None,
+        )
+    assert connections() == before
+
+    client.delete(keys.incidents)
+    client.hset(keys.incidents, mapping={"revision": 1, "incident:i": incident(*["2022-06-03T12:00:30Z"] * 2, "a")})
+    assert data(api)["problems"][0]["told"] is not None
 
 
 def test_it_is_judged_anew_only_when_something_changed(

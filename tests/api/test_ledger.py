@@ -47,11 +47,11 @@ class Asking(Connection):
         self.asked: list[Sequence[Command]] = []
         self._before = before
 
-    async def ask(self, *commands: Command) -> list[Any]:
+    async def ask(self, *commands: Command, optional: tuple[Command, ...] = ()) -> list[Any]:
         """The answers."""
         self._before(commands)
         self.asked.append(commands)
-        return await super().ask(*commands)
+        return await super().ask(*commands, optional=optional)
 
 
 class Reading:

@@ -19,7 +19,7 @@ from support.servers import free_port
 
 #: Every command, and those of the groups.
 COMMANDS = (
-    *("emit", "consume", "serve", "log", "coverage", "status", "mark", "verify", "dead", "spool", "upgrade"),
+    *("emit", "consume", "watch", "serve", "log", "coverage", "status", "mark", "verify", "dead", "spool", "upgrade"),
     *("bugreport", "sample", "dev"),
     *("config", "config check", "config suggest"),
     *("dead list", "dead show", "dead requeue", "dead drop", "spool list", "spool flush"),

@@ -45,6 +45,16 @@ url = "https://user:hunter2@hooks.example.com/hunter2"
 secret = "env:HUNTER2"
 on = ["failed", "stopped"]
 remind = "24h"
+
+[[notify]]
+url = "slack://hunter2/HUNTER2/hunter2"
+log = "nightly"
+category = "allocation"
+quiet = "sat+sun, mon-fri 18:00-08:00"
+
+[[notify]]
+url = "http://127.0.0.1:8080/hunter2"
+on = ["store"]
 """
 
 #: Asks a stand-in of the API, which gives this answer, for a suggestion: what is printed.
@@ -109,7 +119,7 @@ def test_logs_are_those_of_the_settings(tmp_path: Path, capsys: pytest.CaptureFi
     assert run(["config", "check", str(path)]) == 2
     assert capsys.readouterr().err.splitlines() == [
         f"etlog: {path}, line {line} must be default (ETLOG_NAME), not 'nightly'"
-        for line in ("4: log[0].name", "8: expect[0].log")
+        for line in ("4: log[0].name", "8: expect[0].log", "30: notify[1].log")
     ]
 
 
@@ -128,13 +138,16 @@ def test_a_right_file_is_told_in_words(
     assert printed.err == ""
     assert "hunter2" not in printed.out.lower()
     assert printed.out.splitlines() == [
-        f"{path} is right: 1 log, 2 expectations, 1 notification.",
+        f"{path} is right: 1 log, 2 expectations, 3 notifications.",
         "log[0]: nightly is in the zone America/New_York",
         "expect[0]: Saved and Totaled of allocation in log nightly, every 1h, are due 20m after the end of the window, "
         "if it starts mon-fri 06:00-18:00 or sat 22:00-02:00 (the next day) or any time sun, but not on 2026-12-25, "
         "from 2026-11-01 on",
         "expect[1]: Saved of asset in every log, of any cadence, is due at the first 06:00 after the end of the window",
         "notify[0]: https://hooks.example.com is told of failed and stopped, signed, reminders every 24h",
+        "notify[1]: slack://… is told of everything of allocation in log nightly, by Apprise, no reminders, "
+        "quiet sat+sun, mon-fri 18:00-08:00",
+        "notify[2]: http://127.0.0.1:8080 is told of store, not signed, no reminders",
         "Where several expectations match a set, the last one counts.",
     ]
 

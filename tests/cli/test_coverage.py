@@ -350,6 +350,42 @@ def test_a_mark_changes_no_exit_code(fake: FakeApi, capsys: pytest.CaptureFixtur
     assert [line[:7].strip() for line in lines if line.startswith(("FAILED", "UNUSUAL"))] == ["UNUSUAL", "FAILED"]
 
 
+TOLD = {"first": "2026-11-18T13:05:40Z", "last": "2026-11-18T13:05:40Z", "targets": 2}
+AGAIN = {**TOLD, "first": "2026-11-17T13:05:40Z"}
+
+
+def test_a_problem_says_whether_and_when_people_were_told(fake: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    """That no one was told is said only where a watcher could, and not of what is marked: of that people know."""
+    found = [
+        problem("failed", told=TOLD),
+        problem("missing", told=AGAIN),
+        problem("stopped", told=None),
+        problem("unusual", mark=ACKNOWLEDGED, told=None),
+        problem("unusual", "asset", mark=ACKNOWLEDGED, told=TOLD),
+    ]
+    fake.is_asked(problems=found, series=[series(), series("asset")], watched=True)
+
+    lines = coverage(capsys, code=1)
+    told = "People were told at 13:05:40, 1 h 31 min ago"
+    assert paragraph(lines, "FAILED")[-1] == told
+    assert paragraph(lines, "MISSING")[-1] == "People were told 25 h 31 min ago, last at 13:05:40"
+    assert paragraph(lines, "STOPPED")[-1] == "No one was told yet"
+    assert told not in paragraph(lines, "UNUSUAL   allocation")
+    assert paragraph(lines, "UNUSUAL   asset")[-2:] == [
+        told,
+        "Acknowledged by ada until 22:00:00: holiday, ticket 812",
+    ]
+
+    short = [line[10:].partition("13:00")[2] for line in coverage(capsys, "--grid", code=1) if line[:6].isupper()]
+    assert short == [
+        *(" (told 1 h 31 min ago)", " (told 25 h 31 min ago)", " (not told yet)"),
+        *("", " (told 1 h 31 min ago)"),
+    ]
+
+    fake.coverage["watched"] = False
+    assert not any("not told" in line or "No one" in line for line in coverage(capsys, code=1))
+
+
 @pytest.mark.parametrize("faults", [{"series": [series()]}, three_faults()], ids=["sound", "faults"])
 def test_a_verdict_that_is_suspended_is_no_verdict_on_the_present(
     faults: dict[str, Any], fake: FakeApi, capsys: pytest.CaptureFixture[str]

@@ -20,6 +20,7 @@ import redis
 from etlog_events.keys import Keys
 from support import commands
 from support.commands import Command
+from support.receivers import receiving
 from support.samples import DOCUMENTED
 from support.servers import free_port, wait_until
 
@@ -218,6 +219,36 @@ def test_within_a_minute_the_log_tells_of_every_stage(everything: Command, start
 
     wait_until(seen, timeout=60 - (time.monotonic() - started), what="all kinds")
     assert wanted <= set(log_of(everything)["counters"])
+
+
+def test_with_a_configuration_it_tells_of_what_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a watcher that runs beside the others, and the verdict says so. The port of metrics is the consumer's."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    file, options = tmp_path / "etlog.toml", ("--fail", "--port", str(free_port()), "--data", str(tmp_path))
+    with receiving() as receiver:
+        file.write_text(f'version = 1\n[[notify]]\nurl = "{receiver.url}/hook"\non = ["failed"]\n')
+        with commands.running("dev", "--config", str(file), *options, metrics_port=str(free_port())) as command:
+            command.wait_for(rf"^  watch +tells of problems, by {re.escape(str(file))}$")
+            api = api_of(command)
+
+            wait_until(lambda: receiver.received, timeout=120, what="a message")
+            message = receiver.received[0].json
+            told = [problem for problem in message["data"]["problems"] if problem["stages"]]
+
+            def shown() -> list[dict[str, Any]]:
+                problems = httpx.get(f"{api}/model/etl/coverage").json()["data"]["problems"]
+                return [problem for problem in problems if problem["told"]]
+
+            wait_until(shown, what="the verdict to say who was told")
+            assert "People were told at " in commands.run("coverage", "--url", api).stdout
+            family = command.family()
+            assert command.stop(signal.SIGTERM) < 15
+        commands.wait_for_end(family)
+    assert message["type"] == "etlog.problem.opened"
+    assert {problem["state"] for problem in told} == {"failed"}
+    assert told[0]["url"].startswith(f"{api}/?log=default")
+    assert "  watch stopped" in command.shown.splitlines()
 
 
 def test_a_killed_one_leaves_nothing_behind(everything: Command) -> None:

@@ -18,10 +18,7 @@ def main() -> int:
     incidents.GROUPED = timedelta(seconds=constants["GROUPED"])
     teller.FIRST_RETRY = timedelta(seconds=constants["RETRY"])
     watch.TURN = constants["TURN"]
-    defaults = incident_store.IncidentStore._run.__kwdefaults__
-    assert defaults is not None
-    assert defaults["milliseconds"] == incident_store.HELD * 1000
-    defaults["milliseconds"] = int(constants["HELD"] * 1000)
+    incident_store.HELD = constants["HELD"]
     return run(["watch"])
 
 

@@ -42,7 +42,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, renam
             return False
         if self.from_ is None or self.to is None or other.from_ is None or other.to is None:
             return True
-        return self.from_ < other.to and other.from_ < self.to and not set(self.stages).isdisjoint(other.stages)
+        is_between = self.from_[:-1] < other.to[:-1] and other.from_[:-1] < self.to[:-1]  # texts compare without the Z
+        return is_between and not set(self.stages).isdisjoint(other.stages)
 
 
 def of_verdict(verdict: Verdict) -> Iterable[Fault]:

@@ -121,13 +121,13 @@ class IncidentStore:
         )
 
     async def _run(
-        self, revision: str, *changes: str | bytes, milliseconds: int = HELD * 1000
+        self, revision: str, *changes: str | bytes, milliseconds: int | None = None
     ) -> tuple[str, str, bool]:
         with contract.translated(f"log {self._keys.name}", "etlog-watch"):
             holder, after, is_made = await SCRIPT.run_async(
                 self._client,
                 (self._keys.contract, self._keys.incidents),
-                (self._watcher, milliseconds, revision, *changes),
+                (self._watcher, int(HELD * 1000) if milliseconds is None else milliseconds, revision, *changes),
             )
         return holder.decode(errors="replace"), after.decode(errors="replace"), bool(is_made)
 

@@ -224,28 +224,37 @@ class _Nodes:
 
 
 class _Spans:
-    """Faults by what they have in common and by time, each with a node."""
+    """Faults by what they have in common, by stage and by time, each with a node."""
 
     def __init__(self, faults: Iterable[tuple[Fault, int]]) -> None:
         self._lines: dict[object, list[tuple[str, Fault, int]]] = {}
         for fault, node in faults:
-            self._lines.setdefault(fault.line, []).append((fault.from_ or "", fault, node))
+            for line in _lines(fault):
+                self._lines.setdefault(line, []).append((_sortable(fault.from_), fault, node))
         self._ends: dict[object, list[str]] = {}  # the latest end of those up to each
         for line, of_line in self._lines.items():
             of_line.sort(key=lambda one: one[0])
-            self._ends[line] = list(accumulate((fault.to or "" for _, fault, _ in of_line), max))
+            self._ends[line] = list(accumulate((_sortable(fault.to) for _, fault, _ in of_line), max))
 
     def meeting(self, fault: Fault) -> Iterator[int]:
         """The nodes of those that a fault meets."""
-        of_line = self._lines.get(fault.line, ())
-        if not of_line:
-            return
-        place = bisect_left(of_line, fault.to, key=lambda one: one[0]) if fault.to is not None else len(of_line)
-        ends = self._ends[fault.line]
-        while place > 0 and (fault.from_ is None or ends[place - 1] > fault.from_):
-            place -= 1
-            if fault.meets(of_line[place][1]):
-                yield of_line[place][2]
+        for line in _lines(fault):
+            of_line = self._lines.get(line, ())
+            until = _sortable(fault.to)
+            place = bisect_left(of_line, until, key=lambda one: one[0]) if until else len(of_line)
+            while place > 0 and (fault.from_ is None or self._ends[line][place - 1] > _sortable(fault.from_)):
+                place -= 1
+                if fault.meets(of_line[place][1]):
+                    yield of_line[place][2]
+
+
+def _lines(fault: Fault) -> Iterable[object]:
+    return [(*fault.line, stage) for stage in fault.stages or (None,)]
+
+
+def _sortable(time: str | None) -> str:
+    """Texts of times compare right without the `Z`."""
+    return "" if time is None else time[:-1]
 
 
 def _states(faults: Iterable[Fault]) -> tuple[str, ...]:

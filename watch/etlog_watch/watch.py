@@ -35,9 +35,6 @@ TURN = 3.0
 #: Seconds that a watcher which is stopped waits for what it is sending.
 LAST_WORDS = 5.0
 
-#: Seconds for which no log can be read before people are told that the store is away: it may be restarted meanwhile.
-AWAY = 30.0
-
 Clock = Callable[[tzinfo], datetime]
 
 
@@ -160,7 +157,8 @@ class LogWatch:
 
 
 class StoreWatch:
-    """Tells that the store is away: no one else knows, so each watcher does, from memory."""
+    """Tells that the store is away, for longer than a restart takes: no one else knows, so each watcher does, from
+    memory."""
 
     def __init__(self, logs: Sequence[LogWatch], targets: Sequence[Target], clock: Clock, metrics: Metrics) -> None:
         self._logs = logs
@@ -183,9 +181,9 @@ class StoreWatch:
         """Look once."""
         now = self._clock(UTC)
         away = [log.away_since for log in self._logs]
-        seconds = min((0.0 if since is None else time.monotonic() - since for since in away), default=0.0)
         faults = []
-        if seconds >= AWAY:
+        if None not in away:
+            seconds = min(time.monotonic() - since for since in away if since is not None)
             self._since = self._since or datetime.fromtimestamp(now.timestamp() - seconds, UTC)
             since = timestamps.from_datetime(self._since.replace(microsecond=0))
             faults.append(Fault(state="store", text=f"the store cannot be reached since {since}", since=since))

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 from etlog_events import timestamps
 from etlog_ledger.reading.coverage import Judged, View
+from etlog_ledger.told import Told
 from etlog_ledger.verdict import (
     CellVerdict,
     Habit,
@@ -62,6 +63,7 @@ class _Data(msgspec.Struct, frozen=True):
     cursor: str | None
     suspended: str | None
     expectations: str
+    watched: bool
     summary: Mapping[str, int]
     problems: Sequence[Problem]
     errors: Sequence[WindowlessErrors]
@@ -89,8 +91,9 @@ def answer(view: View, query: CoverageQuery, pipeline: Pipeline) -> bytes:
         cursor=None if cursor is None else cursor.decode(errors="backslashreplace"),
         suspended=view.suspended,
         expectations=pipeline.expectations,
+        watched=judged.told is not None,
         summary=verdict.summary,
-        problems=[problem for problem in verdict.problems if _is_asked(problem, query)],
+        problems=[_shown(problem, judged.told) for problem in verdict.problems if _is_asked(problem, query)],
         errors=_errors(verdict, query),
         series=[shown for series in verdict.series if (shown := _series(series, query)) is not None],
     )
@@ -104,6 +107,12 @@ def _is_asked(problem: Problem, query: CoverageQuery) -> bool:
         and (query.stages is None or not query.stages.isdisjoint(problem.stages))
         and (query.states is None or problem.state in query.states)
     )
+
+
+def _shown(problem: Problem, told: Told | None) -> Problem:
+    """A problem with when people were told of it."""
+    of_problem = None if told is None else told.of(problem)
+    return problem if of_problem is None else msgspec.structs.replace(problem, told=of_problem)
 
 
 def _errors(verdict: Verdict, query: CoverageQuery) -> list[WindowlessErrors]:

@@ -57,7 +57,7 @@ class Log:
         self.zone = zone
         judge = Judge(self._kinds, zone, expectations, settings.keep_sets)
         connection = Connection(self._clients.open(ANSWER_TIMEOUT))
-        self.coverage = Coverage(connection, self._keys, self._kinds, judge, clock, link)
+        self.coverage = Coverage(connection, self._keys, self._kinds, judge, clock, link, shows_told=True)
         pipeline = Pipeline(name, spell_timezone(zone), digest(zone, expectations))
         self.coverage_cache = CoverageCache(pipeline, len(settings.logs))
         self.live = Hub(self._clients, self._keys, self._kinds)

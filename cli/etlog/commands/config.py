@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from etlog_events import config as configuration
+from etlog_events import schedule
 from etlog_events.config import Config, Expect, Notify
 from etlog_events.errors import ConfigError
 from etlog_events.schedule import EVERY_DAY, MIDNIGHT, Hours
@@ -119,9 +120,12 @@ def _hours(hours: Hours) -> str:
 
 def _notification(notify: Notify) -> str:
     what = "everything" if set(notify.on) == set(configuration.NOTICES) else _listed(notify.on, "and")
-    signed = "signed" if notify.secret else "not signed"
+    of = f" of {notify.category}" if notify.category else ""
+    where = f" in log {notify.log}" if notify.log else ""
+    way = "by Apprise" if not notify.is_webhook else "signed" if notify.secret else "not signed"
     remind = f"reminders every {_span(notify.remind)}" if notify.remind else "no reminders"
-    return f"{notify.shown} is told of {what}, {signed}, {remind}"
+    quiet = f", quiet {schedule.spell_only(notify.quiet)}" if notify.quiet else ""
+    return f"{notify.shown} is told of {what}{of}{where}, {way}, {remind}{quiet}"
 
 
 def _span(span: timedelta) -> str:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from etlog_events import config as configuration
+from etlog_watch.senders import sender_of
 
 from etlog.options import new_app, settings_of, variables_of
 
@@ -22,13 +24,19 @@ def dev(
         float | None, typer.Option("--for", metavar="SECONDS", min=0, help="Stop after this many seconds.")
     ] = None,
     port: Annotated[int | None, typer.Option(metavar="N", help="Port of the API.  [env: ETLOG_PORT]")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Configuration file; a watcher then runs too.  [env: ETLOG_CONFIG]"),
+    ] = None,
 ) -> None:
     """Run everything in this terminal: store, consumer, API, page and sample ETL. Ctrl-C stops it.
 
-    It starts its own store. A second run with the same folder continues where the first one ended.
+    It starts its own store. A second run with the same folder continues where the first one ended. With a
+    configuration file it also tells people of problems, as the [[notify]] tables say.
 
     \b
     etlog dev
+    etlog dev --fail --config etlog.toml
 
     \b
     Without the sample, and with events from another terminal:
@@ -36,9 +44,12 @@ def dev(
     etlog emit AssetSetComputeError --error 'no prices'
     etlog log
     """
-    settings = settings_of(port=port)
+    given = {"port": port, "config": None if config is None else str(config.absolute())}
+    settings = settings_of(**given)
+    for index, notify in enumerate(configuration.load(settings).notify):
+        sender_of(index, notify, os.environ)  # a mistake is told before anything is started
 
     from etlog_dev.develop import develop  # noqa: PLC0415 - the help needs no part that may be missing
 
-    environment = {**os.environ, **variables_of(port=port)}
+    environment = {**os.environ, **variables_of(**given)}
     raise typer.Exit(develop(settings, environment, data, etl=not no_etl, fail=fail, seconds=seconds))

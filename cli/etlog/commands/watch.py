@@ -32,7 +32,9 @@ logger = logging.getLogger("etlog.watch")
 
 @app.command()
 def watch(
-    test: Annotated[bool, typer.Option("--test", help="Send a sample to each target, say what came of it, and end.")] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="Send a sample to each target, say what came of it, and end.")
+    ] = False,
     redis_url: RedisUrl = None,
     log: LogName = None,
 ) -> None:
@@ -42,8 +44,9 @@ def watch(
     over when it ends.
 
     \b
-    ETLOG_CONFIG=/etc/etlog/etlog.toml etlog watch
-    ETLOG_CONFIG=/etc/etlog/etlog.toml etlog watch --test
+    export ETLOG_CONFIG=/etc/etlog/etlog.toml
+    etlog watch --test
+    etlog watch
     """
     settings = settings_of(redis_url=redis_url, name=log)
     logging_setup.configure(settings.log_level, settings.log_format)

@@ -84,32 +84,43 @@ class Connection:
         self._understand = client.response_callbacks
         self._packed = lru_cache(maxsize=16)(self._pack)
 
-    async def ask(self, *commands: Command) -> list[Any]:
-        """The answers to reading `commands`, sent together. Raises the driver's errors."""
+    async def ask(self, *commands: Command, optional: tuple[Command, ...] = ()) -> list[Any]:
+        """The answers to reading `commands`, and then to `optional` ones, sent together.
+
+        Raises the driver's errors. An optional command that the store refuses, as for a key of another type, has the
+        answer None.
+        """
         kept = self._connection.is_connected
         await self._connection.connect()  # a kept one that has rested is asked whether it still leads to the store
         try:
-            return await self._ask(commands)
+            return await self._ask(commands, optional)
         except redis.ConnectionError:
             if not kept:
                 raise
-            return await self._ask(commands)  # the store may have closed it since the last question
+            return await self._ask(commands, optional)  # the store may have closed it since the last question
 
-    async def _ask(self, commands: tuple[Command, ...]) -> list[Any]:
-        connection = self._connection
+    async def _ask(self, needed: tuple[Command, ...], optional: tuple[Command, ...]) -> list[Any]:
+        connection, commands = self._connection, needed + optional
         try:
             pack = self._packed if sum(map(len, commands)) <= MOST_WORDS else self._pack
             await connection.send_packed_command(pack(commands), check_health=False)
-            answers = [await connection.read_response() for _ in commands]
+            answers = [await connection.read_response() for _ in needed]
+            answers += [await self._answer_or_none() for _ in optional]
             connection.rest()
         except BaseException:
             await connection.disconnect(nowait=True)  # an answer that no one took may still come
             raise
         understand = self._understand
         return [
-            understand[command[0]](answer) if command[0] in understand else answer
+            understand[command[0]](answer) if command[0] in understand and answer is not None else answer
             for command, answer in zip(commands, answers, strict=True)
         ]
+
+    async def _answer_or_none(self) -> Any:
+        try:
+            return await self._connection.read_response()
+        except redis.ResponseError:
+            return None
 
     def _pack(self, commands: tuple[Command, ...]) -> bytes:
         return b"".join(piece for command in commands for piece in self._connection.pack_command(*command))

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 
 import redis
@@ -21,6 +21,8 @@ from etlog_ledger.reading.horizon import STEP, Horizon, Standing, read_standing
 from etlog_ledger.reading.ledger import Ledger, LedgerReader
 from etlog_ledger.reading.marks import MarksReader
 from etlog_ledger.reading.replication_link import ReplicationLink, staleness
+from etlog_ledger.reading.told import ToldReader
+from etlog_ledger.told import Told
 from etlog_ledger.verdict import Verdict
 
 #: Seconds from one reading of a log to the next. Judging may take 50 ms, and nobody sees a second.
@@ -35,12 +37,16 @@ SUSPENDED_AFTER = 60.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """A verdict as of `now`, and what it was made of. The same object stands for the same verdict."""
+    """A verdict as of `now`, what it was made of, and who was told of it: None where no watcher keeps that.
+
+    The same object stands for the same verdict, of which the same people were told.
+    """
 
     verdict: Verdict
     ledger: Ledger
     marks: Sequence[Mark]
     now: datetime
+    told: Told | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +64,7 @@ class Coverage:
 
     `judge` is for it alone, `clock` says what time it is; `link` is that of a replica of the store, None for the
     primary. The reader of the ledger has `connection` for itself, but for the questions asked in its pauses here; its
-    client bounds the time of each answer. `part` is who asks.
+    client bounds the time of each answer. `part` is who asks; who was told of problems is read if it `shows_told`.
     """
 
     def __init__(
@@ -70,6 +76,8 @@ class Coverage:
         clock: Callable[[tzinfo], datetime],
         link: ReplicationLink | None = None,
         part: str = "api",
+        *,
+        shows_told: bool = False,
     ) -> None:
         self._connection = connection
         self._keys = keys
@@ -77,6 +85,7 @@ class Coverage:
         self._link = link
         self._ledger = LedgerReader(connection, keys, kinds, part)
         self._marks = MarksReader(connection, keys)
+        self._told = ToldReader(connection, keys) if shows_told else None
         self._judge = judge
         self._horizon = Horizon()
         self._judged: Judged | None = None
@@ -145,7 +154,7 @@ class Coverage:
             ledger = await self._ledger.read()
             clock = self._time()
             standing = await read_standing(self._connection, self._keys, ledger.cursor, self._link)
-            marks = await self._marks.read()
+            marks, told = await self._remarks()
         except OtherContract:
             raise
         except (redis.RedisError, OSError) as e:  # a timeout is an OSError
@@ -158,8 +167,18 @@ class Coverage:
         if last is None or last.ledger is not ledger or last.marks is not marks or last.now != now:
             # In a thread: others then wait some milliseconds at most, instead of for all of it.
             verdict = await asyncio.to_thread(self._judge.judge, ledger.rows, marks, now)
-            self._judged = Judged(verdict, ledger, marks, now)
+            self._judged = Judged(verdict, ledger, marks, now, told)
+        elif last.told is not told:
+            self._judged = replace(last, told=told)
         self._standing = standing
+
+    async def _remarks(self) -> tuple[Sequence[Mark], Told | None]:
+        """The marks, and who was told: by one question, unless anything changed."""
+        of_marks, of_told = self._marks.questions, () if self._told is None else self._told.questions
+        answers = await self._connection.ask(*of_marks, optional=of_told)
+        made, number = self._connection.made, len(of_marks)
+        marks = await self._marks.read(made, answers[:number])
+        return marks, None if self._told is None else await self._told.read(made, answers[number:])
 
     def _unheard(self) -> float:
         """Seconds since the replica of the store lost its primary: what was published since may not be there."""
