@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import redis
 from etlog_events.keys import Keys
 from support.commands import run, running
 from support.receivers import Answer, Receiver, receiving
-from support.servers import free_port, wait_until
+from support.servers import Server, free_port, wait_until
 from support.watching import configured, notify
 
 
@@ -65,6 +65,21 @@ def test_one_that_is_stopped_leaves_its_place_at_once(
         other.stop(number)
         assert other.process.returncode == 0
         assert not client.hexists(keys.incidents, "watcher")
+
+
+@pytest.mark.timed
+@pytest.mark.parametrize("fault", [Server.stop, Server.kill])
+def test_one_without_a_store_is_stopped_as_soon(fault: Callable[[Server], None], server: Server) -> None:
+    """Whether the store is gone or does not answer."""
+    with running("watch", redis_url=server.url) as command:
+        command.wait_for("Watching log")
+        fault(server)
+
+        took = command.stop()
+
+        assert took < 10
+        assert command.process.returncode == 0
+        assert "Traceback" not in command.shown
 
 
 @pytest.mark.timed

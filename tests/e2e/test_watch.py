@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +21,19 @@ from support.commands import run, running
 from support.receivers import Answer, Receiver, receiving
 from support.samples import saved
 from support.servers import Server, wait_until
-from support.watching import PATIENCE, Watcher, configured, happened, notify, outbox, pipeline, told
+from support.watching import (
+    PATIENCE,
+    Watcher,
+    answered,
+    configured,
+    happened,
+    notify,
+    outbox,
+    pipeline,
+    teller,
+    told,
+    watched,
+)
 
 #: Seconds for which everything goes on as usual, while no one is to be told anything; longer ones by `make watch-test`.
 ORDINARY = float(os.environ.get("ETLOG_TEST_WATCH_SECONDS", "60"))
@@ -31,9 +43,6 @@ HURRY = None if ORDINARY > 60 else {"GROUPED": 6.0, "HELD": 4.0, "RETRY": 1.0, "
 
 #: The logs that one consumer applies and one watcher watches, each with its own receiver.
 LOGS = ("faults", "holes", "known", "losses", "late", "standing")
-
-#: What signs messages.
-SECRET = "the secret of a target"
 
 #: The stage of which a thousand sets lack every second one: no habit.
 EXPECTED = """
@@ -222,30 +231,16 @@ def a_consumer_that_stands_still_is_told(scene: Scene) -> None:
 def a_watcher_that_is_killed_loses_and_repeats_nothing(scene: Scene) -> None:
     """The one that tells is killed ten times: before it had an answer, just after it, and while nothing was sent."""
     problems = 10
-    with ExitStack() as going:
-        receiver = going.enter_context(receiving())
-        config = configured(scene.folder / "killed.toml", notify(receiver, secret=SECRET))
-
-        def watcher() -> Watcher:
-            started = Watcher(config, HURRY, redis_url=scene.server.url, name="killed")
-            going.callback(started.close)
-            return started
-
-        going.enter_context(running("consume", redis_url=scene.server.url, name="killed"))
-        stages = going.enter_context(pipeline(scene.server.url, "killed", scene.folder))
-        stages.wait_until_applied()
-        watchers = [watcher(), watcher()]
-
-        def teller() -> Watcher:
-            wait_until(lambda: any(one.tells for one in watchers), PATIENCE, "one to tell")
-            return next(one for one in watchers if one.tells)
+    with watched(scene.server.url, "killed", scene.folder, HURRY) as own:
+        receiver, stages = own.receiver, own.stages
+        watchers = [own.start(), own.start()]
 
         def kill(victim: Watcher, moment: int) -> None:
             """Before it has an answer, with its answer, or now."""
 
             def answer(write: Callable[[bytes], object], _: threading.Event) -> None:
                 if moment == 1:
-                    write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                    answered(write)
                 victim.process.kill()
 
             if moment < 2:
@@ -268,9 +263,9 @@ def a_watcher_that_is_killed_loses_and_repeats_nothing(scene: Scene) -> None:
             broken.append(number)
             if f"fault {broken[0]}" in ids("opened"):
                 stages.emit("AllocationSetReconciled", broken.pop(0) * 3)
-            victim = teller()
+            victim = teller(watchers)
             kill(victim, number % 3)
-            watchers = [one for one in watchers if one is not victim] + [watcher()]
+            watchers = [one for one in watchers if one is not victim] + [own.start()]
         wait_until(lambda: len(ids("opened")) == problems, PATIENCE, "all to be told")
         for number in broken:
             stages.emit("AllocationSetReconciled", number * 3)
@@ -280,8 +275,9 @@ def a_watcher_that_is_killed_loses_and_repeats_nothing(scene: Scene) -> None:
         assert all(len(names) == 1 for names in ids("opened").values())
         assert len({name for [name] in ids("opened").values()}) == problems
         assert ids("resolved") == ids("opened")
-        assert len(receiver.received) > len(told(receiver)), "some were killed before they had an answer"
-        assert all(received.is_signed_with(SECRET.encode()) for received in receiver.received)
+        repeated = len(receiver.received) - len(told(receiver))
+        assert 0 < repeated <= problems, "only what was on its way came again"
+        assert all(received.is_signed_with(own.secret.encode()) for received in receiver.received)
         messages = [message.id for message in told(receiver)]
         with connect(scene.server.url, part="test") as client:
             wait_until(
@@ -293,17 +289,65 @@ def a_watcher_that_is_killed_loses_and_repeats_nothing(scene: Scene) -> None:
         assert set(happened(receiver)) == {"opened", "resolved"}
 
 
+def a_watcher_that_slept_repeats_nothing(scene: Scene) -> None:
+    """It slept with a message on its way, which another one sent again, and with all that came after it."""
+    with watched(scene.server.url, "slept", scene.folder, HURRY) as own:
+        receiver, stages = own.receiver, own.stages
+        watchers = [own.start(), own.start()]
+        sleeper = teller(watchers)
+
+        def answer(write: Callable[[bytes], object], _: threading.Event) -> None:
+            sleeper.process.send_signal(signal.SIGSTOP)
+            answered(write)
+
+        receiver.answer(Answer(raw=answer), Answer())
+        stages.emit("AllocationSetReconcileError", 3, "first")
+        wait_until(lambda: len(receiver.received) == 2, PATIENCE, "another one to send it again")
+        stages.emit("AllocationSetReconciled", 3)
+        wait_until(lambda: len(told(receiver)) == 2, PATIENCE, "the end of the first fault to be told")
+        stages.emit("AllocationSetReconcileError", 6, "second")
+        wait_until(lambda: len(told(receiver)) == 3, PATIENCE, "the second fault to be told")
+
+        sleeper.process.send_signal(signal.SIGCONT)
+        sleeper.wait_for("Standing by")
+        stages.emit("AllocationSetReconciled", 6)
+        wait_until(lambda: len(told(receiver)) == 4, PATIENCE, "its end to be told")
+        first, its_end, second, end_of_second = told(receiver)
+        assert happened(receiver) == ["opened", "resolved", "opened", "resolved"]
+        assert (its_end.ids, end_of_second.ids) == (first.ids, second.ids)
+        assert first.ids.isdisjoint(second.ids)
+        assert [len(message.copies) for message in told(receiver)] == [2, 1, 1, 1]
+
+
+def a_watcher_that_is_stopped_waits_for_no_receiver(scene: Scene) -> None:
+    """What the receiver did not take, the next watcher sends."""
+    with watched(scene.server.url, "hung", scene.folder, HURRY) as own:
+        receiver, stages = own.receiver, own.stages
+        watcher = own.start()
+
+        def hang(_: Callable[[bytes], object], ended: threading.Event) -> None:
+            ended.wait()
+
+        receiver.answer(Answer(raw=hang), Answer())
+        stages.emit("AllocationSetReconcileError", 3, "first")
+        wait_until(lambda: receiver.received, PATIENCE, "it to be told")
+
+        assert watcher.stop() < 12
+        assert watcher.process.returncode == 0
+        assert outbox(scene.server.url, "hung") == 1
+        own.start()
+        wait_until(lambda: len(receiver.received) == 2, PATIENCE, "it to be told again")
+        wait_until(lambda: not outbox(scene.server.url, "hung"), PATIENCE, "it to be noted")
+        [opened] = told(receiver)
+        assert len(opened.copies) == 2
+
+
 def a_store_that_is_away_is_told_by_each_watcher(scene: Scene) -> None:
     """Once that it is away, once that it is back; and what was told before is not told again."""
-    with ExitStack() as going:
-        server = Server("--appendonly", "yes", "--appendfsync", "always")
-        going.callback(server.close)
-        receiver = going.enter_context(receiving())
-        config = configured(scene.folder / "away.toml", notify(receiver))
-        going.enter_context(running("consume", redis_url=server.url, name="away"))
-        settings: dict[str, Any] = {"redis_url": server.url, "name": "away", "config": str(config)}
-        watchers = [going.enter_context(running("watch", **settings)) for _ in range(2)]
-        stages = going.enter_context(pipeline(server.url, "away", scene.folder))
+    server = Server("--appendonly", "yes", "--appendfsync", "always")
+    with closing(server), watched(server.url, "away", scene.folder, None) as own:
+        receiver, stages = own.receiver, own.stages
+        watchers = [own.start(), own.start()]
         stages.emit("AssetSetReconcileError", 20, "before")
         wait_until(lambda: told(receiver), PATIENCE, "the fault to be told")
         [before] = told(receiver)
@@ -342,6 +386,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     a_receiver_that_was_away_gets_everything_once_and_in_order,
     a_consumer_that_stands_still_is_told,
     a_watcher_that_is_killed_loses_and_repeats_nothing,
+    a_watcher_that_slept_repeats_nothing,
+    a_watcher_that_is_stopped_waits_for_no_receiver,
     a_store_that_is_away_is_told_by_each_watcher,
 )
 

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +12,8 @@ from typing import Any
 from etlog_events.keys import Keys
 from etlog_events.store import connect
 from etlog_producer import Producer
-from support.commands import Command
-from support.receivers import Received, Receiver
+from support.commands import Command, running
+from support.receivers import Received, Receiver, receiving
 from support.servers import wait_until
 
 #: Seconds. Problems are collected for half a minute, a watcher that died holds its place for 12 s, machines are busy.
@@ -189,6 +189,49 @@ class Watcher(Command):
     def tells(self) -> bool:
         """Whether it is the one that tells, by what it says."""
         return self.shown.rfind("Watching log") > self.shown.rfind("Standing by")
+
+
+def teller(watchers: Sequence[Watcher]) -> Watcher:
+    """The one that tells."""
+    wait_until(lambda: any(one.tells for one in watchers), PATIENCE, "one to tell")
+    return next(one for one in watchers if one.tells)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A log that a consumer applies, with a receiver of its own, whose messages are signed with `secret`.
+
+    `start` starts a watcher of it, one of as many as the test likes.
+    """
+
+    receiver: Receiver
+    secret: str
+    stages: Pipeline
+    start: Callable[[], Watcher]
+
+
+@contextmanager
+def watched(url: str, log: str, folder: Path, constants: Mapping[str, float] | None) -> Iterator[Watched]:
+    """The log `log` while the block lasts; `constants` are those of its watchers."""
+    secret = "the secret of a target"
+    with ExitStack() as going:
+        receiver = going.enter_context(receiving())
+        config = configured(folder / f"{log}.toml", notify(receiver, secret=secret))
+
+        def start() -> Watcher:
+            started = Watcher(config, constants, redis_url=url, name=log)
+            going.callback(started.close)
+            return started
+
+        going.enter_context(running("consume", redis_url=url, name=log))
+        stages = going.enter_context(pipeline(url, log, folder))
+        stages.wait_until_applied()
+        yield Watched(receiver, secret, stages, start)
+
+
+def answered(write: Callable[[bytes], object]) -> None:
+    """Answer that a message was taken."""
+    write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
 
 def spelled(moment: datetime) -> str:
