@@ -172,7 +172,6 @@ class Teller:
         faults = sorted(notice.faults, key=lambda fault: _WORST.index(fault.state) if fault.state in _WORST else -1)
         worst = faults[0]
         spans = [fault for fault in faults if fault.from_ is not None and fault.to is not None]
-        counts = [fault.sets for fault in faults if fault.sets is not None]
         return ProblemTold(
             id=name,
             log=self._log,
@@ -182,12 +181,24 @@ class Teller:
             state=worst.state,
             from_=min((fault.from_ for fault in spans if fault.from_), default=None),
             to=max((fault.to for fault in spans if fault.to), default=None),
-            sets=sum(counts) if counts else None,
+            sets=_sets(spans) if spans else None,
             since=min((fault.since for fault in faults), key=lambda text: text.removesuffix("Z")),
             error=next((fault.error for fault in faults if fault.error), None),
             text="; ".join(dict.fromkeys(fault.text for fault in faults)),
             url=self._page_url,
         )
+
+
+def _sets(faults: Iterable[Fault]) -> int:
+    """How many sets are wrong, by faults of them: those of one time are the same sets in other stages."""
+    number = most = 0
+    until = ""
+    for fault in sorted(faults, key=lambda fault: (fault.from_ or "")[:-1]):
+        start, end = (fault.from_ or "")[:-1], (fault.to or "")[:-1]
+        if start >= until:
+            number, most = number + most, 0
+        most, until = max(most, fault.sets or 0), max(until, end)
+    return number + most
 
 
 def _again(message: Waiting, outcome: Outcome, now: datetime) -> Waiting:

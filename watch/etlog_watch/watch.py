@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from functools import partial
 
@@ -71,6 +72,7 @@ class LogWatch:
             logger, failing="The log cannot be watched", recovered="The log is watched again", clock=time.monotonic
         )
         self._is_alone = len(settings.logs) == 1
+        self._is_default = name == settings.logs[0]
         self._tells = False
 
     @property
@@ -117,6 +119,8 @@ class LogWatch:
             raise StoreUnavailable(view.suspended or view.warning or "the ledger cannot be read")
         now = self._clock(UTC)
         state = await read_state(self._connection, self._keys)
+        if not self._is_default:  # the store is the same for all logs: one of them speaks of it
+            state = replace(state, warnings=())
         faults = [*of_verdict(view.judged.verdict), *self._memory.faults(state, view.judged.marks, now)]
         after = self.teller.next(kept, faults, now, partial(_is_known, view.judged))
         changed = await self._incidents.change(after)
