@@ -18,7 +18,7 @@ from benchmarks.verdict.story import tell
 from benchmarks.verdict.walk import Walk
 
 #: A few pipelines that are judged in less than a minute.
-QUICK = {"hourly, long tail", "daily, long tail, Berlin", "office hours", "live, reconciled at night"}
+QUICK = {"hourly, long tail", "daily, long tail, Berlin", "office hours", "nightly batch"}
 
 
 def run(name: str, days: int, seed: int, healthy: bool, every_minute: bool) -> Run:
