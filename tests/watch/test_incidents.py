@@ -201,6 +201,19 @@ def test_nothing_is_told_in_quiet_hours() -> None:
     assert night.see(fault()) == [("opened", "i1")]
 
 
+def test_a_clock_that_is_set_back_holds_nothing_back() -> None:
+    """By hours: no one knows how long something has waited."""
+    night = Night(Policy("all", lambda _: True, remind=24 * HOUR))
+    night.see(fault())
+
+    night.now -= 5 * HOUR
+    assert night.see(fault()) == [("opened", "i1")]
+    night.now -= 5 * HOUR
+    assert night.see() == []
+    assert night.stay(during=MINUTE) == [("resolved", "i1")]
+    assert night.incidents == []
+
+
 def test_more_lost_events_are_told_once_an_hour() -> None:
     """There is one incident until they are acknowledged."""
     night = Night()

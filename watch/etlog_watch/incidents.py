@@ -125,7 +125,7 @@ def due(incidents: Sequence[Incident], policy: Policy, now: datetime) -> list[No
     if policy.is_quiet(now):
         return []
     waiting = [(since, notice) for incident in incidents for since, notice in _notices(incident, policy, now)]
-    if not any(now - since >= GROUPED for since, _ in waiting):
+    if not any(_has_passed(GROUPED, since, now) for since, _ in waiting):
         return []
     return [notice for _, notice in waiting]
 
@@ -173,9 +173,9 @@ def _notices(incident: Incident, policy: Policy, now: datetime) -> Iterable[tupl
         yield incident.opened, Notice("opened", ids, incident, wanted)
     elif tuple(before.states) != _states(wanted):
         yield incident.changed, Notice("changed", ids, incident, wanted)
-    elif (_count(wanted) or 0) > (before.count or 0) and now - before.at >= MORE_AFTER:
+    elif (_count(wanted) or 0) > (before.count or 0) and _has_passed(MORE_AFTER, before.at, now):
         yield before.at, Notice("changed", ids, incident, wanted)
-    elif policy.remind is not None and now - before.at >= policy.remind:
+    elif policy.remind is not None and _has_passed(policy.remind, before.at, now):
         yield before.at, Notice("reminder", ids, incident, wanted)
 
 
@@ -201,8 +201,13 @@ def _with(
 
 def _is_over(incident: Incident, now: datetime) -> bool:
     """Whether nothing is to be said of an incident any more. What ended a moment ago may come back."""
-    has_rested = incident.is_closed or now - incident.changed >= GROUPED
+    has_rested = incident.is_closed or _has_passed(GROUPED, incident.changed, now)
     return incident.ended is not None and not incident.told and has_rested
+
+
+def _has_passed(span: timedelta, since: datetime, now: datetime) -> bool:
+    """Whether so much time has passed; also when the clock was set back by as much, and no one knows how much has."""
+    return abs(now - since) >= span
 
 
 class _Nodes:

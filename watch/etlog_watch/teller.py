@@ -23,6 +23,9 @@ logger = logging.getLogger("etlog.watch")
 #: After the first attempt that failed, and at most.
 FIRST_RETRY, LAST_RETRY = timedelta(seconds=5), timedelta(minutes=10)
 
+#: The longest pause that a target may ask for, and somewhat more.
+LONGEST_PAUSE = timedelta(hours=2)
+
 #: How long a message is tried.
 KEPT = timedelta(days=1)
 
@@ -84,7 +87,9 @@ class Teller:
             oldest.setdefault(message.target, message)
         for key, message in oldest.items():
             target = self._targets.get(key)
-            if target is None or key in self._sending or message.id in self._outcomes or message.next > now:
+            if target is None or key in self._sending or message.id in self._outcomes:
+                continue
+            if timedelta(0) < message.next - now <= LONGEST_PAUSE:  # further ahead, the clock was set back
                 continue
             self._sending[key] = asyncio.create_task(self._send(target, message))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from functools import partial
+from typing import NamedTuple
 
 import redis
 from etlog_events import timestamps
@@ -37,6 +38,13 @@ TURN = 3.0
 LAST_WORDS = 5.0
 
 Clock = Callable[[tzinfo], datetime]
+
+
+class Trouble(NamedTuple):
+    """What the matter is with the store, and since when by `time.monotonic`."""
+
+    what: str
+    since: float
 
 
 class LogWatch:
@@ -76,10 +84,14 @@ class LogWatch:
         self._tells = False
 
     @property
-    def away_since(self) -> float | None:
-        """Since when the store cannot be reached, by `time.monotonic`; None while it can."""
-        is_away = isinstance(self._outage.error, redis.RedisError | OSError | StoreError)
-        return self._outage.since if is_away else None
+    def trouble(self) -> Trouble | None:
+        """What the matter is with the store; None while it does what it is asked for."""
+        error, since = self._outage.error, self._outage.since
+        if since is None or not isinstance(error, redis.RedisError | OSError | StoreUnavailable):
+            return None
+        refuses = isinstance(error, redis.ResponseError)
+        what = f"the store refuses what the watch asks it: {error}" if refuses else "the store cannot be reached"
+        return Trouble(what, since)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop` is set. Raises `OtherContract` if the only log is not understood."""
@@ -184,13 +196,14 @@ class StoreWatch:
     def turn(self) -> None:
         """Look once."""
         now = self._clock(UTC)
-        away = [log.away_since for log in self._logs]
+        troubles = [log.trouble for log in self._logs]
+        found = [trouble for trouble in troubles if trouble is not None]
         faults = []
-        if None not in away:
-            seconds = min(time.monotonic() - since for since in away if since is not None)
+        if found and len(found) == len(troubles):
+            seconds = min(time.monotonic() - trouble.since for trouble in found)
             self._since = self._since or datetime.fromtimestamp(now.timestamp() - seconds, UTC)
             since = timestamps.from_datetime(self._since.replace(microsecond=0))
-            faults.append(Fault(state="store", text=f"the store cannot be reached since {since}", since=since))
+            faults.append(Fault(state="store", text=f"{found[0].what} (since {since})", since=since))
         else:
             self._since = None
         self._kept = self._teller.next(self._kept, faults, now)
