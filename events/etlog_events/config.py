@@ -309,7 +309,8 @@ class _Reader:
     def _table(self, name: str, index: int, values: Any) -> Any:
         where = f"{name}[{index}]"
         if not isinstance(values, dict):
-            return self._note((name, index), f"{where} must be a table, not {_shown(values)}")
+            shown = "something else" if name == "notify" else _shown(values)  # it may be an address
+            return self._note((name, index), f"{where} must be a table, not {shown}")
         table, before = TABLES[name], len(self._problems)
         keys = {entry.metadata["key"] or entry.name: entry for entry in fields(table)}
         read: dict[str, Any] = {}
@@ -321,7 +322,7 @@ class _Reader:
             try:
                 read[keys[key].name] = keys[key].metadata["parse"](value, self._settings)
             except ValueError as e:
-                self._note((name, index, key), f"{where}.{key} {e}")
+                self._note((name, index, key), f"{where}.{key} {_without_secrets(str(e)) if name == 'notify' else e}")
         for key, entry in keys.items():
             if key not in values and entry.default is MISSING:
                 self._note(
@@ -374,6 +375,11 @@ def _nearest(value: Any, known: Iterable[str]) -> str:
     by_lower = {name.strip("[]").lower(): name for name in known}
     near = get_close_matches(value.lower(), by_lower, 1) if isinstance(value, str) else []
     return f"; did you mean {by_lower[near[0]]}?" if near else ""
+
+
+def _without_secrets(text: str) -> str:
+    """A sentence on a target without what may have been pasted into the wrong line: addresses, and long words."""
+    return re.sub(r"\w+://[^\s'\"]+|[^\s'\",;]{25,}", "…", text)
 
 
 def _shown(value: Any) -> str:

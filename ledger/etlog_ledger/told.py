@@ -12,12 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
 import msgspec
-from etlog_events.timestamps import canonical
+from etlog_events import schedule
+from etlog_events.timestamps import canonical, from_nanoseconds, to_nanoseconds
 
 from etlog_ledger.verdict import Problem, ToldShown
 
 #: How the name of a field begins that holds an incident, and the field that counts the changes.
 INCIDENT, REVISION = b"incident:", "revision"
+
+
+#: Seconds of the units of lengths; of months about so many.
+_UNITS = {"s": 1, "d": 86_400, "mo": 30 * 86_400}
 
 
 class FaultySets(msgspec.Struct, frozen=True, rename={"from_": "from"}):
@@ -80,7 +85,7 @@ class Told:
         for incident in incidents:
             for sets in incident.faults:
                 if sets.from_ is not None and sets.to is not None:
-                    span = _comparable(sets.from_), _comparable(sets.to)
+                    span = starts(sets.from_, sets.to, sets.every, sets.length)
                     for stage in sets.stages:  # faults of one stage hardly ever overlap, those of a series may all do
                         line = sets.category, sets.every, sets.length, stage
                         lines.setdefault(line, []).append((*span, incident))
@@ -88,7 +93,7 @@ class Told:
 
     def of(self, problem: Problem) -> ToldShown | None:
         """When people were told of a problem; None if no one was."""
-        first, last = _comparable(problem.from_), _comparable(problem.to)
+        first, last = starts(problem.from_, problem.to, problem.every, problem.length)
         targets: dict[str, list[ToldTarget]] = {}
         for stage in problem.stages:
             line = self._lines.get((problem.category, problem.every, problem.length, stage))
@@ -116,6 +121,25 @@ class _Line:
             _, end, incident = self._spans[place]
             if end > first:
                 yield incident
+
+
+def starts(first: str, to: str, every: str | None, length: str | None) -> tuple[str, str]:
+    """The span in which the windows of a run start, as texts that compare; the run spans `first` to `to`.
+
+    Windows that are longer than their step overlap, so the last of them starts long before its end.
+    """
+    if every is None or length is None:
+        return _comparable(first), _comparable(to)
+    try:
+        end = to_nanoseconds(to) - _nanoseconds(length) + _nanoseconds(every) // 2
+        return _comparable(first), _comparable(from_nanoseconds(end))
+    except (ValueError, OverflowError):  # someone else wrote it
+        return _comparable(first), _comparable(to)
+
+
+def _nanoseconds(length: str) -> int:
+    number, unit = schedule.length(length)
+    return number * _UNITS[unit] * 10**9
 
 
 def _comparable(time: str) -> str:

@@ -409,3 +409,23 @@ def test_no_secret_is_repeated(text: str) -> None:
         said = f"{e!r} {e.problems}"
 
     assert "hunter2" not in said.lower()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'version = 1\nnotify = ["{URL}/hunter2"]',
+        f'version = 1\n[[notify]]\nurl = "{URL}"\nremind = "{URL}/hunter2"',
+        f'version = 1\n[[notify]]\nurl = "{URL}"\non = ["{URL}/hunter2"]',
+        f'version = 1\n[[notify]]\nurl = "{URL}"\nquiet = "whsec_hunter2hunter2hunter2hunter2"',
+        f'version = 1\n[[notify]]\nurl = "{URL}"\nlog = "{URL}/hunter2"',
+    ],
+    ids=["table", "remind", "on", "quiet", "log"],
+)
+def test_what_was_pasted_into_the_wrong_line_is_not_repeated(text: str) -> None:
+    """An address or a secret is as secret there."""
+    found = problems(text)
+
+    assert len(found) == 1
+    assert "hunter2" not in found[0]
+    assert found[0].startswith("line ")

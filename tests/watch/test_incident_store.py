@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 import redis
 from etlog_events.errors import OtherContract
@@ -101,6 +102,19 @@ def test_one_watcher_holds_the_place(watchers: Watchers, client: redis.Redis, ke
     assert watchers.run(second.claim()) is None
 
 
+@pytest.mark.parametrize("revision", ["", "x", b"\xff", "-1", "1.5", " 1"])
+def test_a_count_that_is_none_counts_anew(
+    watchers: Watchers, client: redis.Redis, keys: Keys, revision: str | bytes
+) -> None:
+    """Someone wrote something else there."""
+    client.hset(keys.incidents, "revision", revision)
+    store = watchers("a")
+
+    assert watchers.run(store.claim()) == Kept("0")
+    assert watchers.run(store.change(Kept("", {"i": incident("i")}))) is not None
+    assert watchers.run(store.claim()) == Kept("1", {"i": incident("i")})
+
+
 @pytest.mark.parametrize("held", ["", "nonsense", "b", "b x", "b 99999999999999999", "b 1e300", "b -5"])
 def test_a_place_that_no_watcher_holds_is_free(watchers: Watchers, client: redis.Redis, keys: Keys, held: str) -> None:
     """Someone wrote to the field by hand, or the store's clock was set back."""
@@ -147,13 +161,10 @@ def test_a_change_made_by_hand_is_seen(watchers: Watchers, client: redis.Redis, 
 def test_what_is_not_understood_is_passed_over(watchers: Watchers, client: redis.Redis, keys: Keys) -> None:
     """And stays."""
     store = watchers("a")
-    wrong: dict[str | bytes, str] = {
-        "incident:x": "{}",
-        "message:y": "\xff",
-        "target:z": "5",
-        "other": "1",
-        b"incident:\xff": "{}",
-    }
+    incident_text, message_text = (msgspec.json.encode(value).decode() for value in (incident("n"), message("m")))
+    wrong: dict[str | bytes, str] = {"incident:x": "{}", "message:y": "\xff", "target:z": "5", b"incident:\xff": "{}"}
+    wrong |= {"incident:n": incident_text.replace("Z", ""), "incident:deep": "[" * 100_000, "other": "1"}
+    wrong |= {"incident:m": incident_text, "message:other": message_text}
     client.hset(keys.incidents, mapping=wrong)  # type: ignore[arg-type]
 
     assert watchers.run(store.claim()) == Kept("0")

@@ -155,6 +155,43 @@ def test_other_sets_are_other_incidents() -> None:
     assert len(night.incidents) == len(faults)
 
 
+def test_windows_that_overlap_are_sets_of_their_own() -> None:
+    """Seven days, every day: two holes, two days apart, share no set; one that grows by a day is the same."""
+    night = Night()
+
+    def week(day: int, sets: int = 1) -> Fault:
+        start, end = (f"2026-11-{number:02d}T00:00:00Z" for number in (day, day + 6 + sets))
+        return fault("missing", every="1d", length="7d", from_=start, to=end, sets=sets)
+
+    assert night.stay(week(2), week(4), during=MINUTE) == [("opened", "i1"), ("opened", "i2")]
+    assert night.stay(week(2), week(4, 2), during=MINUTE) == []
+    assert night.stay(week(4, 2), during=MINUTE) == [("resolved", "i1")]
+
+
+def test_dangers_and_errors_of_other_kinds_are_told_one_by_one() -> None:
+    """Each has its end."""
+    night = Night()
+    evict, aof = (Fault(state="store", text=text, about=text, since=LOST.since) for text in ("may evict", "no file"))
+    errors = [
+        Fault(state="failed", text=kind, about=kind, since=LOST.since, category="asset")
+        for kind in ("AssetSetComputeError", "AssetSetReconcileError")
+    ]
+
+    assert night.stay(evict, errors[0], during=MINUTE) == [("opened", "i1"), ("opened", "i2")]
+    assert night.stay(evict, aof, *errors, during=MINUTE) == [("opened", "i3"), ("opened", "i4")]
+    assert night.stay(aof, errors[1], during=MINUTE) == [("resolved", "i1"), ("resolved", "i2")]
+
+
+def test_a_mark_on_a_part_of_an_incident_wakes_no_one() -> None:
+    """Neither when it is made, nor when it ends."""
+    night = Night()
+    stop, failure = fault("stopped", 0, 6), fault("failed", 0, 6, silenced=False)
+    night.stay(stop, failure, during=MINUTE)
+
+    assert night.stay(stop, fault("failed", 0, 6, silenced=True), during=MINUTE) == []
+    assert night.stay(stop, failure, during=MINUTE) == []
+
+
 def test_an_incident_whose_sets_left_the_ledger_expires() -> None:
     """Nobody repaired it."""
     night = Night()

@@ -200,8 +200,8 @@ def test_a_watcher_may_die_at_every_step(
         assert Counter(message.happened for message in received.values()) == {"opened": 1, "resolved": 1}, step
         opened, resolved = received.values()
         assert {problem.state for problem in opened.problems} >= {"missing", "lost"}, step
-        assert [problem.id for problem in resolved.problems] == [
+        assert {problem.id for problem in resolved.problems} == {
             problem.id for problem in opened.problems if problem.state != "store"
-        ], step
+        }, step
         names = [bytes(name) for name in client.hkeys(keys.incidents)]  # type: ignore[arg-type]
         assert not [name for name in names if name.startswith(b"message:")], step

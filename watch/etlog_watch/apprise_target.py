@@ -54,9 +54,15 @@ class AppriseTarget:
         self._apprise = apprise.Apprise(asset=asset)
         self._apprise.add(target)
         self._attempt: threading.Thread | None = None
+        self._turn = asyncio.Lock()
 
     async def send(self, message: Message) -> Outcome:
-        """Make one attempt. Never raises for what the target or the network does; takes `LIMIT` at most."""
+        """Make one attempt, once those of other logs have ended. Never raises for what the target or the network does;
+        takes `LIMIT` at most."""
+        async with self._turn:
+            return await self._send(message)
+
+    async def _send(self, message: Message) -> Outcome:
         if self._attempt is not None and self._attempt.is_alive():
             return Outcome("later", "apprise has not ended the attempt before")
         title, text = words.title(message), words.text(message)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import msgspec
+from etlog_ledger.told import starts
 from etlog_ledger.verdict import Verdict
 
 #: States of faults of the log itself: events lost, dead letters, no progress, a store that is away or may lose data.
@@ -13,13 +14,14 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, renam
     """A fault, as `text` says it in a sentence; it began at `since`.
 
     One of sets has a category and, unless its error names no window, the cadence and stages of a problem of the
-    verdict, and the span of its windows. `silenced` means that a mark says that people know of it. `count` is how many
-    events are lost or dead.
+    verdict, and the span of its windows; else `about` says what it is of: the kind of the error, or which danger.
+    `silenced` means that a mark says that people know of it. `count` is how many events are lost or dead.
     """
 
     state: str
     text: str
     since: str
+    about: str | None = None
     category: str | None = None
     every: str | None = None
     length: str | None = None
@@ -32,9 +34,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, renam
     silenced: bool = False
 
     @property
-    def line(self) -> tuple[str | None, str | None, str | None, str | None]:
+    def line(self) -> tuple[str | None, ...]:
         """What faults have in common that may be one: the series of their sets, or what is wrong with the log."""
-        return self.category, self.every, self.length, None if self.every else self.state
+        return self.category, self.every, self.length, None if self.every else self.state, self.about
 
     def meets(self, other: "Fault") -> bool:
         """Whether it shares a stage of a set with another one, or is of the same kind where there are no sets."""
@@ -42,8 +44,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, renam
             return False
         if self.from_ is None or self.to is None or other.from_ is None or other.to is None:
             return True
-        is_between = self.from_[:-1] < other.to[:-1] and other.from_[:-1] < self.to[:-1]  # texts compare without the Z
-        return is_between and not set(self.stages).isdisjoint(other.stages)
+        first, last = starts(self.from_, self.to, self.every, self.length)
+        others = starts(other.from_, other.to, other.every, other.length)
+        return first < others[1] and others[0] < last and not set(self.stages).isdisjoint(other.stages)
 
 
 def of_verdict(verdict: Verdict) -> Iterable[Fault]:
@@ -69,6 +72,7 @@ def of_verdict(verdict: Verdict) -> Iterable[Fault]:
             state="failed",
             text=f"{errors.kind} without a window: {line}" if line else f"{errors.kind} without a window",
             since=errors.last,
+            about=errors.kind,
             category=errors.category,
             error=errors.error,
         )

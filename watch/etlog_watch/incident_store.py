@@ -6,15 +6,15 @@ message is there before it is sent, and until it was.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from etlog_events import contract
 from etlog_events.keys import Keys
 from etlog_events.scripts import Script
+from msgspec import Meta
 
-from etlog_watch.incidents import Incident
+from etlog_watch.incidents import Incident, Moment
 from etlog_watch.message import Happened, ProblemTold
 
 SCRIPT = Script.load("etlog_events:contract.lua", "etlog_watch:incidents.lua")
@@ -34,16 +34,16 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     target: str
     happened: Happened
-    created: datetime
-    next: datetime
-    problems: tuple[ProblemTold, ...]
+    created: Moment
+    next: Moment
+    problems: Annotated[tuple[ProblemTold, ...], Meta(min_length=1)]
     attempts: int = 0
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """That a target wants no more messages, since `at`."""
 
-    at: datetime
+    at: Moment
     reason: str
 
 
@@ -88,6 +88,7 @@ class IncidentStore:
         """What is kept, once this watcher holds its place; None while another one does."""
         holder, revision, _ = await self._run("")
         if holder != self._watcher:
+            self._kept = Kept()  # a count of changes may come again, with others behind it
             return None
         if self._kept.revision != revision:
             self._kept = await self.read()
@@ -112,9 +113,9 @@ class IncidentStore:
     async def read(self) -> Kept:
         """What is kept. What someone else wrote there is passed over."""
         fields: dict[bytes, bytes] = await self._client.hgetall(self._keys.incidents)
-        revision = fields.get(b"revision", b"0").decode(errors="replace")
+        revision = fields.get(b"revision", b"")
         return Kept(
-            revision,
+            revision.decode() if revision.isdigit() else "0",  # as the script reads what someone else wrote
             _named(fields, b"incident:", Incident),
             _named(fields, b"message:", Waiting),
             _named(fields, b"target:", Ended),
@@ -137,7 +138,9 @@ def _named(fields: Mapping[bytes, bytes], prefix: bytes, kind: type[T]) -> dict[
     for name, text in fields.items():
         if name.startswith(prefix):
             try:
-                found[name[len(prefix) :].decode()] = msgspec.json.decode(text, type=kind)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+                value = msgspec.json.decode(text, type=kind)
+                if getattr(value, "id", None) in {None, (spelled := name[len(prefix) :].decode())}:
+                    found[spelled] = value
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 continue
     return found

@@ -19,7 +19,7 @@ local watcher, milliseconds, known = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local held, revision = unpack(redis.call('HMGET', incidents, 'watcher', 'revision'))
-revision = revision or '0'
+revision = string.match(revision or '', '^%d+$') or '0'  -- else someone else wrote it
 local holder, till = string.match(held or '', '^(%S+) (%d+)$')
 till = tonumber(till or 0)
 if holder and holder ~= watcher and till > now and till <= now + math.max(milliseconds, 60000) then
@@ -42,9 +42,6 @@ for i = 4, #ARGV, 2 do
     redis.call('HSET', incidents, ARGV[i], ARGV[i + 1])
   end
 end
-local counted = redis.pcall('HINCRBY', incidents, 'revision', 1)
-if type(counted) == 'table' and counted.err then  -- someone else wrote what is not a number
-  counted = 1
-  redis.call('HSET', incidents, 'revision', counted)
-end
-return {watcher, tostring(counted), 1}
+local counted = string.format('%.0f', tonumber(revision) + 1)
+redis.call('HSET', incidents, 'revision', counted)
+return {watcher, counted, 1}

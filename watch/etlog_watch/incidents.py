@@ -8,10 +8,11 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import accumulate
-from typing import Literal
+from itertools import accumulate, islice
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from etlog_watch.faults import Fault
 from etlog_watch.message import Happened
@@ -19,8 +20,14 @@ from etlog_watch.message import Happened
 #: What opens, changes or ends is told after so long, together with all that happens meanwhile.
 GROUPED = timedelta(seconds=30)
 
+#: Incidents that are opened at once, and told at once: a step of the store must not take long. The rest follows.
+MOST_NEW = 2000
+
 #: How long after a target was told of lost events or dead letters it is told of more of them.
 MORE_AFTER = timedelta(hours=1)
+
+#: A time with its zone: what someone else wrote without one does not compare.
+Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -30,9 +37,9 @@ class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     it was told anything last, `first` when it was told that it opened.
     """
 
-    ids: tuple[str, ...]
-    first: datetime
-    at: datetime
+    ids: Annotated[tuple[str, ...], Meta(min_length=1)]
+    first: Moment
+    at: Moment
     states: tuple[str, ...]
     count: int | None = None
 
@@ -46,9 +53,9 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     id: str
-    opened: datetime
-    changed: datetime
-    faults: tuple[Fault, ...]
+    opened: Moment
+    changed: Moment
+    faults: Annotated[tuple[Fault, ...], Meta(min_length=1)]
     ended: Literal["resolved", "expired"] | None = None
     is_closed: bool = False
     told: Mapping[str, Told] = {}
@@ -116,8 +123,9 @@ def advanced(
         if nodes.first(place) == place
     ]
     found += [incident for incident in everything if incident.is_closed]
-    found += [Incident(id=new_id(), opened=now, changed=now, faults=tuple(group)) for group in members.values()]
-    return [incident for incident in found if not _is_over(incident, now)]
+    groups = islice(members.values(), MOST_NEW)
+    found += [Incident(id=new_id(), opened=now, changed=now, faults=tuple(group)) for group in groups]
+    return [incident for incident in found if not is_over(incident, now)]
 
 
 def due(incidents: Sequence[Incident], policy: Policy, now: datetime) -> list[Notice]:
@@ -127,7 +135,7 @@ def due(incidents: Sequence[Incident], policy: Policy, now: datetime) -> list[No
     waiting = [(since, notice) for incident in incidents for since, notice in _notices(incident, policy, now)]
     if not any(_has_passed(GROUPED, since, now) for since, _ in waiting):
         return []
-    return [notice for _, notice in waiting]
+    return [notice for _, notice in waiting[:MOST_NEW]]
 
 
 def told(incident: Incident, notices: Mapping[str, Notice], now: datetime) -> Incident:
@@ -171,7 +179,7 @@ def _notices(incident: Incident, policy: Policy, now: datetime) -> Iterable[tupl
         return
     if before is None:
         yield incident.opened, Notice("opened", ids, incident, wanted)
-    elif tuple(before.states) != _states(wanted):
+    elif not set(before.states).issuperset(_states(wanted)):
         yield incident.changed, Notice("changed", ids, incident, wanted)
     elif (_count(wanted) or 0) > (before.count or 0) and _has_passed(MORE_AFTER, before.at, now):
         yield before.at, Notice("changed", ids, incident, wanted)
@@ -199,7 +207,7 @@ def _with(
     return incident if found == incident else found
 
 
-def _is_over(incident: Incident, now: datetime) -> bool:
+def is_over(incident: Incident, now: datetime) -> bool:
     """Whether nothing is to be said of an incident any more. What ended a moment ago may come back."""
     has_rested = incident.is_closed or _has_passed(GROUPED, incident.changed, now)
     return incident.ended is not None and not incident.told and has_rested

@@ -1,16 +1,18 @@
 """The state of a log itself: what of it is wrong beside its sets."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 
+import msgspec
 from etlog_events import timestamps
 from etlog_events.keys import Keys
 from etlog_events.sequence import number_of
 from etlog_events.store.health import store_warnings
 from etlog_ledger.marks import DEAD_LETTERS, LOST_EVENTS, Mark, acknowledgement
-from etlog_ledger.reading.connection import Connection
+from etlog_ledger.reading.connection import Command, Connection
 
 from etlog_watch.faults import Fault
 
@@ -31,30 +33,33 @@ class State:
     warnings: Sequence[str]
 
 
-async def read_state(connection: Connection, keys: Keys) -> State:
-    """The state of a log. Raises the driver's errors."""
-    cursor, stats, info = await connection.ask(("GET", keys.cursor), ("HMGET", keys.stats, "lost", "dead"), ("INFO",))
+async def read_state(connection: Connection, keys: Keys, *, of_store: bool) -> State:
+    """The state of a log, and warnings `of_store`, if that is asked. Raises the driver's errors."""
+    questions: list[Command] = [("GET", keys.cursor), ("HMGET", keys.stats, "lost", "dead")]
+    cursor, stats, *info = await connection.ask(*questions, *([("INFO",)] if of_store else []))
     after = "-" if cursor is None else b"(" + cursor
     [waiting] = await connection.ask(("XRANGE", keys.events, after, "+", "COUNT", 1))
     lost, dead = (number_of(number or b"") for number in stats)
-    return State(lost, dead, cursor, _published(waiting[0]) if waiting else None, store_warnings(info))
+    return State(lost, dead, cursor, _published(waiting[0]) if waiting else None, store_warnings(*info) if info else ())
 
 
 class Memory:
-    """What a watcher remembers of the state of a log, to say since when something is wrong."""
+    """What a watcher remembers of the state of a log: where it stood, and since when by `clock`, in seconds."""
 
-    def __init__(self) -> None:
-        self._cursor: tuple[bytes | None, datetime] | None = None
-        self._since: dict[str, str] = {}
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._cursor: tuple[bytes | None, float] | None = None
 
-    def faults(self, state: State, marks: Iterable[Mark], now: datetime) -> Iterable[Fault]:
-        """The faults of the log itself."""
-        found = [*self._losses(state, list(marks), now), *self._stalled(state, now)]
-        found += [Fault(state="store", text=warning, since="") for warning in state.warnings]
-        since = {self._name(fault): fault.since or self._known(fault, now) for fault in found}
-        self._since = since
-        for fault in found:
-            yield Fault(state=fault.state, text=fault.text, since=since[self._name(fault)], count=fault.count)
+    def faults(self, state: State, marks: Iterable[Mark], open_faults: Iterable[Fault], now: datetime) -> list[Fault]:
+        """The faults of the log itself. Those that are open began when they did, whoever saw that."""
+        known = {(fault.state, fault.about): fault.since for fault in open_faults if fault.category is None}
+        found = [*self._losses(state, list(marks), now), *self._stalled(state, ("stalled", None) in known)]
+        found += [Fault(state="store", text=warning, about=warning, since="") for warning in state.warnings]
+        spelled = timestamps.from_datetime(now)
+        return [
+            msgspec.structs.replace(fault, since=fault.since or known.get((fault.state, fault.about), spelled))
+            for fault in found
+        ]
 
     def _losses(self, state: State, marks: Sequence[Mark], now: datetime) -> Iterable[Fault]:
         for name, present, losses, words in (
@@ -68,19 +73,15 @@ class Memory:
                 text = f"{one if number == 1 else f'{number:,} {many}'}; '{command}' says more"
                 yield Fault(state=name, text=text, since="", count=number)
 
-    def _stalled(self, state: State, now: datetime) -> Iterable[Fault]:
-        if self._cursor is None or self._cursor[0] != state.cursor or state.oldest is None:
+    def _stalled(self, state: State, is_known: bool) -> Iterable[Fault]:
+        now = self._clock()
+        if self._cursor is None:  # a watcher that begins takes the word of the one before
+            self._cursor = state.cursor, now - (STALLED.total_seconds() if is_known else 0.0)
+        elif self._cursor[0] != state.cursor or state.oldest is None:
             self._cursor = state.cursor, now
-        stands = now - self._cursor[1]
-        if state.oldest is not None and stands >= STALLED:
+        if state.oldest is not None and now - self._cursor[1] >= STALLED.total_seconds():
             since = timestamps.from_datetime(state.oldest)
             yield Fault(state="stalled", text=f"nothing is applied although events wait since {since}", since=since)
-
-    def _known(self, fault: Fault, now: datetime) -> str:
-        return self._since.get(self._name(fault)) or timestamps.from_datetime(now)
-
-    def _name(self, fault: Fault) -> str:
-        return fault.text if fault.state == "store" else fault.state
 
 
 def _published(entry: Any) -> datetime:

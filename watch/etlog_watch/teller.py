@@ -29,6 +29,9 @@ LONGEST_PAUSE = timedelta(hours=2)
 #: How long a message is tried.
 KEPT = timedelta(days=1)
 
+#: What is over is told before what began meanwhile.
+_ORDER: Sequence[Happened] = ("resolved", "expired", "changed", "opened", "reminder")
+
 #: The worst states first: that of a problem whose faults have several.
 _WORST = ("failed", "stopped", "missing", "unusual")
 
@@ -48,6 +51,7 @@ class Teller:
         self._sending: dict[str, asyncio.Task[None]] = {}  # by target
         self._outcomes: dict[str, Outcome] = {}  # by message
         self._noting: set[str] = set()  # messages whose outcomes are in what `next` returned
+        self._seen: tuple[Mapping[str, Incident], list[Fault]] | None = None  # what `next` made of which faults
         self.wake = asyncio.Event()
 
     def next(
@@ -55,7 +59,11 @@ class Teller:
     ) -> Kept:
         """What is to be kept once these are the faults, and what the targets are to be told is in the outbox."""
         ended, messages = self._noted(kept, now)
-        found = incidents.advanced(kept.incidents.values(), faults, now, _new_id, is_known)
+        faults = list(faults)
+        if self._seen == (kept.incidents, faults):  # most turns: nothing happened, but time has passed
+            found = [incident for incident in kept.incidents.values() if not incidents.is_over(incident, now)]
+        else:
+            found = incidents.advanced(kept.incidents.values(), faults, now, _new_id, is_known)
         told: dict[str, dict[str, Notice]] = {}
         for key, policy in self._policies.items():
             if key in ended:
@@ -70,9 +78,11 @@ class Teller:
         after = {}
         for incident in found:
             noted = incidents.told(incident, told[incident.id], now) if incident.id in told else incident
-            if noted.ended is not None:  # a target that there is no more cannot be told of it
-                noted = incidents.for_targets(noted, self._targets.keys() - ended.keys())
+            if noted.ended is not None:  # a target that is gone cannot be told of it; another watcher may know others
+                is_old = now - noted.changed > KEPT
+                noted = incidents.for_targets(noted, (self._targets if is_old else noted.told).keys() - ended.keys())
             after[noted.id] = noted
+        self._seen = after, faults
         return Kept(kept.revision, after, messages, ended)
 
     def sent(self, kept: Kept, now: datetime) -> Kept:
@@ -83,7 +93,7 @@ class Teller:
     def send(self, kept: Kept, now: datetime) -> None:
         """Begin to send what is due, of what is kept: to each target the oldest message."""
         oldest: dict[str, Waiting] = {}
-        for message in sorted(kept.messages.values(), key=lambda message: (message.created, message.id)):
+        for message in sorted(kept.messages.values(), key=_order):
             oldest.setdefault(message.target, message)
         for key, message in oldest.items():
             target = self._targets.get(key)
@@ -146,11 +156,12 @@ class Teller:
             else:
                 messages[name] = _again(message, outcome, now)
         for name, message in list(messages.items()):
-            if message.target in ended or message.target not in self._targets:
+            target = self._targets.get(message.target)
+            is_old = now - message.created > KEPT
+            if message.target in ended or (target is None and is_old):  # until then another watcher may know it
                 del messages[name]
-            elif message.attempts and now - message.created > KEPT:
+            elif target is not None and is_old and message.attempts:
                 del messages[name]
-                target = self._targets[message.target]
                 self._metrics.attempted(target.shown, message.happened, "given_up")
                 self._log_end(message.target, f"did not take a message of {message.created:%F %H:%M}Z for a day")
         return ended, messages
@@ -192,6 +203,10 @@ class Teller:
             text="; ".join(dict.fromkeys(fault.text for fault in faults)),
             url=self._page_url,
         )
+
+
+def _order(message: Waiting) -> tuple[datetime, int, str]:
+    return message.created, _ORDER.index(message.happened), message.id
 
 
 def _sets(faults: Iterable[Fault]) -> int:

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
+import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, tzinfo
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from etlog_events.errors import OtherContract, StoreError, StoreUnavailable
 from etlog_events.ids import new_id
 from etlog_events.keys import Keys
 from etlog_events.settings import Settings
+from etlog_events.store.url import shown
 from etlog_ledger.expectations import of_log
 from etlog_ledger.judge import Judge
 from etlog_ledger.reading.connection import Connection, StoreClients
@@ -33,6 +35,12 @@ logger = logging.getLogger("etlog.watch")
 
 #: Seconds from one turn to the next.
 TURN = 3.0
+
+#: Seconds that the store may take for a step: a thousand problems are a long one.
+STEP_TIMEOUT = 5.0
+
+#: Seconds of turns that all fail, after which a watcher leaves its place to others, and for how long it does.
+FAILING, RESTING = 30.0, 60.0
 
 #: Seconds that a watcher which is stopped waits for what it is sending.
 LAST_WORDS = 5.0
@@ -71,7 +79,7 @@ class LogWatch:
             Connection(clients.open(ANSWER_TIMEOUT)), keys, settings.kinds, judge, clock, part="watch"
         )
         self._connection = Connection(clients.open(ANSWER_TIMEOUT))
-        self._client = clients.open(ANSWER_TIMEOUT)
+        self._client = clients.open(STEP_TIMEOUT)
         self._incidents = IncidentStore(self._client, keys, watcher)
         self._memory = Memory()
         page = f"{settings.page_url.rstrip('/')}/?log={name}" if settings.page_url else None
@@ -81,23 +89,31 @@ class LogWatch:
         )
         self._is_alone = len(settings.logs) == 1
         self._is_default = name == settings.logs[0]
+        self._has_targets = bool(targets)
+        self._store = shown(settings.redis_url)
         self._tells = False
+        self._rests_until = 0.0  # by `time.monotonic`
 
     @property
     def trouble(self) -> Trouble | None:
-        """What the matter is with the store; None while it does what it is asked for."""
+        """What keeps the log from being watched, of the store or of this log alone; None while nothing does."""
         error, since = self._outage.error, self._outage.since
-        if since is None or not isinstance(error, redis.RedisError | OSError | StoreUnavailable):
+        if since is None or error is None:
             return None
-        refuses = isinstance(error, redis.ResponseError)
-        what = f"the store refuses what the watch asks it: {error}" if refuses else "the store cannot be reached"
-        return Trouble(what, since)
+        refuses = isinstance(error, redis.ResponseError | redis.AuthenticationError)
+        if not refuses and isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError | StoreUnavailable):
+            return Trouble(f"the store at {self._store} cannot be reached", since)
+        return Trouble(f"log {self.name} cannot be watched: {self._outage.reason}", since)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop` is set. Raises `OtherContract` if the only log is not understood."""
+        await _first(random.uniform(0, TURN), stop)  # noqa: S311 - many logs need not all be looked at in one moment
         try:
             while not stop.is_set():
                 pause = TURN
+                if self._rests_until > time.monotonic():
+                    await _first(pause, stop)
+                    continue
                 try:
                     await self.turn()
                 except Exception as e:  # whatever it is, the other logs are watched on
@@ -105,6 +121,7 @@ class LogWatch:
                         raise
                     self._metrics.store_failed()
                     pause = max(self._outage.failed(e), 1.0)
+                    await self._give_way()
                 else:
                     self._outage.succeeded()
                 await _first(pause, stop, self.teller.wake)
@@ -114,7 +131,7 @@ class LogWatch:
 
     async def turn(self) -> None:
         """Look at the log once, note what happened, and tell of it. Raises the driver's errors, and `StoreError`."""
-        kept = await self._incidents.claim()
+        kept = await self._incidents.claim() if self._has_targets else None
         if kept is None:
             self._stand_by()
             return
@@ -130,10 +147,10 @@ class LogWatch:
         if self._coverage.away_since is not None:
             raise StoreUnavailable(view.suspended or view.warning or "the ledger cannot be read")
         now = self._clock(UTC)
-        state = await read_state(self._connection, self._keys)
-        if not self._is_default:  # the store is the same for all logs: one of them speaks of it
-            state = replace(state, warnings=())
-        faults = [*of_verdict(view.judged.verdict), *self._memory.faults(state, view.judged.marks, now)]
+        # The store is the same for all logs: one of them speaks of it.
+        state = await read_state(self._connection, self._keys, of_store=self._is_default)
+        known = [fault for incident in open_incidents(kept).values() for fault in incident.faults]
+        faults = [*of_verdict(view.judged.verdict), *self._memory.faults(state, view.judged.marks, known, now)]
         after = self.teller.next(kept, faults, now, partial(_is_known, view.judged))
         changed = await self._incidents.change(after)
         if changed is None:
@@ -151,6 +168,16 @@ class LogWatch:
         self._tells = False
         self.teller.forget()
         self._metrics.standing_by()
+
+    async def _give_way(self) -> None:
+        """Leave the place for a while if no turn succeeds: another watcher may do better."""
+        since = self._outage.since
+        if not self._tells or since is None or time.monotonic() - since < FAILING:
+            return
+        self._rests_until = time.monotonic() + RESTING
+        self._stand_by()
+        with suppress(redis.RedisError, OSError, StoreError):  # it is free soon
+            await self._incidents.leave()
 
     async def _leave(self) -> None:
         """Note what was sent last, and leave the place to another watcher."""
@@ -173,21 +200,24 @@ class LogWatch:
 
 
 class StoreWatch:
-    """Tells that the store is away, for longer than a restart takes: no one else knows, so each watcher does, from
-    memory."""
+    """Tells that the store is away, for longer than a restart takes, or that one log cannot be watched: no one else may
+    know, so each watcher does, from memory."""
 
     def __init__(self, logs: Sequence[LogWatch], targets: Sequence[Target], clock: Clock, metrics: Metrics) -> None:
         self._logs = logs
         self._clock = clock
         self._teller = Teller(targets, None, None, metrics)
         self._kept = Kept()
-        self._since: datetime | None = None
+        self._since: dict[str, str] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look until `stop` is set."""
         try:
             while not stop.is_set():
-                self.turn()
+                try:
+                    self.turn()
+                except Exception:  # the logs are watched on
+                    logger.exception("Unexpected error", extra={"action": "unexpected_error"})
                 await _first(TURN, stop, self._teller.wake)
                 self._teller.wake.clear()
         finally:
@@ -196,19 +226,23 @@ class StoreWatch:
     def turn(self) -> None:
         """Look once."""
         now = self._clock(UTC)
-        troubles = [log.trouble for log in self._logs]
-        found = [trouble for trouble in troubles if trouble is not None]
-        faults = []
-        if found and len(found) == len(troubles):
-            seconds = min(time.monotonic() - trouble.since for trouble in found)
-            self._since = self._since or datetime.fromtimestamp(now.timestamp() - seconds, UTC)
-            since = timestamps.from_datetime(self._since.replace(microsecond=0))
-            faults.append(Fault(state="store", text=f"{found[0].what} (since {since})", since=since))
-        else:
-            self._since = None
+        faults = [
+            Fault(state="store", about=trouble.what, text=f"{trouble.what} (since {since})", since=since)
+            for trouble, since in self._troubles(now)
+        ]
         self._kept = self._teller.next(self._kept, faults, now)
         self._teller.noted()
         self._teller.send(self._kept, now)
+
+    def _troubles(self, now: datetime) -> Iterable[tuple[Trouble, str]]:
+        """What keeps logs from being watched, and since when; what is the same of several of them, once."""
+        found = {trouble.what: trouble for log in self._logs if (trouble := log.trouble) is not None}
+        self._since = {what: since for what, since in self._since.items() if what in found}
+        for what, trouble in found.items():
+            if what not in self._since:
+                began = now - timedelta(seconds=time.monotonic() - trouble.since)
+                self._since[what] = timestamps.from_datetime(began.replace(microsecond=0))
+            yield trouble, self._since[what]
 
 
 class Watch:
