@@ -23,7 +23,7 @@ from etlog_api import create_app
 from etlog_consumer.fleet.membership import Membership
 from etlog_consumer.recovery import Progress, Recovery
 from etlog_events import Settings, publishing, scripts
-from etlog_events.config import Config
+from etlog_events.config import Config, Notify
 from etlog_events.event import Event
 from etlog_events.keys import CONSUMERS_CONTRACT, GROUP, Keys
 from etlog_events.kinds import KUBECOST_KINDS
@@ -35,7 +35,10 @@ from etlog_ledger.reading.ledger import LedgerReader
 from etlog_producer import Producer
 from etlog_producer.errors import IdTaken, OtherLog
 from etlog_producer.publish import Identity, Publisher
+from etlog_watch.message import Message
 from etlog_watch.metrics import Metrics as WatchMetrics
+from etlog_watch.sender import SENT, Outcome
+from etlog_watch.target import Target
 from etlog_watch.watch import Watch
 from support import apis
 from support.consumers import consumer_thread
@@ -344,6 +347,17 @@ def test_people_mark_sets_and_losses_and_the_api_reads_it(
     assert refused(root) == []
 
 
+class Taking:
+    """A target that takes everything."""
+
+    async def send(self, message: Message) -> Outcome:
+        """Take it."""
+        return SENT
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
 def test_a_watcher_judges_a_log_and_keeps_its_incidents(guarded: GuardedServer, root: Client) -> None:
     """It takes its place, notes what is wrong and what is over, and leaves the place to another one."""
     Publisher(root, KEYS)(P, 1, [of_hour(1)])
@@ -351,6 +365,7 @@ def test_a_watcher_judges_a_log_and_keeps_its_incidents(guarded: GuardedServer, 
         applied(root, 1)
     root.hset(KEYS.stats, "lost", 3)
     settings = Settings(redis_url=guarded.url_of("etlog-watch"), name=LOG)
+    target = Target(0, Notify("https://hooks.example.com/etlog"), Taking(), UTC)
 
     def kept() -> dict[bytes, Any]:
         found: dict[bytes, Any] = root.hgetall(KEYS.incidents)
@@ -362,7 +377,7 @@ def test_a_watcher_judges_a_log_and_keeps_its_incidents(guarded: GuardedServer, 
     async def watching() -> None:
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(Watch(settings, Config(), [], WatchMetrics()).run(stop))
+            tasks.create_task(Watch(settings, Config(), [target], WatchMetrics()).run(stop))
             await until(lambda: any("ended" not in incident for incident in kept().values()))
             root.hset(KEYS.stats, "lost", 0)
             await until(lambda: all("ended" in incident for incident in kept().values()))
