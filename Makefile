@@ -4,6 +4,9 @@ PYTHON ?= python3
 PARTS := events ledger producer consumer api watch cli dev
 BIN := .venv/bin
 
+# Tests at a time: one more than there are processors, because many of them wait.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+
 SECONDS ?= 60
 DAYS ?= 90
 
@@ -32,7 +35,7 @@ dev: install
 	@exec $(BIN)/etlog dev $(ARGS)
 
 test: install
-	$(BIN)/pytest --numprocesses logical --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 hosts: install tests/hosts/.venv/installed
 	$(BIN)/pytest --numprocesses 8 --dist worksteal tests/hosts $(ARGS)

@@ -67,14 +67,14 @@ def run(settings: Settings, found: Config, targets: Sequence[Target]) -> None:
     Raises `StoreError` when the store cannot be reached at the start, and `OtherContract` if the only log is not
     understood.
     """
-    if not targets:
-        logger.warning(
-            "No one is told of problems: add a [[notify]] to the file that ETLOG_CONFIG names",
-            extra={"action": "no_target"},
-        )
     metrics, port = Metrics(), settings.metrics_port
 
     async def watching(stop: threading.Event) -> None:
+        if not targets:
+            logger.warning(
+                "No one is told of problems: add a [[notify]] to the file that ETLOG_CONFIG names",
+                extra={"action": "no_target"},
+            )
         stopped = asyncio.Event()
         watch = asyncio.create_task(Watch(settings, found, targets, metrics).run(stopped))
         stopping = asyncio.create_task(asyncio.to_thread(stop.wait))
